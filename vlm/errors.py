@@ -1,0 +1,73 @@
+"""The few errors of this package. Each message is written for the person who can act on it."""
+
+from __future__ import annotations
+
+
+class SightlineError(Exception):
+    """Base of all errors that the package raises on purpose; `code` is stable and machine-readable."""
+
+    code = "error"
+
+
+class BadImageError(SightlineError):
+    """The bytes are not an image we take: not an image, cut short, an unsupported format."""
+
+    code = "bad_image"
+
+
+class ImageTooLargeError(SightlineError):
+    """More bytes or more pixels than the server accepts."""
+
+    code = "image_too_large"
+
+
+class UnsupportedImageError(SightlineError):
+    """An image, but of a format that is not taken (GIF, SVG, TIFF, HEIC)."""
+
+    code = "unsupported_image"
+
+
+class BadRequestError(SightlineError):
+    """A parameter is missing, malformed or out of its range."""
+
+    code = "bad_request"
+
+
+class BusyError(SightlineError):
+    """The queue is full; `retry_after_s` says when trying again makes sense (whole seconds, at least 1)."""
+
+    code = "busy"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotReadyError(SightlineError):
+    """The model is still loading."""
+
+    code = "loading"
+
+
+class ModelFailedError(SightlineError):
+    """The model could not be loaded; the message says why and what to do."""
+
+    code = "model_failed"
+
+
+class CheckpointError(SightlineError):
+    """A checkpoint folder is incomplete or not of the SmolVLM architecture."""
+
+    code = "bad_checkpoint"
+
+
+class SettingsError(SightlineError):
+    """A command-line flag or a SIGHTLINE_ variable has a value that cannot be used."""
+
+    code = "bad_settings"
+
+
+class GenerationError(SightlineError):
+    """A forward pass failed midway; the request is lost, the server goes on."""
+
+    code = "generation_failed"
