@@ -1,10 +1,23 @@
-"""All settings in one frozen place; flags and SIGHTLINE_ variables are read here and nowhere else."""
+"""All settings in one frozen place; flags and SIGHTLINE_ variables are read here alone."""
 
 from __future__ import annotations
 
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from vlm.errors import SettingsError
 
 DEFAULT_MODEL = "nano"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+MAX_TOKENS_LIMIT = 512
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?|mps|xpu")
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -12,7 +25,8 @@ class Settings:
     """What one process runs with.
 
     `model` is `nano`, a local checkpoint folder or a hub id. `device` is `auto`, `cpu`, `cuda`,
-    `cuda:N`, `mps` or `xpu`; `dtype` is `auto`, `float32`, `bfloat16` or `float16`.
+    `cuda:N`, `mps` or `xpu`; `dtype` is `auto`, `float32`, `bfloat16` or `float16`. `max_tokens` is
+    what a request gets that names no number itself; `max_queue` is how many may wait for the model.
     """
 
     host: str = "127.0.0.1"
@@ -23,3 +37,130 @@ class Settings:
     max_tokens: int = 64
     open_browser: bool = False
     max_queue: int = 8
+
+    @classmethod
+    def from_args(cls, argv: Sequence[str], env: Mapping[str, str]) -> Settings:
+        """Settings from flags `argv` (without the program name), then `env`, then the defaults.
+
+        Raises SettingsError, which names the flag or variable and what it may be; `--help` and
+        unknown flags end in SystemExit, as argparse has it.
+        """
+        flags = vars(_parser().parse_args(argv))
+        values: dict[str, object] = {}
+        for option in _OPTIONS:
+            if flags[option.field] is not None:
+                values[option.field] = option.read(option.flag, flags[option.field])
+            elif env.get(option.variable):
+                values[option.field] = option.read(option.variable, env[option.variable])
+        return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One flag with its variable; `read(source, text)` gives the value or raises SettingsError."""
+
+    flag: str
+    field: str
+    read: Callable[[str, str], object]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return "SIGHTLINE_" + self.flag.removeprefix("--").upper().replace("-", "_")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="app.py",
+        description="Live captions for what your camera sees, made on this machine.",
+        epilog="Each option can also be set as an environment variable, --max-tokens as "
+        "SIGHTLINE_MAX_TOKENS for example; a flag wins over its variable.",
+        allow_abbrev=False,
+    )
+    for option in _OPTIONS:
+        default = getattr(Settings, option.field)
+        if default is False:
+            parser.add_argument(
+                option.flag,
+                dest=option.field,
+                action="store_const",
+                const="1",
+                help=f"{option.help} (default: no)",
+            )
+        else:
+            parser.add_argument(
+                option.flag,
+                dest=option.field,
+                metavar=option.field.upper(),
+                help=f"{option.help} (default: {default})",
+            )
+    return parser
+
+
+def _host(source: str, text: str) -> str:
+    host = text.strip("[]")
+    if not _HOST.fullmatch(host):
+        raise SettingsError(
+            f"{source}: {text!r} is not a host name or address. Examples: 127.0.0.1 (this machine "
+            "only), 0.0.0.0 (every network this machine is on)."
+        )
+    return host
+
+
+def _whole_number(low: int, high: int) -> Callable[[str, str], int]:
+    def read(source: str, text: str) -> int:
+        # isdecimal alone lets other scripts' digits through, and int() reads "1_0" as 10.
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+        if number is None or not low <= number <= high:
+            raise SettingsError(f"{source}: {text!r} is not a whole number from {low} to {high}.")
+        return number
+
+    return read
+
+
+def _model(source: str, text: str) -> str:
+    folder = Path(text).expanduser()
+    if text == DEFAULT_MODEL or _HUB_ID.fullmatch(text):
+        return text
+    if folder.is_dir():
+        return str(folder)
+    raise SettingsError(
+        f"{source}: {text!r} is neither {DEFAULT_MODEL!r} (the bundled model), nor a folder that "
+        "exists, nor a hub id such as HuggingFaceTB/SmolVLM-256M-Instruct."
+    )
+
+
+def _device(source: str, text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise SettingsError(
+            f"{source}: {text!r} is not a device. Choose auto, cpu, cuda, cuda:N, mps or xpu."
+        )
+    return text
+
+
+def _dtype(source: str, text: str) -> str:
+    if text not in DTYPES:
+        raise SettingsError(f"{source}: {text!r} is not a dtype. Choose {', '.join(DTYPES)}.")
+    return text
+
+
+def _yes_or_no(source: str, text: str) -> bool:
+    if text.lower() not in _YES + _NO:
+        raise SettingsError(f"{source}: {text!r} is neither yes nor no. Choose 1 or 0.")
+    return text.lower() in _YES
+
+
+_OPTIONS = (
+    _Option("--host", "host", _host, "address to listen on; 0.0.0.0 lets other machines in"),
+    _Option("--port", "port", _whole_number(0, 65535), "port to listen on; 0 takes a free one"),
+    _Option("--model", "model", _model, "nano (bundled), a local checkpoint folder, or a hub id"),
+    _Option("--device", "device", _device, "auto, cpu, cuda, cuda:N, mps or xpu"),
+    _Option("--dtype", "dtype", _dtype, ", ".join(DTYPES)),
+    _Option(
+        "--max-tokens",
+        "max_tokens",
+        _whole_number(1, MAX_TOKENS_LIMIT),
+        f"longest caption in tokens where a request names no number, 1 to {MAX_TOKENS_LIMIT}",
+    ),
+    _Option("--open", "open_browser", _yes_or_no, "open the page in your browser"),
+)

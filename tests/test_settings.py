@@ -1,0 +1,106 @@
+"""Flags win over variables, variables over defaults; what cannot be used is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from vlm.errors import SettingsError
+from vlm.settings import MAX_TOKENS_LIMIT, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_defaults_stay_on_this_machine() -> None:
+    settings = Settings.from_args([], {})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "nano")
+
+
+def test_every_option_is_read_from_a_flag(tmp_path: Path) -> None:
+    argv = f"--host 0.0.0.0 --port 0 --model {tmp_path} --device cuda:1 --dtype bfloat16".split()
+    assert Settings.from_args([*argv, "--max-tokens", "7", "--open"], {}) == Settings(
+        "0.0.0.0", 0, str(tmp_path), "cuda:1", "bfloat16", 7, True
+    )
+
+
+def test_every_option_is_read_from_a_variable(tmp_path: Path) -> None:
+    env = {
+        "SIGHTLINE_HOST": "::1",
+        "SIGHTLINE_PORT": "9001",
+        "SIGHTLINE_MODEL": "HuggingFaceTB/SmolVLM-256M-Instruct",
+        "SIGHTLINE_DEVICE": "mps",
+        "SIGHTLINE_DTYPE": "float16",
+        "SIGHTLINE_MAX_TOKENS": str(MAX_TOKENS_LIMIT),
+        "SIGHTLINE_OPEN": "true",
+    }
+    assert Settings.from_args([], env) == Settings(
+        "::1", 9001, "HuggingFaceTB/SmolVLM-256M-Instruct", "mps", "float16", MAX_TOKENS_LIMIT, True
+    )
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert Settings.from_args(["--port", "81"], {"SIGHTLINE_PORT": "82"}).port == 81
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert Settings.from_args([], {"SIGHTLINE_PORT": "", "SIGHTLINE_OPEN": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--port", "x"], "0 to 65535"),
+        (["--port", "65536"], "0 to 65535"),
+        (["--port", "-1"], "0 to 65535"),
+        (["--port", "1_0"], "0 to 65535"),
+        (["--max-tokens", "0"], f"1 to {MAX_TOKENS_LIMIT}"),
+        (["--max-tokens", "1000000000"], f"1 to {MAX_TOKENS_LIMIT}"),
+        (["--device", "tpu"], "auto, cpu, cuda, cuda:N, mps or xpu"),
+        (["--dtype", "int8"], "auto, float32, bfloat16, float16"),
+        (["--model", "./no-such-folder"], "nano"),
+        (["--model", ""], "nano"),
+        (["--host", "a b"], "127.0.0.1"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_with_the_choices(argv: list[str], named: str) -> None:
+    with pytest.raises(SettingsError) as by_flag:
+        Settings.from_args([f"{argv[0]}={argv[1]}"], {})
+    assert argv[0] in str(by_flag.value)
+    assert named in str(by_flag.value)
+    if argv[1]:
+        variable = "SIGHTLINE_" + argv[0][2:].upper().replace("-", "_")
+        with pytest.raises(SettingsError, match=variable):
+            Settings.from_args([], {variable: argv[1]})
+
+
+def test_open_as_a_variable_takes_yes_and_no_only() -> None:
+    assert Settings.from_args([], {"SIGHTLINE_OPEN": "0"}).open_browser is False
+    with pytest.raises(SettingsError, match="SIGHTLINE_OPEN"):
+        Settings.from_args([], {"SIGHTLINE_OPEN": "maybe"})
+
+
+def test_help_explains_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_args(["--help"], {})
+    assert ended.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    for option in ("host", "port", "model", "device", "dtype", "max-tokens", "open"):
+        assert f"--{option}" in words
+    for field in fields(Settings):
+        if field.name not in ("open_browser", "max_queue"):
+            assert f"(default: {field.default})" in words
+
+
+@pytest.mark.parametrize("argv", [["--port", "x"], ["--no-such-flag"]])
+def test_the_command_line_ends_with_2_and_words_but_no_trace(argv: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "app.py", *argv], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert argv[0] in ended.stderr
+    assert "Traceback" not in ended.stderr
