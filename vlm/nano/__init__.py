@@ -1,0 +1,1 @@
+"""The bundled model: the scenes it learns from, its training, evaluation and checkpoint."""

@@ -1,0 +1,96 @@
+"""The eleven basic colour terms (Berlin and Kay, 1969) as ranges to paint from and as names to give."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rgb = tuple[int, int, int]
+
+COLOURS: Final = (
+    "black",
+    "white",
+    "grey",
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "blue",
+    "purple",
+    "pink",
+    "brown",
+)
+
+# Hue in degrees, saturation and value in 0..1. The gaps between neighbours are wide enough for a
+# camera's white balance to move a colour without moving it into the next one's range.
+_HSV_RANGES: Final[dict[str, tuple[tuple[float, float], ...]]] = {
+    "black": ((0, 360), (0.0, 0.2), (0.02, 0.13)),
+    "white": ((0, 360), (0.0, 0.04), (0.93, 1.0)),
+    "grey": ((0, 360), (0.0, 0.06), (0.42, 0.62)),
+    "red": ((-7, 6), (0.82, 1.0), (0.68, 0.95)),
+    "orange": ((22, 32), (0.88, 1.0), (0.92, 1.0)),
+    "yellow": ((50, 58), (0.75, 1.0), (0.92, 1.0)),
+    "green": ((100, 145), (0.6, 1.0), (0.4, 0.78)),
+    "blue": ((208, 236), (0.68, 1.0), (0.55, 0.95)),
+    "purple": ((268, 288), (0.55, 0.9), (0.42, 0.72)),
+    "pink": ((328, 346), (0.3, 0.55), (0.93, 1.0)),
+    "brown": ((16, 28), (0.6, 0.85), (0.3, 0.46)),
+}
+
+
+def sample_rgb(rng: np.random.Generator, colour: str) -> Rgb:
+    """One 8-bit RGB that people would call `colour`."""
+    hue, saturation, value = (rng.uniform(low, high) for low, high in _HSV_RANGES[colour])
+    red, green, blue = colorsys.hsv_to_rgb((hue % 360) / 360, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def distance(a: Rgb, b: Rgb) -> float:
+    """How different two colours look: the "redmean" weighting of RGB, 0 to about 765."""
+    mean_red = (a[0] + b[0]) / 2
+    red, green, blue = (x - y for x, y in zip(a, b, strict=True))
+    return float(
+        (
+            (2 + mean_red / 256) * red**2
+            + 4 * green**2
+            + (2 + (255 - mean_red) / 256) * blue**2
+        )
+        ** 0.5
+    )
+
+
+def _prototypes() -> tuple[NDArray[np.float32], list[str]]:
+    corners: list[tuple[float, ...]] = []
+    names: list[str] = []
+    for name, ranges in _HSV_RANGES.items():
+        hues, saturations, values = (
+            [low + (high - low) * step for step in (0.1, 0.5, 0.9)] for low, high in ranges
+        )
+        for hue in hues:
+            for saturation in saturations:
+                for value in values:
+                    corners.append(colorsys.hsv_to_rgb((hue % 360) / 360, saturation, value))
+                    names.append(name)
+    return np.array(corners, dtype=np.float32) * 255, names
+
+
+_PROTOTYPE_RGB, _PROTOTYPE_NAMES = _prototypes()
+_PROTOTYPE_INDEX = np.array([COLOURS.index(name) for name in _PROTOTYPE_NAMES])
+
+
+def main_colours(rgb: NDArray[np.uint8], most: int = 2, share: float = 0.22) -> list[str]:
+    """The colours that cover most of a picture.
+
+    `rgb` is (height, width, 3). Each pixel of a coarse grid takes the name of its nearest painted
+    colour. The commonest name always counts; a further one only with at least `share` of the pixels.
+    """
+    step = max(1, min(rgb.shape[:2]) // 24)
+    pixels = rgb[::step, ::step].reshape(-1, 3).astype(np.float32)
+    # The pixel's own square is the same for every prototype, so the nearest one needs it not.
+    squared = (_PROTOTYPE_RGB**2).sum(1) - 2 * pixels @ _PROTOTYPE_RGB.T
+    counts = np.bincount(_PROTOTYPE_INDEX[squared.argmin(1)], minlength=len(COLOURS))
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [COLOURS[i] for n, i in enumerate(order) if n == 0 or counts[i] >= share * len(pixels)]
