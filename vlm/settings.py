@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,10 +120,11 @@ def _whole_number(low: int, high: int) -> Callable[[str, str], int]:
 
 
 def _model(source: str, text: str) -> str:
-    folder = Path(text).expanduser()
+    # Unlike Path.expanduser, this leaves the "~" of an unknown user as it is instead of raising.
+    folder = Path(os.path.expanduser(text))
     if text == DEFAULT_MODEL or _HUB_ID.fullmatch(text):
         return text
-    if folder.is_dir():
+    if text and folder.is_dir():
         return str(folder)
     raise SettingsError(
         f"{source}: {text!r} is neither {DEFAULT_MODEL!r} (the bundled model), nor a folder that "
