@@ -1,0 +1,114 @@
+"""Sightline's web application and its command line: `python app.py --help`."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from vlm.worker import Worker
+
+from routes.admission import Admission
+from routes.captions import captions_blueprint
+from routes.errors import install_error_handlers
+from routes.pages import pages
+from routes.safety import install_safety
+from routes.status import status_blueprint
+from serving import ListenError, end_on_signals, listen, make_server, page_url
+from vlm.errors import SettingsError
+from vlm.images import MAX_IMAGE_BYTES
+from vlm.settings import Settings
+
+if TYPE_CHECKING:
+    from vlm.engine import Engine
+
+MULTIPART_OVERHEAD_BYTES = 64 * 2**10
+MAX_FORM_PARTS = 16
+
+
+def make_worker(settings: Settings) -> Worker:
+    """A worker, not yet started, that will load the model of `settings`."""
+
+    def load() -> Engine:
+        # Imported in the worker's thread: torch takes seconds, and the page should open before.
+        from vlm.engine import Engine
+
+        return Engine.load(settings)
+
+    return Worker(load, settings.max_queue)
+
+
+def create_app(
+    settings: Settings, worker: Worker | None = None, admission: Admission | None = None
+) -> Flask:
+    """The web application over `worker`, which is made and started here where none is given."""
+    if worker is None:
+        worker = make_worker(settings)
+        worker.start()
+    admission = admission or Admission(settings.max_queue)
+    # Some Windows registries say text/plain here, and browsers then refuse to run modules.
+    mimetypes.add_type("text/javascript", ".js")
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES + MULTIPART_OVERHEAD_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = MULTIPART_OVERHEAD_BYTES
+    app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
+    install_error_handlers(app)
+    install_safety(app, settings)
+    app.register_blueprint(pages)
+    app.register_blueprint(status_blueprint(settings, worker))
+    app.register_blueprint(captions_blueprint(settings, worker, admission))
+    return app
+
+
+def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Serve until Ctrl-C; returns the exit code (0 ended, 1 cannot listen, 2 bad settings)."""
+    try:
+        settings = Settings.from_args(argv, env)
+        listener = listen(settings.host, settings.port)
+    except (SettingsError, ListenError) as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
+    url = page_url(listener)
+    worker = make_worker(settings)
+    admission = Admission(settings.max_queue)
+    app = create_app(settings, worker, admission)
+    server = make_server(app, listener, admission.limit)
+    # A running server takes the interrupt as its end; this is for one that comes just before.
+    with suppress(KeyboardInterrupt):
+        end_on_signals(admission.stop)
+        worker.start()
+        print(f"Open {url} in your browser. Loading the model {settings.model} ...", flush=True)
+        threading.Thread(target=_tell_when_ready, args=(worker, url), daemon=True).start()
+        if settings.open_browser:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        server.run()
+    worker.close(timeout_s=1.0)
+    print("Ended.", flush=True)
+    return 0
+
+
+def _tell_when_ready(worker: Worker, url: str) -> None:
+    while worker.state == "loading":
+        time.sleep(0.1)
+    info = worker.info
+    if info is not None:
+        made_by = f"{info.model} ({info.runtime}, {info.device}, {info.dtype})"
+        print(f"Ready: captions by {made_by} at {url} . Ctrl-C ends it.", flush=True)
+    else:
+        print(f"The model failed to load: {worker.error}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv[1:], os.environ)
+    except KeyboardInterrupt:
+        code = 130
+    # Waiting for threads inside a model that is still loading could take a minute.
+    os._exit(code)

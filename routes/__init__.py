@@ -1,0 +1,1 @@
+"""The web side: routes check what comes in, hand it to the worker and stream back what it makes."""

@@ -1,0 +1,97 @@
+"""Every error leaves as `{"error": {"code", "message"}}`; which status it gets is decided here."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from vlm import errors
+from vlm.images import MAX_IMAGE_BYTES
+
+log = logging.getLogger("sightline")
+
+LOADING_RETRY_AFTER_S = 2
+
+_STATUS_OF_CODE = {
+    errors.BadRequestError.code: 400,
+    errors.BadImageError.code: 400,
+    errors.ImageTooLargeError.code: 413,
+    errors.UnsupportedImageError.code: 415,
+    errors.BusyError.code: 503,
+    errors.NotReadyError.code: 503,
+    errors.ModelFailedError.code: 503,
+}
+
+TOO_LARGE_MESSAGE = f"At most {MAX_IMAGE_BYTES // 2**20} MiB are taken. Send a smaller image."
+INTERNAL_MESSAGE = "Something went wrong on the server; its terminal says more. Try again."
+
+_CODE_AND_MESSAGE_OF_STATUS = {
+    400: ("bad_request", "The request is malformed. The README lists what each route takes."),
+    404: ("not_found", "There is nothing at this address. The README lists the routes."),
+    405: ("method_not_allowed", "This address does not take this method; see the Allow header."),
+    413: ("image_too_large", TOO_LARGE_MESSAGE),
+    415: ("unsupported_media_type", "Send the image itself, or multipart with the field `image`."),
+}
+
+
+class ForbiddenError(errors.SightlineError):
+    """The request comes from where another site's page could have sent it."""
+
+    code = "forbidden"
+
+
+class UnsupportedMediaTypeError(errors.SightlineError):
+    """The body is declared to be something that holds no image."""
+
+    code = "unsupported_media_type"
+
+
+_STATUS_OF_CODE |= {ForbiddenError.code: 403, UnsupportedMediaTypeError.code: 415}
+
+
+def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
+    """The one JSON form of an error, in answers and in stream events alike."""
+    return {"error": {"code": code, "message": message}}
+
+
+def status_of(error: errors.SightlineError) -> int:
+    """The HTTP status that says who has to act: 4xx the client, 503 wait, 500 us."""
+    return _STATUS_OF_CODE.get(error.code, 500)
+
+
+def install_error_handlers(app: Flask) -> None:
+    """Answer every error of `app`, foreseen or not, as JSON without traces."""
+    app.register_error_handler(errors.SightlineError, _answer_own_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_unforeseen_error)
+
+
+def _answer_own_error(error: errors.SightlineError) -> Response:
+    response = jsonify(error_body(error.code, str(error)))
+    response.status_code = status_of(error)
+    if isinstance(error, errors.BusyError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, errors.NotReadyError):
+        response.headers["Retry-After"] = str(LOADING_RETRY_AFTER_S)
+    return response
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    code, message = _CODE_AND_MESSAGE_OF_STATUS.get(
+        error.code or 500, ("http_error", "The server cannot do what was asked.")
+    )
+    response = jsonify(error_body(code, message))
+    response.status_code = error.code or 500
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _answer_unforeseen_error(error: Exception) -> Response:
+    log.error("Unforeseen error in %s %s", request.method, request.path, exc_info=error)
+    response = jsonify(error_body("internal", INTERNAL_MESSAGE))
+    response.status_code = 500
+    return response

@@ -1,0 +1,107 @@
+"""Who may talk to this server, and what its pages may do: Host and Origin checks, headers."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from flask import Flask, Response, request
+
+from routes.errors import ForbiddenError
+from vlm.settings import Settings
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "media-src 'self' blob:",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_WILDCARDS = frozenset({"0.0.0.0", "::"})
+_HOST_HEADER = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+
+
+class HostPolicy:
+    """Which `Host` headers are ours.
+
+    DNS rebinding needs a name that an attacker owns, so the name decides and any port will do: an
+    ssh tunnel or a container may well show this server on another one. A server bound to every
+    address also answers to any IP address (none can be rebound) and to this machine's own name.
+    """
+
+    def __init__(self, bound_host: str) -> None:
+        self._any_address = bound_host in _WILDCARDS
+        own = (
+            {socket.gethostname(), f"{socket.gethostname()}.local"} if self._any_address else set()
+        )
+        bound = f"[{bound_host}]" if ":" in bound_host else bound_host
+        self._names = _LOOPBACK_NAMES | {name.lower() for name in {bound, *own}}
+
+    def allows(self, host_header: str) -> bool:
+        """Whether a request with this `Host` header (`name` or `name:port`) is meant for us."""
+        match = _HOST_HEADER.fullmatch(host_header.lower())
+        if match is None:
+            return False
+        return match["name"] in self._names or (self._any_address and _is_address(match["name"]))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_same_origin(origin: str, host_header: str) -> bool:
+    scheme, _, origin_host = origin.partition("://")
+    return scheme in ("http", "https") and origin_host.lower() == host_header.lower()
+
+
+def install_safety(app: Flask, settings: Settings) -> None:
+    """Refuse what another site's page could send, and set the headers on every answer of `app`."""
+    policy = HostPolicy(settings.host)
+
+    @app.before_request
+    def refuse_other_sites() -> None:
+        host = request.headers.get("Host", "")
+        if not policy.allows(host):
+            raise ForbiddenError(
+                "This server does not answer to that host name. Open it as http://localhost with "
+                "its port, or by the address it was started with (--host)."
+            )
+        origin = request.headers.get("Origin")
+        if origin is not None and not _is_same_origin(origin, host):
+            raise ForbiddenError("Pages of other sites may not use this server.")
+        # A link on another site may open the page itself; all else must come from our own page or,
+        # without this header, from a program. Another port of this host is another site too.
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if site not in ("same-origin", "none") and request.endpoint != "pages.index":
+            raise ForbiddenError("Pages of other sites may not use this server.")
+
+    @app.after_request
+    def set_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        if "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "no-store"
+        return response
