@@ -1,0 +1,189 @@
+"""Helpers for tests of the web side: pictures, streams read back, and real servers to talk to."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flask import Flask
+from PIL import Image
+from vlm.worker import Worker
+from waitress import wasyncore
+
+from app import create_app
+from routes.admission import Admission
+from serving import listen, make_server
+from vlm.settings import Settings
+from vlm.types import CaptionRequest, EngineInfo, StreamItem
+
+ROOT = Path(__file__).resolve().parent.parent
+HANG_GUARD_S = 120.0
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+def picture(
+    image_format: str = "JPEG", size: tuple[int, int] = (64, 48), mode: str = "RGB"
+) -> bytes:
+    """An image file with a gradient, so that no two halves are alike."""
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize(size).convert(mode).save(out, image_format)
+    return out.getvalue()
+
+
+def read_events(body: str) -> list[tuple[str, Any]]:
+    """The events of a whole `text/event-stream`, comments left out."""
+    events = []
+    for block in body.split("\n\n"):
+        lines = [line for line in block.split("\n") if line and not line.startswith(":")]
+        if lines:
+            name, data = lines
+            events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return events
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns once `condition` holds; the limit only keeps a broken test from hanging."""
+    limit = time.monotonic() + HANG_GUARD_S
+    while not condition():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.01)
+
+
+class SteppedEngine:
+    """The real engine, waiting for `allow(n)` before each item, so that a test holds the clock."""
+
+    def __init__(self, engine: Any) -> None:
+        self.info: EngineInfo = engine.info
+        self.made = 0
+        self.closed = 0
+        self._engine = engine
+        self._permits = threading.Semaphore(0)
+
+    def allow(self, items: int) -> None:
+        for _ in range(items):
+            self._permits.release()
+
+    def stream(self, request: CaptionRequest) -> Generator[StreamItem, None, None]:
+        items = self._engine.stream(request)
+        try:
+            while True:
+                assert self._permits.acquire(timeout=HANG_GUARD_S)
+                item = next(items, None)
+                if item is None:
+                    return
+                self.made += 1
+                yield item
+        finally:
+            items.close()
+            self.closed += 1
+
+
+@contextmanager
+def started(worker: Worker) -> Iterator[Worker]:
+    """`worker` running and past loading; ended afterwards."""
+    worker.start()
+    try:
+        wait_until(lambda: worker.state != "loading")
+        yield worker
+    finally:
+        worker.close(timeout_s=HANG_GUARD_S)
+
+
+class Served(NamedTuple):
+    port: int
+    admission: Admission
+
+
+@contextmanager
+def served(worker: Worker, settings: Settings) -> Iterator[Served]:
+    """A real server over `worker`, in a thread of this process."""
+    admission = Admission(settings.max_queue)
+    app: Flask = create_app(settings, worker, admission)
+    listener = listen("127.0.0.1", 0)
+    server = make_server(app, listener, admission.limit)
+    ended = threading.Event()
+
+    def run() -> None:
+        # As server.run() does, which only a signal in the main thread could end.
+        while not ended.is_set():
+            wasyncore.loop(timeout=0.05, use_poll=True, map=server._map, count=1)
+        server.task_dispatcher.shutdown()
+        wasyncore.close_all(server._map)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield Served(listener.getsockname()[1], admission)
+    finally:
+        admission.stop()
+        ended.set()
+        thread.join(HANG_GUARD_S)
+
+
+class SightlineProcess:
+    """`python app.py` as a user starts it, on a free port."""
+
+    def __init__(self, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("SIGHTLINE_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", "0", *args],
+            cwd=ROOT,
+            env=clean | dict(env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self.port = int(re.search(r":(\d+)", self.wait_for_line("http://"))[1])  # type: ignore[index]
+
+    def wait_for_line(self, words: str) -> str:
+        """The first line of output from here on that holds `words`."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if words in line:
+                return line
+        assert self.process.stderr is not None
+        raise AssertionError(f"{words!r} never came: {self.lines} {self.process.stderr.read()}")
+
+    def wait_until_ready(self) -> None:
+        self.wait_for_line("Ready: ")
+
+    def end(self) -> None:
+        """Kills what a test has left running, and closes the pipes."""
+        self.process.kill()
+        self.process.communicate()
+
+    def __enter__(self) -> SightlineProcess:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+
+
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, http.client.HTTPMessage, str]:
+    """One request on a connection of its own: status, headers and the whole body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_GUARD_S)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        return response.status, response.headers, response.read().decode()
+    finally:
+        connection.close()
