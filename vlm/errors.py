@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class SightlineError(Exception):
-    """Base of all errors that the package raises on purpose; `code` is stable and machine-readable."""
+    """Base of all errors that are raised on purpose; `code` is stable and machine-readable."""
 
     code = "error"
 
@@ -34,7 +34,7 @@ class BadRequestError(SightlineError):
 
 
 class BusyError(SightlineError):
-    """The queue is full; `retry_after_s` says when trying again makes sense (whole seconds, at least 1)."""
+    """The queue is full; `retry_after_s` (whole, at least 1) says when trying again makes sense."""
 
     code = "busy"
 

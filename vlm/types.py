@@ -17,9 +17,9 @@ EngineState = Literal["loading", "ready", "failed"]
 class CaptionRequest:
     """One question about one frame.
 
-    `image` is a bounded RGB image as `vlm.images.decode_image` returns it. `detail` is "low" for one
-    tile (a live frame) or "high" for the checkpoint's own tiling. `camera` names who asks, so that
-    requests of one camera can be told from another's.
+    `image` is a bounded RGB image as `vlm.images.decode_image` returns it. `detail` is "low" for
+    one tile (a live frame) or "high" for the checkpoint's own tiling. `camera` names who asks, so
+    that requests of one camera can be told from another's.
     """
 
     image: Image.Image
@@ -40,10 +40,10 @@ class TokenChunk:
 class Stats:
     """What one caption cost. Times are seconds of wall clock, counts are tokens.
 
-    `ttft_s` runs from the start of the engine's work on the request to its first token, `queued_s` is the wait
-    before that, `total_s` is the engine's whole work without the wait. `tokens` counts what was
-    generated, the end token excluded; `tokens_per_s` is the decode rate after the first token (0.0
-    where there was no second one).
+    `ttft_s` runs from the start of the engine's work on the request to its first token (0.0 where
+    none came), `queued_s` is the wait before that, `total_s` is the engine's whole work without the
+    wait. `tokens` counts what was generated, the end token excluded; `tokens_per_s` is the decode
+    rate after the first token (0.0 where there was no second one).
     """
 
     ttft_s: float
@@ -69,7 +69,7 @@ StreamItem = TokenChunk | CaptionDone
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is loaded, as `/api/status` tells it. `frame_size_px` is the longest side worth sending."""
+    """What is loaded, as `/api/status` tells it; `frame_size_px` is the longest side worth sending."""
 
     model: str
     runtime: str
