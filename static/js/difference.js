@@ -1,0 +1,78 @@
+// Tells whether a frame shows something else than the last captioned one, cheaply and without being
+// fooled by a camera's noise. Pure functions over small colour thumbnails: in grey, a red thing that
+// turns blue of the same brightness would go unseen.
+
+export const THUMBNAIL_WIDTH = 32;
+export const THUMBNAIL_HEIGHT = 24;
+const CHANNELS = 3;
+const CELLS = THUMBNAIL_WIDTH * THUMBNAIL_HEIGHT;
+
+// A cell averages hundreds of pixels, so noise moves it by one or two levels out of 255.
+const CELL_CHANGED_LEVELS = 14;
+// Automatic exposure moves the whole picture by a few levels; a light switched off moves it by more.
+const EXPOSURE_DRIFT_LEVELS = 12;
+// About a thumb's width at arm's length: 6 of 768 cells.
+const CHANGED_SHARE = 0.0075;
+
+/**
+ * Averages RGBA pixels (`width` x `height`, 4 bytes each) into a thumbnail: a Float32Array of
+ * THUMBNAIL_HEIGHT x THUMBNAIL_WIDTH x 3 levels of 0..255. The picture's shape is not kept.
+ */
+export function thumbnailOf(rgba, width, height) {
+  const thumbnail = new Float32Array(CELLS * CHANNELS);
+  for (let row = 0; row < THUMBNAIL_HEIGHT; row += 1) {
+    const [top, bottom] = span(row, THUMBNAIL_HEIGHT, height);
+    for (let column = 0; column < THUMBNAIL_WIDTH; column += 1) {
+      const [left, right] = span(column, THUMBNAIL_WIDTH, width);
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      for (let y = top; y < bottom; y += 1) {
+        for (let at = (y * width + left) * 4; at < (y * width + right) * 4; at += 4) {
+          red += rgba[at];
+          green += rgba[at + 1];
+          blue += rgba[at + 2];
+        }
+      }
+      const pixels = (bottom - top) * (right - left);
+      const cell = (row * THUMBNAIL_WIDTH + column) * CHANNELS;
+      thumbnail[cell] = red / pixels;
+      thumbnail[cell + 1] = green / pixels;
+      thumbnail[cell + 2] = blue / pixels;
+    }
+  }
+  return thumbnail;
+}
+
+/** The pixels of cell `index` out of `cells` along a side; at least one, however short the side. */
+function span(index, cells, side) {
+  const from = Math.min(side - 1, Math.floor((index * side) / cells));
+  return [from, Math.max(from + 1, Math.floor(((index + 1) * side) / cells))];
+}
+
+/** The share (0..1) of cells that changed between two thumbnails, small exposure drift taken out. */
+export function changedShare(before, after) {
+  const drift = exposureDrift(before, after);
+  let changed = 0;
+  for (let cell = 0; cell < CELLS; cell += 1) {
+    let most = 0;
+    for (let channel = 0; channel < CHANNELS; channel += 1) {
+      const at = cell * CHANNELS + channel;
+      most = Math.max(most, Math.abs(after[at] - before[at] - drift));
+    }
+    if (most > CELL_CHANGED_LEVELS) changed += 1;
+  }
+  return changed / CELLS;
+}
+
+/** Whether `after` is worth a new caption when `before` was the last captioned thumbnail. */
+export function hasChanged(before, after) {
+  return changedShare(before, after) >= CHANGED_SHARE;
+}
+
+/** The median change of level, where it is small enough to be the camera's own exposure; else 0. */
+function exposureDrift(before, after) {
+  const changes = after.map((level, at) => level - before[at]).sort();
+  const median = changes[changes.length >> 1];
+  return Math.abs(median) <= EXPOSURE_DRIFT_LEVELS ? median : 0;
+}

@@ -1,0 +1,145 @@
+// Carries out what plan.js reads from the state: opens the camera, asks the server, sends frames.
+
+import { fetchCaption, fetchStatus } from "./api.js";
+import { listCameras, openCamera, problemOf } from "./camera.js";
+import { mustSend, plan } from "./plan.js";
+import { createWakeLock } from "./wake-lock.js";
+
+// The server names frame_size_px; before it does no frame is sent, so this only bounds nonsense.
+const MAX_SIDE_PX = { standard: 512, most: 2048 };
+
+/**
+ * Returns { follow(state), destroy() }. `follow` starts and stops work so that it is as the state
+ * wants, and reports what comes of it through `dispatch(event)`; the store adds the time.
+ */
+export function createDriver({ video, frames, dispatch, now, cameraName }) {
+  const wakeLock = createWakeLock();
+  let state = null;
+  let camera = { request: null, controller: null };
+  let pass = { id: null, controller: null };
+  let asking = null;
+  let timer;
+  /** The thumbnail of the last captioned frame. */
+  let reference = null;
+
+  function followCamera(wanted) {
+    if (camera.request === (wanted?.request ?? null)) return;
+    camera.controller?.abort();
+    camera = { request: null, controller: null };
+    reference = null;
+    if (wanted) open(wanted);
+  }
+
+  async function open({ request, deviceId }) {
+    const controller = new AbortController();
+    camera = { request, controller };
+    try {
+      const opened = await openCamera(video, {
+        deviceId,
+        signal: controller.signal,
+        onEnded: () => dispatch({ type: "camera-failed", request, problem: "ended" }),
+        onMuted: (muted) => dispatch({ type: "camera-muted", request, muted }),
+      });
+      if (controller.signal.aborted) return;
+      dispatch({ type: "devices-listed", devices: await listCameras(), changed: false });
+      dispatch({ type: "camera-opened", request, deviceId: opened.deviceId });
+    } catch (error) {
+      if (controller.signal.aborted) return;
+      dispatch({ type: "camera-failed", request, problem: problemOf(error) });
+    }
+  }
+
+  async function ask() {
+    asking = new AbortController();
+    let event;
+    try {
+      event = { type: "status-answered", status: await fetchStatus(asking.signal) };
+    } catch (error) {
+      event = { type: "status-missed", message: error.message };
+    }
+    if (asking.signal.aborted) return;
+    asking = null;
+    dispatch(event);
+  }
+
+  async function look() {
+    dispatch({ type: "look-begun" });
+    const { id, prompt, takenAt } = state.pass;
+    const controller = new AbortController();
+    pass = { id, controller };
+    const { signal } = controller;
+    const report = (event) => {
+      if (!signal.aborted) dispatch({ id, ...event });
+    };
+    const frame = await take(takenAt).catch(() => null);
+    if (!frame) {
+      const message = "The browser gave no picture of the video.";
+      report({ type: "pass-failed", kind: "no_frame", message });
+      return;
+    }
+    if (!frame.blob) {
+      report({ type: "frame-unchanged" });
+      return;
+    }
+    report({ type: "frame-sent" });
+    if (signal.aborted) return;
+    try {
+      const onText = (text) => report({ type: "words-arrived", text });
+      const request = { blob: frame.blob, prompt, camera: cameraName, signal, onText };
+      const { text, stats } = await fetchCaption(request);
+      if (signal.aborted) return;
+      // It is over: to abort it now would only make the browser call a whole answer cut off.
+      pass.controller = null;
+      reference = frame.thumbnail;
+      report({ type: "caption-done", text, stats });
+    } catch (error) {
+      const { kind = "bad_answer", message, retryAfterS } = error;
+      report({ type: "pass-failed", kind, message, retryAfterS });
+    }
+  }
+
+  function take(at) {
+    const wanted = state.server.status?.frame_size_px || MAX_SIDE_PX.standard;
+    return frames.take({
+      maxSidePx: Math.min(wanted, MAX_SIDE_PX.most),
+      quality: state.settings.jpegQuality,
+      reference: mustSend(state, at) ? null : reference,
+    });
+  }
+
+  function followPass(wantedId) {
+    if (pass.id === wantedId) return;
+    pass.controller?.abort();
+    pass = { id: null, controller: null };
+  }
+
+  function follow(next) {
+    state = next;
+    const wanted = plan(state);
+    followCamera(wanted.camera);
+    followPass(wanted.passId);
+    wakeLock.follow(wanted.keepAwake);
+    clearTimeout(timer);
+    const askAt = asking ? null : wanted.askAt;
+    const due = [askAt, wanted.lookAt].filter((at) => at !== null);
+    if (due.length > 0) timer = setTimeout(wake, Math.max(0, Math.min(...due) - now()));
+  }
+
+  function wake() {
+    const { askAt, lookAt } = plan(state);
+    if (!asking && askAt !== null && askAt <= now()) ask();
+    if (lookAt !== null && lookAt <= now()) look();
+    follow(state);
+  }
+
+  return {
+    follow,
+    destroy() {
+      clearTimeout(timer);
+      asking?.abort();
+      followCamera(null);
+      followPass(null);
+      wakeLock.follow(false);
+    },
+  };
+}

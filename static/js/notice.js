@@ -1,0 +1,49 @@
+// The one thing a person should know now, and the way on.
+
+import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
+import { countdownS, noticeOf } from "./words.js";
+
+export function mountNotice(root, act) {
+  const card = root.querySelector(".notice");
+  const title = card.querySelector(".notice-title");
+  const text = card.querySelector(".notice-text");
+  const next = card.querySelector(".notice-next");
+  const actions = card.querySelector(".notice-actions");
+  const { listen, destroy } = createListeners();
+  let shownActions = "";
+
+  listen(actions, "click", ({ target }) => {
+    const button = target.closest("button");
+    if (button) act(button.dataset.action);
+  });
+
+  function showActions(wanted) {
+    const key = JSON.stringify(wanted);
+    if (key === shownActions) return;
+    shownActions = key;
+    actions.replaceChildren(
+      ...wanted.map(({ action, label }) => {
+        const button = make("button", "button", label);
+        button.type = "button";
+        button.dataset.action = action;
+        return button;
+      }),
+    );
+  }
+
+  return {
+    update(state, at) {
+      const notice = noticeOf(state, at);
+      setProperty(card, "hidden", notice === null);
+      setAttribute(card, "data-notice", notice?.id ?? null);
+      if (!notice) return;
+      setAttribute(card, "data-tone", notice.tone);
+      setText(title, notice.title);
+      setText(text, notice.text);
+      const left = countdownS(notice.until, at);
+      setText(next, left === null ? "" : left > 0 ? `Next try in ${left} s` : "Trying now");
+      showActions(notice.actions);
+    },
+    destroy,
+  };
+}

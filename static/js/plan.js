@@ -1,0 +1,30 @@
+// What a state asks of the world. Pure: the driver carries it out, the tests read it.
+
+import { HEARTBEAT_MS, promptOf } from "./state.js";
+
+/**
+ * - `camera`: null for off, else { request, deviceId }: the opening that should be under way or live.
+ * - `askAt`: when to ask the server for its state, or null for not now.
+ * - `lookAt`: when to take the next frame, or null for not now.
+ * - `passId`: the one frame that may be under way; any other is dropped.
+ * - `keepAwake`: whether the screen should stay on.
+ */
+export function plan(state) {
+  const { camera, pass, server, settings, visible, wanted } = state;
+  const cameraOn = wanted && state.secure && ["opening", "live"].includes(camera.phase);
+  const canLook = visible && camera.phase === "live" && server.phase === "ready" && !pass;
+  // A frame under way shows by itself whether the server is there.
+  const answersAnyway = server.phase === "ready" && pass && pass.step !== "looking";
+  return {
+    camera: cameraOn ? { request: camera.request, deviceId: settings.deviceId } : null,
+    askAt: visible && !answersAnyway ? server.askAt : null,
+    lookAt: canLook && promptOf(state) !== null ? state.pace.lookAt : null,
+    passId: pass?.id ?? null,
+    keepAwake: visible && camera.phase === "live",
+  };
+}
+
+/** Whether the frame taken at `at` is sent even if it shows what the last captioned one showed. */
+export function mustSend({ pace }, at) {
+  return pace.force || at - pace.sentAt >= HEARTBEAT_MS;
+}

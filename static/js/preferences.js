@@ -1,0 +1,57 @@
+// The settings panel: each control is one setting of the same name.
+
+import { createListeners, make, setProperty, setText } from "./dom.js";
+import { SHORTCUTS } from "./shortcuts.js";
+
+const asShown = {
+  captionScale: (value) => `${Math.round(value * 100)} %`,
+  jpegQuality: (value) => value.toFixed(2),
+};
+
+export function mountPreferences(root, dispatch) {
+  const form = root.querySelector("form");
+  const about = root.querySelector(".preferences-about");
+  const keys = root.querySelector("#keys");
+  const { listen, destroy } = createListeners();
+
+  keys.replaceChildren(
+    ...SHORTCUTS.flatMap(({ key, does }) => [make("dt", "", key), make("dd", "", does)]),
+  );
+  listen(form, "input", ({ target }) => {
+    if (target.name)
+      dispatch({ type: "setting-changed", name: target.name, value: valueOf(target) });
+  });
+  listen(form, "submit", (event) => event.preventDefault());
+
+  return {
+    update({ settings, server }) {
+      for (const control of form.elements) show(control, settings[control.name]);
+      for (const [name, words] of Object.entries(asShown)) {
+        setText(form.elements[`${name}Value`], words(settings[name]));
+      }
+      setProperty(keys, "hidden", !settings.shortcuts);
+      setText(about, aboutText(server.status));
+    },
+    destroy,
+  };
+}
+
+function valueOf(control) {
+  if (control.type === "checkbox") return control.checked;
+  const isNumber = control.type === "range" || control.name === "intervalS";
+  return isNumber ? Number(control.value) : control.value;
+}
+
+function show(control, value) {
+  if (value === undefined) return;
+  if (control.type === "checkbox") setProperty(control, "checked", value);
+  else if (control.type === "radio") setProperty(control, "checked", control.value === value);
+  else setProperty(control, "value", String(value));
+}
+
+function aboutText(status) {
+  if (!status) return "";
+  const { model, device, dtype, runtime, version } = status;
+  const engine = [model, device, dtype, runtime].filter(Boolean).join(", ");
+  return `Sightline ${version ?? ""} running ${engine}`;
+}

@@ -1,0 +1,53 @@
+// What a person chose, remembered by the browser. Captions are never among it.
+
+const STORAGE_KEY = "sightline.settings";
+
+const oneOf =
+  (...choices) =>
+  (value) =>
+    choices.includes(value);
+const between = (low, high) => (value) => Number.isFinite(value) && value >= low && value <= high;
+const text = (longest) => (value) => typeof value === "string" && value.length <= longest;
+const yesOrNo = (value) => typeof value === "boolean";
+
+/** Each setting's default and the law its value obeys. */
+const SETTINGS = {
+  // Off, so that "left" in a caption is left on the screen: the camera looks at a scene, not at you.
+  mirror: [false, yesOrNo],
+  fit: ["cover", oneOf("cover", "contain")],
+  theme: ["auto", oneOf("auto", "light", "dark")],
+  captionScale: [1, between(0.6, 2.5)],
+  intervalS: [0.5, between(0, 60)],
+  jpegQuality: [0.8, between(0.3, 1)],
+  /** A preset's id, "own" for `ownPrompt`, or "" for the server's first preset. */
+  promptChoice: ["", text(64)],
+  ownPrompt: ["", text(4_000)],
+  deviceId: ["", text(512)],
+  shortcuts: [true, yesOrNo],
+};
+
+/** A full set of settings out of anything: what is unknown or unlawful falls back to its default. */
+export function lawfulSettings(candidate) {
+  const entries = Object.entries(SETTINGS).map(([name, [standard, isLawful]]) => {
+    const value = candidate?.[name];
+    return [name, isLawful(value) ? value : standard];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** Reads the remembered settings; a browser that keeps nothing (or keeps rubbish) gives defaults. */
+export function rememberedSettings(storage) {
+  try {
+    return lawfulSettings(JSON.parse(storage().getItem(STORAGE_KEY)));
+  } catch {
+    return lawfulSettings(null);
+  }
+}
+
+export function rememberSettings(storage, settings) {
+  try {
+    storage().setItem(STORAGE_KEY, JSON.stringify(settings));
+  } catch {
+    // Private windows and full or forbidden storage: the settings then last as long as the page.
+  }
+}
