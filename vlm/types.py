@@ -69,7 +69,7 @@ StreamItem = TokenChunk | CaptionDone
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is loaded, as `/api/status` tells it; `frame_size_px`: the longest side worth sending."""
+    """What is loaded, as `/api/status` tells it; `frame_size_px`: longest side worth sending."""
 
     model: str
     runtime: str
