@@ -1,0 +1,57 @@
+"""What is asked about a frame: the presets, what a prompt may be, and the chat around it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from vlm.errors import BadRequestError
+
+PROMPT_MAX_CHARS: Final = 2000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A question worth one click; `label` is what people read, `prompt` what the model is asked."""
+
+    id: str
+    label: str
+    prompt: str
+
+
+PRESETS: Final = (
+    Preset("caption", "Short caption", "Describe this image briefly."),
+    Preset("detailed", "Detailed description", "Describe this image in detail."),
+    Preset("objects", "List of objects", "List the objects in this image."),
+    Preset("count", "Count objects", "How many objects are there?"),
+    Preset("read", "Read text", "What does the text say?"),
+    Preset("light", "Light", "How is the light in this image?"),
+    Preset("json", "JSON", "Describe this image as JSON."),
+)
+DEFAULT_PROMPT: Final = PRESETS[0].prompt
+
+# Lone surrogates cannot be encoded as UTF-8, and tokenizers refuse them less kindly.
+_UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")
+
+
+def checked_prompt(text: str) -> str:
+    """`text` as the model may be asked it: trimmed, and DEFAULT_PROMPT where nothing is left.
+
+    Raises BadRequestError where it is longer than PROMPT_MAX_CHARS or holds control characters.
+    """
+    prompt = text.strip()
+    if len(prompt) > PROMPT_MAX_CHARS:
+        raise BadRequestError(
+            f"The prompt has {len(prompt)} characters; at most {PROMPT_MAX_CHARS} are taken. "
+            "Make it shorter."
+        )
+    if _UNREADABLE.search(prompt):
+        raise BadRequestError("The prompt must be plain UTF-8 text without control characters.")
+    return prompt or DEFAULT_PROMPT
+
+
+def chat_messages(prompt: str) -> list[dict[str, object]]:
+    """One user turn of a frame and `prompt`, in the form that chat templates take."""
+    content = [{"type": "image"}, {"type": "text", "text": prompt}]
+    return [{"role": "user", "content": content}]

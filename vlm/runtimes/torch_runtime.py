@@ -1,0 +1,106 @@
+"""Forward passes by PyTorch over transformers' modules: CUDA, MPS, XPU and the CPU reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from vlm.checkpoint_files import parameter_count
+from vlm.checkpoints import load_model
+from vlm.runtimes.base import PixelValues
+from vlm.runtimes.devices import place
+
+# A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
+_TILES_PER_PASS_ON_GPU: Final = 32
+_OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough memory")
+
+
+class TorchRuntime:
+    """`Runtime` over an Idefics3 or SmolVLM model; a KV state is a transformers Cache."""
+
+    name = "torch"
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        """`model` is loaded and in evaluation mode; `device` is where its inputs go."""
+        self._model = model
+        self._embed = model.get_input_embeddings()
+        self._image_token_id: int = model.config.image_token_id
+        self._device = device
+        self.device = str(device)
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.context_tokens: int = model.config.text_config.max_position_embeddings
+        self.tiles_per_pass = 1 if self._device.type == "cpu" else _TILES_PER_PASS_ON_GPU
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: str) -> TorchRuntime:
+        """The checkpoint in `folder`, by the settings `device` and `dtype` ("auto" or a name).
+
+        Raises SettingsError where the device is not here, CheckpointError where the files do not
+        make a model.
+        """
+        placement = place(device, dtype, parameter_count(folder))
+        model = load_model(folder, placement.dtype, str(placement.device), spread=placement.spread)
+        return cls(model, placement.device)
+
+    @torch.inference_mode()
+    def encode_image(self, pixel_values: PixelValues) -> torch.Tensor:
+        """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden]."""
+        with _memory_errors():
+            pixels = torch.from_numpy(pixel_values).unsqueeze(0).to(self._device)
+            # The model casts to its own dtype itself.
+            return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
+
+    @torch.inference_mode()
+    def prefill(
+        self, input_ids: Sequence[int], features: Sequence[torch.Tensor]
+    ) -> tuple[Any, int]:
+        """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
+        with _memory_errors():
+            ids = torch.tensor([input_ids], device=self._device)
+            embeds = self._embed(ids)
+            rows = torch.cat(list(features)).to(embeds.device, embeds.dtype)
+            image_positions = ids == self._image_token_id
+            if int(image_positions.sum()) != len(rows):
+                raise ValueError(
+                    f"{int(image_positions.sum())} image tokens, but {len(rows)} image features"
+                )
+            embeds[image_positions] = rows
+            output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=1)
+            return output.past_key_values, _greedy(output.logits)
+
+    @torch.inference_mode()
+    def decode_one_token(self, state: Any, token_id: int) -> int:
+        """See `Runtime.decode_one_token`."""
+        with _memory_errors():
+            ids = torch.tensor([[token_id]], device=self._device)
+            output = self._model(input_ids=ids, past_key_values=state, use_cache=True)
+            return _greedy(output.logits)
+
+
+def _greedy(logits: torch.Tensor) -> int:
+    # In float32, as transformers' generate does, so that ties of coarser formats fall the same.
+    return int(logits[0, -1].float().argmax())
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Each device's own out-of-memory error as a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        out_of_memory = isinstance(error, torch.OutOfMemoryError) or any(
+            words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS
+        )
+        if not out_of_memory:
+            raise
+        # Without "from": the traceback would keep the tensors that filled the device.
+        message = str(error).splitlines()[0]
+    else:
+        return
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise MemoryError(message)
