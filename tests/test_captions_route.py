@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from vlm.engine import Engine
-from vlm.worker import Worker
 
 from app import create_app
 from routes import captions
+from vlm.engine import Engine
 from vlm.errors import GenerationError
 from vlm.prompts import PRESETS
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, StreamItem, TokenChunk
+from vlm.types import StreamItem, TokenChunk
+from vlm.worker import Worker
 from web_client import JPEG, SteppedEngine, picture, read_events, started, wait_until
 
 
@@ -128,7 +128,7 @@ def test_unknown_fields_are_ignored(client: FlaskClient) -> None:
 
 def test_a_pass_that_fails_midway_ends_in_one_error_event(engine: Engine) -> None:
     class Failing(SteppedEngine):
-        def stream(self, request: CaptionRequest) -> Generator[StreamItem, None, None]:
+        def stream(self, *_: object) -> Generator[StreamItem, None, None]:
             yield TokenChunk("A ")
             raise GenerationError("The device ran out of memory. Try again.")
 
@@ -143,7 +143,7 @@ def test_a_pass_that_fails_midway_ends_in_one_error_event(engine: Engine) -> Non
 
 def test_an_unforeseen_failure_midway_tells_no_secrets(engine: Engine) -> None:
     class Failing(SteppedEngine):
-        def stream(self, request: CaptionRequest) -> Generator[StreamItem, None, None]:
+        def stream(self, *_: object) -> Generator[StreamItem, None, None]:
             yield TokenChunk("A ")
             raise RuntimeError("secret of the house")
 

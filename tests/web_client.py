@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from flask import Flask
 from PIL import Image
-from vlm.worker import Worker
 from waitress import wasyncore
 
 from app import create_app
@@ -26,6 +25,7 @@ from routes.admission import Admission
 from serving import listen, make_server
 from vlm.settings import Settings
 from vlm.types import CaptionRequest, EngineInfo, StreamItem
+from vlm.worker import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 120.0
@@ -74,8 +74,10 @@ class SteppedEngine:
         for _ in range(items):
             self._permits.release()
 
-    def stream(self, request: CaptionRequest) -> Generator[StreamItem, None, None]:
-        items = self._engine.stream(request)
+    def stream(
+        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
+    ) -> Generator[StreamItem, None, None]:
+        items = self._engine.stream(request, is_cancelled)
         try:
             while True:
                 assert self._permits.acquire(timeout=HANG_GUARD_S)
