@@ -14,7 +14,12 @@ export function mountOverlay(root) {
   let fit = 0;
   let scale = null;
 
-  const resized = new ResizeObserver(refit);
+  let width = 0;
+  const resized = new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width === width) return;
+    width = contentRect.width;
+    refit();
+  });
   resized.observe(root.parentElement);
 
   function show(words) {

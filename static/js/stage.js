@@ -7,6 +7,7 @@ export function mountStage(root) {
   const video = root.querySelector("#video");
   const welcome = root.querySelector("#welcome");
   const lead = welcome.querySelector(".welcome-lead");
+  const loading = welcome.querySelector(".welcome-loading");
   const privacy = welcome.querySelector(".welcome-privacy");
   return {
     update(state, at) {
@@ -18,6 +19,7 @@ export function mountStage(root) {
       const words = welcomeOf(state, location.hostname);
       setText(lead, words.lead);
       setText(privacy, words.privacy);
+      setText(loading, words.loading);
     },
     destroy() {},
   };

@@ -82,8 +82,8 @@ const handlers = {
     const before = promptOf(state);
     const settings = lawfulSettings({ ...state.settings, [name]: value });
     const next = { ...state, settings };
-    if (name === "deviceId" && state.wanted && value !== state.camera.deviceId)
-      return openCamera(next, at);
+    const isShown = state.camera.phase === "live" && value === state.camera.deviceId;
+    if (name === "deviceId" && state.wanted && !isShown) return openCamera(next, at);
     if (name === "intervalS") {
       const lookAt = Math.min(state.pace.lookAt, at + settings.intervalS * 1000);
       return { ...next, pace: { ...state.pace, lookAt } };

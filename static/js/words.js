@@ -127,7 +127,9 @@ function serverNotice({ server, wanted }) {
 
 function frameNotice({ problem, pace, wanted, camera }) {
   if (!wanted) return null;
-  if (problem) {
+  // These two pass by themselves most of the time; a card that flashes up would only disturb.
+  const isPassing = ["busy", "no_frame"].includes(problem?.kind) && pace.failures < 2;
+  if (problem && !isPassing) {
     return {
       id: `frame-${problem.kind}`,
       tone: "problem",
@@ -215,14 +217,19 @@ export function clockTime(clock) {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** What the empty stage says: { lead, privacy }. `host` is the name this page was opened under. */
-export function welcomeOf({ history }, host) {
+/**
+ * What the empty stage says: { lead, privacy, loading }, `loading` "" once the model is there. `host`
+ * is the name this page was opened under.
+ */
+export function welcomeOf({ history, server }, host) {
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(host);
   return {
     lead:
       history.length > 0
         ? "Captions are stopped and the camera is off."
         : "Point a camera at something and read what it shows.",
+    loading:
+      server.phase === "loading" ? "The model is still loading. You can start the camera now." : "",
     privacy: `Pictures go from this page to the model on ${here ? "this computer" : host}, and nowhere else.`,
   };
 }
