@@ -32,8 +32,12 @@ def value_noise(
     weight_sum = 0.0
     for octave in range(octaves):
         across = cells * 2**octave
-        grid = rng.random((max(2, across * height // max(size)) + 1, max(2, across * width // max(size)) + 1))
-        bumps = Image.fromarray((grid * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        grid = rng.random(
+            (max(2, across * height // max(size)) + 1, max(2, across * width // max(size)) + 1)
+        )
+        bumps = Image.fromarray((grid * 255).astype(np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
         weight = 0.5**octave
         total += np.asarray(bumps, dtype=np.float32) * (weight / 255)
         weight_sum += weight
@@ -65,7 +69,9 @@ def _ground_colour(rng: np.random.Generator) -> Rgb:
 
 def _ramp(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
     width, height = size
-    x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
+    x, y = np.meshgrid(
+        np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    )
     angle = rng.uniform(0, 2 * np.pi)
     return np.asarray((x * np.cos(angle) + y * np.sin(angle)) / 2.83 + 0.5, dtype=np.float32)
 
@@ -75,7 +81,9 @@ def _striped(rng: np.random.Generator, size: tuple[int, int]) -> Background:
     second = shade(first, rng.choice([0.86, 0.9, 1.1]))
     period = rng.uniform(0.04, 0.12)
     waves = (_ramp(rng, size) / period) % 1
-    return Background("striped", _blend(first, second, (waves < 0.5).astype(np.float32)), (first, second))
+    return Background(
+        "striped", _blend(first, second, (waves < 0.5).astype(np.float32)), (first, second)
+    )
 
 
 def _paper(rng: np.random.Generator, size: tuple[int, int]) -> Background:
@@ -114,14 +122,18 @@ def _held_over(rng: np.random.Generator, sheet: Image.Image) -> Image.Image:
 def _desk(rng: np.random.Generator, size: tuple[int, int]) -> Background:
     wood: Rgb = tuple(  # type: ignore[assignment]
         int(channel * rng.uniform(0.85, 1.12))
-        for channel in ((196, 154, 108), (160, 120, 84), (222, 196, 160), (120, 86, 60))[rng.integers(4)]
+        for channel in ((196, 154, 108), (160, 120, 84), (222, 196, 160), (120, 86, 60))[
+            rng.integers(4)
+        ]
     )
     along = value_noise(rng, (size[0] // 8 + 2, size[1]), 40, 2)
     grain = Image.fromarray((along * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     if rng.random() < 0.3:
         grain = grain.transpose(Image.Transpose.ROTATE_90).resize(size)
     amount = np.asarray(grain, dtype=np.float32) / 255
-    return Background("desk", _blend(shade(wood, 0.82), shade(wood, 1.08), amount), (wood, shade(wood, 0.82)))
+    return Background(
+        "desk", _blend(shade(wood, 0.82), shade(wood, 1.08), amount), (wood, shade(wood, 0.82))
+    )
 
 
 def _cluttered(rng: np.random.Generator, size: tuple[int, int]) -> Background:
@@ -132,11 +144,18 @@ def _cluttered(rng: np.random.Generator, size: tuple[int, int]) -> Background:
     tones = [shade(base, rng.uniform(0.78, 1.22)) for _ in range(4)]
     for _ in range(int(rng.integers(6, 18))):
         x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
-        corners = rng.normal(0, longest * rng.uniform(0.05, 0.25), (int(rng.integers(3, 7)), 2)) + (x, y)
+        corners = rng.normal(0, longest * rng.uniform(0.05, 0.25), (int(rng.integers(3, 7)), 2)) + (
+            x,
+            y,
+        )
         draw.polygon([tuple(corner) for corner in corners], fill=tones[rng.integers(len(tones))])
     for _ in range(int(rng.integers(0, 8))):
         ends = rng.uniform(-0.2, 1.2, (2, 2)) * size
-        draw.line([tuple(end) for end in ends], fill=tones[rng.integers(len(tones))], width=int(rng.integers(1, 5)))
+        draw.line(
+            [tuple(end) for end in ends],
+            fill=tones[rng.integers(len(tones))],
+            width=int(rng.integers(1, 5)),
+        )
     softened = canvas.filter(ImageFilter.GaussianBlur(longest * rng.uniform(0.004, 0.02)))
     return Background("cluttered", softened, (base, *tones))
 
@@ -148,7 +167,9 @@ def paint_background(rng: np.random.Generator, size: tuple[int, int], kind: str)
         return Background(kind, Image.new("RGB", size, colour), (colour,))
     if kind == "gradient":
         first = _ground_colour(rng)
-        second = shade(first, rng.uniform(0.65, 0.85)) if rng.random() < 0.6 else _ground_colour(rng)
+        second = (
+            shade(first, rng.uniform(0.65, 0.85)) if rng.random() < 0.6 else _ground_colour(rng)
+        )
         middle: Rgb = tuple((a + b) // 2 for a, b in zip(first, second, strict=True))  # type: ignore[assignment]
         return Background(kind, _blend(first, second, _ramp(rng, size)), (first, middle, second))
     painters = {"striped": _striped, "paper": _paper, "desk": _desk, "cluttered": _cluttered}

@@ -39,10 +39,15 @@ class View:
 
     def to_frame(self, points: Matrix) -> Matrix:
         """Canvas pixels (n, 2) to frame positions (n, 2), 0..1 from the top left."""
-        moved = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.linalg.inv(self.frame_to_canvas).T
+        moved = (
+            np.concatenate([points, np.ones((len(points), 1))], 1)
+            @ np.linalg.inv(self.frame_to_canvas).T
+        )
         return np.asarray(moved[:, :2] / moved[:, 2:] / self.frame_size)
 
-    def warp(self, picture: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    def warp(
+        self, picture: Image.Image, size: tuple[int, int], resample: Image.Resampling
+    ) -> Image.Image:
         """The part of a canvas-sized picture that this view shows, brought to `size`."""
         shrink = np.diag([self.frame_size[0] / size[0], self.frame_size[1] / size[1], 1.0])
         matrix = self.frame_to_canvas @ shrink
@@ -72,7 +77,9 @@ def canvas_size_for(frame_size: tuple[int, int]) -> tuple[int, int]:
     return round(frame_size[0] * CANVAS_SCALE), round(frame_size[1] * CANVAS_SCALE)
 
 
-def sample_view(rng: np.random.Generator, frame_size: tuple[int, int], canvas_size: tuple[int, int]) -> View:
+def sample_view(
+    rng: np.random.Generator, frame_size: tuple[int, int], canvas_size: tuple[int, int]
+) -> View:
     """Roll, zoom and tilt of a hand-held camera before the canvas."""
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
     scale = VIEW_SHARE * rng.uniform(0.95, 1.05)

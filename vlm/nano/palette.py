@@ -53,11 +53,7 @@ def distance(a: Rgb, b: Rgb) -> float:
     mean_red = (a[0] + b[0]) / 2
     red, green, blue = (x - y for x, y in zip(a, b, strict=True))
     return float(
-        (
-            (2 + mean_red / 256) * red**2
-            + 4 * green**2
-            + (2 + (255 - mean_red) / 256) * blue**2
-        )
+        ((2 + mean_red / 256) * red**2 + 4 * green**2 + (2 + (255 - mean_red) / 256) * blue**2)
         ** 0.5
     )
 

@@ -142,7 +142,9 @@ def light_of(image: Image.Image) -> str:
     return "dim" if mean < 75 else "normal" if mean < 155 else "bright"
 
 
-def _contrasting(rng: np.random.Generator, ground: tuple[Rgb, ...], colours: list[str]) -> tuple[str, Rgb]:
+def _contrasting(
+    rng: np.random.Generator, ground: tuple[Rgb, ...], colours: list[str]
+) -> tuple[str, Rgb]:
     """A colour term, the first of `colours` that stands out from `ground`, and a paint of it."""
     best: tuple[float, str, Rgb] | None = None
     for colour in colours:
@@ -166,7 +168,10 @@ def _near_boundary(position: float) -> bool:
 
 
 def _place(
-    rng: np.random.Generator, size: str, taken: list[tuple[float, float, float]], frame: tuple[int, int]
+    rng: np.random.Generator,
+    size: str,
+    taken: list[tuple[float, float, float]],
+    frame: tuple[int, int],
 ) -> tuple[float, float, float] | None:
     """A free (x, y, radius) in short-side units, or None after some tries."""
     short = min(frame)
@@ -183,13 +188,20 @@ def _place(
 
 
 def _paint_object(
-    canvas: _Canvas, rng: np.random.Generator, shape: str, colours: list[str], size: str, at: tuple[float, float, float]
+    canvas: _Canvas,
+    rng: np.random.Generator,
+    shape: str,
+    colours: list[str],
+    size: str,
+    at: tuple[float, float, float],
 ) -> None:
     if canvas.background is None or canvas.objects is None:
         raise ValueError("objects need a background")
     x, y, radius = at
     short = min(canvas.view.frame_size)
-    centre = canvas.to_canvas(x * short / canvas.view.frame_size[0], y * short / canvas.view.frame_size[1])
+    centre = canvas.to_canvas(
+        x * short / canvas.view.frame_size[0], y * short / canvas.view.frame_size[1]
+    )
     colour, paint = _contrasting(rng, canvas.background.colours, colours)
     choices = shapes.patterns_of(shape)
     pattern = choices[rng.integers(len(choices))] if rng.random() < 0.5 else "solid"
@@ -201,7 +213,9 @@ def _paint_object(
     silhouette = shapes.paint(canvas.pixels, shape, pattern, paint, ink, points, rng)
     canvas.ids.paste(len(canvas.objects) + 1, mask=silhouette)
     middle = canvas.view.to_frame(np.array([centre]))[0]
-    canvas.objects.append(SceneObject(shape, colour, size, pattern, float(middle[0]), float(middle[1])))
+    canvas.objects.append(
+        SceneObject(shape, colour, size, pattern, float(middle[0]), float(middle[1]))
+    )
 
 
 def _paint_objects(canvas: _Canvas, rng: np.random.Generator, count: int) -> None:
@@ -267,7 +281,9 @@ def _paint_words(canvas: _Canvas, rng: np.random.Generator) -> None:
 
 def _paint_covered(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     """A finger or a cap over the lens: next to nothing, now and then a red glow from one side."""
-    glow = np.array(rng.choice([(0, 0, 0), (60, 8, 4), (35, 12, 8), (12, 12, 14)]), dtype=np.float32)
+    glow = np.array(
+        rng.choice([(0, 0, 0), (60, 8, 4), (35, 12, 8), (12, 12, 14)]), dtype=np.float32
+    )
     width, height = size
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     angle = rng.uniform(0, 2 * np.pi)
@@ -304,7 +320,10 @@ def _patch_labels(canvas: _Canvas, kind: Kind) -> PatchLabels:
         most = np.maximum(most, count)
     # A patch that an object only grazes is no evidence either way.
     undecided = (most > 0) & (most < 4)
-    maps = {name: np.zeros(shape, dtype=np.int64) for name in ("shape", "colour", "size", "pattern", "letter")}
+    maps = {
+        name: np.zeros(shape, dtype=np.int64)
+        for name in ("shape", "colour", "size", "pattern", "letter")
+    }
     for i in present:
         here = best == i
         if i >= _FIRST_LETTER_ID:

@@ -57,7 +57,15 @@ def _polar(angles_deg: Points, radii: Points | float = 1.0) -> Points:
 def _arrow(turn_deg: float, rng: np.random.Generator) -> Points:
     shaft, neck = rng.uniform(0.2, 0.32), rng.uniform(-0.05, 0.2)
     pointing_right = np.array(
-        [(-1, -shaft), (neck, -shaft), (neck, -0.75), (1, 0), (neck, 0.75), (neck, shaft), (-1, shaft)]
+        [
+            (-1, -shaft),
+            (neck, -shaft),
+            (neck, -0.75),
+            (1, 0),
+            (neck, 0.75),
+            (neck, shaft),
+            (-1, shaft),
+        ]
     )
     return pointing_right @ _rotation(turn_deg).T
 
@@ -150,7 +158,12 @@ def _pattern_mask(
 
 
 def _face_features(
-    draw: ImageDraw.ImageDraw, shape: str, centre: Points, radius_px: float, ink: Rgb, turn_deg: float
+    draw: ImageDraw.ImageDraw,
+    shape: str,
+    centre: Points,
+    radius_px: float,
+    ink: Rgb,
+    turn_deg: float,
 ) -> None:
     rotation = _rotation(turn_deg).T * radius_px
     eye_px = 0.13 * radius_px
@@ -160,7 +173,9 @@ def _face_features(
     smiling = shape == "smiling face"
     arc = _polar(np.linspace(25, 155, 14) if smiling else np.linspace(205, 335, 14), 0.56)
     mouth = (arc + (0, 0.06 if smiling else 0.72)) @ rotation + centre
-    draw.line([tuple(p) for p in mouth], fill=ink, width=max(2, round(0.13 * radius_px)), joint="curve")
+    draw.line(
+        [tuple(p) for p in mouth], fill=ink, width=max(2, round(0.13 * radius_px)), joint="curve"
+    )
 
 
 def paint(

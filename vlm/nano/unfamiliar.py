@@ -52,7 +52,9 @@ def waves(rng: np.random.Generator, size: Size) -> Image.Image:
     total = np.zeros((height, width))
     for _ in range(int(rng.integers(1, 4))):
         angle, frequency = rng.uniform(0, np.pi), rng.uniform(4, 30)
-        total += np.sin(2 * np.pi * frequency * (x * np.cos(angle) + y * np.sin(angle) + bend * 0.2))
+        total += np.sin(
+            2 * np.pi * frequency * (x * np.cos(angle) + y * np.sin(angle) + bend * 0.2)
+        )
     amount = (total - total.min()) / (total.max() - total.min() + 1e-6)
     return _colour_map(rng, amount.astype(np.float32), int(rng.integers(2, 5)))
 
@@ -70,16 +72,21 @@ def cells(rng: np.random.Generator, size: Size) -> Image.Image:
     colours = np.array([_natural_rgb(rng) for _ in range(count)], dtype=np.float32)
     if rng.random() < 0.6:
         colours = colours[0] * 0.6 + colours * 0.4
-    picture = Image.fromarray(colours[nearest].astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    picture = Image.fromarray(colours[nearest].astype(np.uint8)).resize(
+        size, Image.Resampling.BILINEAR
+    )
     return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 2)))
 
 
-def _blob(rng: np.random.Generator, centre: NDArray[np.float64], radius: float) -> list[tuple[float, ...]]:
+def _blob(
+    rng: np.random.Generator, centre: NDArray[np.float64], radius: float
+) -> list[tuple[float, ...]]:
     """An irregular outline that is none of the taught shapes."""
     if rng.random() < 0.6:
         angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)
         bumps = sum(
-            rng.normal(0, 0.45) / k**0.7 * np.cos(k * angles + rng.uniform(0, 2 * np.pi)) for k in range(2, 7)
+            rng.normal(0, 0.45) / k**0.7 * np.cos(k * angles + rng.uniform(0, 2 * np.pi))
+            for k in range(2, 7)
         )
         radii = radius * (0.8 + bumps).clip(0.15)
     else:
@@ -133,11 +140,18 @@ def outdoors(rng: np.random.Generator, size: Size) -> Image.Image:
             wide = tall * rng.uniform(0.05, 0.6)
             lean = rng.normal(0, 0.08) * tall
             draw.polygon(
-                [(x, foot), (x + lean, foot - tall), (x + lean + wide, foot - tall * rng.uniform(0.8, 1)), (x + wide, foot)],
+                [
+                    (x, foot),
+                    (x + lean, foot - tall),
+                    (x + lean + wide, foot - tall * rng.uniform(0.8, 1)),
+                    (x + wide, foot),
+                ],
                 fill=colour,
             )
         else:
-            draw.polygon(_blob(rng, np.array([x, foot - tall / 2]), tall / 2), fill=_natural_rgb(rng))
+            draw.polygon(
+                _blob(rng, np.array([x, foot - tall / 2]), tall / 2), fill=_natural_rgb(rng)
+            )
     return canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.5)))
 
 
@@ -161,7 +175,9 @@ def indoors(rng: np.random.Generator, size: Size) -> Image.Image:
         draw.polygon(_blob(rng, rng.random(2) * size, radius), fill=_natural_rgb(rng))
     light = 0.6 + 0.8 * value_noise(rng, size, 2, 2)
     lit = np.asarray(canvas, dtype=np.float32) * light[..., None]
-    return Image.fromarray(lit.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(rng.uniform(0, 2)))
+    return Image.fromarray(lit.clip(0, 255).astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(rng.uniform(0, 2))
+    )
 
 
 def portrait(rng: np.random.Generator, size: Size) -> Image.Image:
