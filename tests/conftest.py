@@ -1,0 +1,66 @@
+"""What tests share: the bundled model, the published configuration where it lies, and frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlm.checkpoints import BUNDLED_FOLDER, make_random
+from vlm.engine import Engine
+from vlm.nano.scenes import make_frame
+from vlm.settings import Settings
+
+pytest_plugins = ["web_fixtures"]
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAME_COUNT = 20
+
+
+@pytest.fixture(scope="session")
+def nano_dir() -> Path:
+    """The bundled checkpoint."""
+    assert (BUNDLED_FOLDER / "config.json").is_file(), "the bundled checkpoint is missing"
+    return BUNDLED_FOLDER
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Material that lies beside the repository on some machines only."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs ../shared ({folder} is not there)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smolvlm_dir(shared_dir: Path) -> Path:
+    """SmolVLM-256M's published configuration, processor and tokenizer; no weights."""
+    return shared_dir / "smolvlm-256m-instruct"
+
+
+@pytest.fixture(scope="session")
+def exact_shape_dir(smolvlm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of SmolVLM-256M's exact shape with random weights."""
+    folder = tmp_path_factory.mktemp("random") / "smolvlm-256m"
+    make_random(smolvlm_dir, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(nano_dir: Path) -> Engine:
+    """The bundled model on the CPU in float32; use it from one thread at a time."""
+    return Engine.load(Settings(device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def exact_shape_engine(exact_shape_dir: Path) -> Engine:
+    """The exact-shape checkpoint on the CPU in float32."""
+    return Engine.load(Settings(model=str(exact_shape_dir), device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def frames() -> list[Image.Image]:
+    """FRAME_COUNT different scenes of the kind that the bundled model knows."""
+    return [make_frame(seed, "test").image for seed in range(FRAME_COUNT)]
