@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from vlm.checkpoints import BUNDLED_FOLDER, make_random
+from checkpoint_copy import copy_checkpoint
+from vlm.checkpoints import BUNDLED_FOLDER, load_processor, make_random
 from vlm.engine import Engine
 from vlm.nano.scenes import make_frame
+from vlm.runtimes.torch_runtime import TorchRuntime
 from vlm.settings import Settings
 
 pytest_plugins = ["web_fixtures"]
@@ -52,6 +55,29 @@ def exact_shape_dir(smolvlm_dir: Path, tmp_path_factory: pytest.TempPathFactory)
 def engine(nano_dir: Path) -> Engine:
     """The bundled model on the CPU in float32; use it from one thread at a time."""
     return Engine.load(Settings(device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def endless_engine(nano_dir: Path) -> Engine:
+    """The bundled model where no token ends the answer: it always goes on to the limit."""
+    runtime = TorchRuntime.load(nano_dir, "cpu", "float32")
+    return Engine(runtime, load_processor(nano_dir), frozenset(), "endless")
+
+
+@pytest.fixture(scope="session")
+def tiled_dir(nano_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model, told to cut up to four tiles out of a frame for detail=high."""
+    folder = tmp_path_factory.mktemp("tiled") / "nano"
+    changed = json.loads((nano_dir / "processor_config.json").read_text())
+    side_px = changed["image_processor"]["max_image_size"]["longest_edge"]
+    changed["image_processor"]["size"] = {"longest_edge": 2 * side_px}
+    return copy_checkpoint(nano_dir, folder, {"processor_config.json": json.dumps(changed)})
+
+
+@pytest.fixture(scope="session")
+def tiled_engine(tiled_dir: Path) -> Engine:
+    """Over `tiled_dir`, on the CPU in float32."""
+    return Engine.load(Settings(model=str(tiled_dir), device="cpu", dtype="float32"))
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,8 @@ def load_model(folder: Path, dtype: Any, device: str, *, spread: bool = False) -
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            # Reported below by name, where transformers would point to a table it prints.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
         model = model if spread else model.to(device)
@@ -90,7 +92,7 @@ def load_model(folder: Path, dtype: Any, device: str, *, spread: bool = False) -
         raise CheckpointError(
             f"The model in {folder} cannot be loaded: {_first_line(error)}"
         ) from error
-    absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if absent:
         raise CheckpointError(
             f"The weights in {folder} do not fit its {CONFIG_FILE}: {len(absent)} tensors are "
