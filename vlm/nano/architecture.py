@@ -15,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vlm.nano.initialise import initialise_vision
+
 FRAME_SIDE_PX: Final = 192
 PATCH_PX: Final = 12
 PATCH_GRID: Final = FRAME_SIDE_PX // PATCH_PX
@@ -133,4 +135,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
         bos_token_id=special["<|im_start|>"],
         eos_token_id=special["<end_of_utterance>"],
     )
-    return Idefics3ForConditionalGeneration(config)
+    model = Idefics3ForConditionalGeneration(config)
+    initialise_vision(model.model.vision_model, PATCH_GRID)
+    return model
