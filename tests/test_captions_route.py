@@ -114,12 +114,18 @@ def test_an_empty_prompt_is_the_default_one(client: FlaskClient) -> None:
     assert caption(client, prompt="  ")[-1][1]["text"] == caption(client)[-1][1]["text"]
 
 
-def test_high_detail_spends_more_image_tokens(client: FlaskClient) -> None:
-    low, high = (
-        caption(client, detail=detail, max_tokens=1)[-1][1]["stats"]["image_tokens"]
-        for detail in ("low", "high")
+@pytest.mark.parametrize("detail", ["low", "high"])
+def test_both_details_are_served(client: FlaskClient, detail: str) -> None:
+    assert caption(client, detail=detail, max_tokens=1)[-1][1]["stats"]["image_tokens"] > 0
+
+
+def test_a_preset_stands_for_its_prompt(client: FlaskClient) -> None:
+    by_id, by_prompt = (
+        caption(client, preset=PRESETS[1].id),
+        caption(client, prompt=PRESETS[1].prompt),
     )
-    assert high > low
+    assert by_id[-1][1]["text"] == by_prompt[-1][1]["text"]
+    assert by_id[-1][1]["stats"]["prompt_tokens"] == by_prompt[-1][1]["stats"]["prompt_tokens"]
 
 
 def test_unknown_fields_are_ignored(client: FlaskClient) -> None:

@@ -28,7 +28,7 @@ from vlm.types import CaptionRequest, EngineInfo, StreamItem
 from vlm.worker import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
-HANG_GUARD_S = 120.0
+HANG_GUARD_S = 90.0
 JPEG = {"Content-Type": "image/jpeg"}
 
 
@@ -80,7 +80,8 @@ class SteppedEngine:
         items = self._engine.stream(request, is_cancelled)
         try:
             while True:
-                assert self._permits.acquire(timeout=HANG_GUARD_S)
+                # Longer than what a test waits for, so that it is the test that fails.
+                assert self._permits.acquire(timeout=2 * HANG_GUARD_S)
                 item = next(items, None)
                 if item is None:
                     return

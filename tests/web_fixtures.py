@@ -1,0 +1,37 @@
+"""Fixtures of the web side: one worker over the bundled model for all tests that leave it idle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from vlm.checkpoints import make_random
+from vlm.engine import Engine
+from vlm.settings import Settings
+from vlm.worker import Worker
+from web_client import started
+
+
+@pytest.fixture(scope="session")
+def web_worker(engine: Engine) -> Iterator[Worker]:
+    """A running worker over the bundled model; leave it idle."""
+    with started(Worker(lambda: engine, Settings.max_queue)) as worker:
+        yield worker
+
+
+@pytest.fixture
+def web_app(web_worker: Worker) -> Flask:
+    """The whole web application over the bundled model."""
+    return create_app(Settings(), web_worker)
+
+
+@pytest.fixture(scope="session")
+def endless_dir(nano_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the bundled one's shape with random weights: it rambles to the limit."""
+    folder = tmp_path_factory.mktemp("random") / "endless"
+    make_random(nano_dir, folder)
+    return folder
