@@ -178,7 +178,8 @@ class Worker:
         try:
             engine = self._load()
         except Exception as error:
-            log.exception("The model could not be loaded")
+            if not isinstance(error, SightlineError):
+                log.exception("The model could not be loaded")
             self._error = _load_error(error)
             self._state = "failed"
             return
