@@ -12,10 +12,11 @@ import torch
 from vlm.checkpoint_files import parameter_count
 from vlm.checkpoints import load_model
 from vlm.runtimes.base import PixelValues
-from vlm.runtimes.devices import place
+from vlm.runtimes.devices import LARGE_MODEL_PARAMETERS, place
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
 _TILES_PER_PASS_ON_GPU: Final = 32
+_THREADS: Final = torch.get_num_threads()
 _OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough memory")
 
 
@@ -33,7 +34,11 @@ class TorchRuntime:
         self.device = str(device)
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.context_tokens: int = model.config.text_config.max_position_embeddings
-        self.tiles_per_pass = 1 if self._device.type == "cpu" else _TILES_PER_PASS_ON_GPU
+        self.tiles_per_pass = 1 if device.type == "cpu" else _TILES_PER_PASS_ON_GPU
+        # A small model's matrices are too small to share: alone on the machine one thread is as
+        # fast as two, and beside a busy browser several times faster, as none waits for another.
+        is_small = model.num_parameters() < LARGE_MODEL_PARAMETERS
+        self._threads = 1 if is_small else _THREADS
 
     @classmethod
     def load(cls, folder: Path, device: str, dtype: str) -> TorchRuntime:
@@ -49,7 +54,7 @@ class TorchRuntime:
     @torch.inference_mode()
     def encode_image(self, pixel_values: PixelValues) -> torch.Tensor:
         """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden]."""
-        with _memory_errors():
+        with self._step():
             pixels = torch.from_numpy(pixel_values).unsqueeze(0).to(self._device)
             # The model casts to its own dtype itself.
             return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
@@ -59,7 +64,7 @@ class TorchRuntime:
         self, input_ids: Sequence[int], features: Sequence[torch.Tensor]
     ) -> tuple[Any, int]:
         """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
-        with _memory_errors():
+        with self._step():
             ids = torch.tensor([input_ids], device=self._device)
             embeds = self._embed(ids)
             rows = torch.cat(list(features)).to(embeds.device, embeds.dtype)
@@ -75,10 +80,20 @@ class TorchRuntime:
     @torch.inference_mode()
     def decode_one_token(self, state: Any, token_id: int) -> int:
         """See `Runtime.decode_one_token`."""
-        with _memory_errors():
-            ids = torch.tensor([[token_id]], device=self._device)
-            output = self._model(input_ids=ids, past_key_values=state, use_cache=True)
+        with self._step():
+            # Embedded here: the model would move it to where its first weight is, and of a model
+            # laid over devices that may be nowhere.
+            embeds = self._embed(torch.tensor([[token_id]], device=self._device))
+            output = self._model(inputs_embeds=embeds, past_key_values=state, use_cache=True)
             return _greedy(output.logits)
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        # Kept by torch for each calling thread, and another runtime may have set it since.
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        with _memory_errors():
+            yield
 
 
 def _greedy(logits: torch.Tensor) -> int:
