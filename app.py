@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from vlm.worker import Worker
 
 from routes.admission import Admission
 from routes.captions import captions_blueprint
@@ -21,10 +20,18 @@ from routes.errors import install_error_handlers
 from routes.pages import pages
 from routes.safety import install_safety
 from routes.status import status_blueprint
-from serving import ListenError, end_on_signals, listen, make_server, page_url
+from serving import (
+    ListenError,
+    end_on_signals,
+    is_open_to_others,
+    listen,
+    make_server,
+    page_url,
+)
 from vlm.errors import SettingsError
 from vlm.images import MAX_IMAGE_BYTES
 from vlm.settings import Settings
+from vlm.worker import Worker
 
 if TYPE_CHECKING:
     from vlm.engine import Engine
@@ -85,6 +92,8 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         end_on_signals(admission.stop)
         worker.start()
         print(f"Open {url} in your browser. Loading the model {settings.model} ...", flush=True)
+        if is_open_to_others(listener):
+            print("Everybody who reaches this machine over the network can use it too.", flush=True)
         threading.Thread(target=_tell_when_ready, args=(worker, url), daemon=True).start()
         if settings.open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
@@ -100,7 +109,7 @@ def _tell_when_ready(worker: Worker, url: str) -> None:
     info = worker.info
     if info is not None:
         made_by = f"{info.model} ({info.runtime}, {info.device}, {info.dtype})"
-        print(f"Ready: captions by {made_by} at {url} . Ctrl-C ends it.", flush=True)
+        print(f"Ready: {url} captions by {made_by}. Ctrl-C ends it.", flush=True)
     else:
         print(f"The model failed to load: {worker.error}", file=sys.stderr, flush=True)
 

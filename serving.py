@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import logging
 import os
@@ -86,6 +87,11 @@ def page_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"
+
+
+def is_open_to_others(listener: socket.socket) -> bool:
+    """Whether other machines can reach what listens on `listener`."""
+    return not ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def make_server(app: Flask, listener: socket.socket, caption_limit: int) -> BaseWSGIServer:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import MAX_BODY_BYTES, ListenError, listen, page_url
+from serving import MAX_BODY_BYTES, ListenError, is_open_to_others, listen, page_url
 from vlm.engine import Engine
 from vlm.settings import Settings
 from vlm.worker import Worker
@@ -125,6 +125,17 @@ def test_an_address_that_is_not_ours_is_told_in_words(host: str) -> None:
 def test_bound_everywhere_the_page_is_at_the_loopback_address() -> None:
     with listen("0.0.0.0", 0) as everywhere:
         assert page_url(everywhere).startswith("http://127.0.0.1:")
+        assert is_open_to_others(everywhere)
+
+
+def test_the_loopback_address_is_closed_to_others() -> None:
+    with listen("127.0.0.1", 0) as closed:
+        assert not is_open_to_others(closed)
+
+
+def test_bound_everywhere_the_terminal_says_who_can_use_it() -> None:
+    with SightlineProcess(["--host", "0.0.0.0"]) as sightline:
+        assert sightline.wait_for_line("Everybody who reaches this machine")
 
 
 def test_a_hang_up_stops_the_generation_within_a_token(engine: Engine) -> None:
