@@ -1,7 +1,7 @@
 """Attention by two plain matrix products, for training on a CPU.
 
-At 256 patches in bfloat16 the CPU's fused attention spends about twice as long on its backward pass as
-these products do, and attention was nearly half of a training step.
+At 256 patches in bfloat16 the CPU's fused attention spends about twice as long on its backward pass
+as these products do, and attention was nearly half of a training step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
 NAME: Final = "sightline_matmul"
@@ -33,8 +33,8 @@ def _no_mask(*arguments: Any, **options: Any) -> None:
     """Training frames fill their square: every patch sees every patch."""
 
 
-def use_matmul_attention(vision_model: nn.Module) -> None:
-    """Let a vision encoder attend by plain matrix products; for whole frames only, as in training."""
+def use_matmul_attention(vision_model: PreTrainedModel) -> None:
+    """Let a vision encoder attend by plain matrix products; for whole frames, as in training."""
     AttentionInterface.register(NAME, _attend)
     AttentionMaskInterface.register(NAME, _no_mask)
     vision_model.set_attn_implementation(NAME)

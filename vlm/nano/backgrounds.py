@@ -1,4 +1,4 @@
-"""What lies behind the objects: plain, gradient, striped, paper-like, desk-like and cluttered grounds."""
+"""What lies behind the objects: plain and gradient grounds, stripes, paper, desks, clutter."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from vlm.nano.palette import COLOURS, Rgb, sample_rgb
 
 BACKGROUNDS: Final = ("plain", "gradient", "striped", "paper", "desk", "cluttered")
+_WOODS: Final[tuple[Rgb, ...]] = ((196, 154, 108), (160, 120, 84), (222, 196, 160), (120, 86, 60))
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class Background:
 def value_noise(
     rng: np.random.Generator, size: tuple[int, int], cells: int, octaves: int = 1
 ) -> NDArray[np.float32]:
-    """Smooth noise in 0..1, (height, width): `cells` bumps along the longest side, finer ones added."""
+    """Smooth noise in 0..1, (height, width), of `cells` bumps along the longest side.
+
+    Each further octave adds bumps half as wide and half as high.
+    """
     width, height = size
     total = np.zeros((height, width), dtype=np.float32)
     weight_sum = 0.0
@@ -41,7 +45,7 @@ def value_noise(
         weight = 0.5**octave
         total += np.asarray(bumps, dtype=np.float32) * (weight / 255)
         weight_sum += weight
-    return total / np.float32(weight_sum)
+    return np.asarray(total / np.float32(weight_sum))
 
 
 def shade(colour: Rgb, factor: float) -> Rgb:
@@ -120,17 +124,15 @@ def _held_over(rng: np.random.Generator, sheet: Image.Image) -> Image.Image:
 
 
 def _desk(rng: np.random.Generator, size: tuple[int, int]) -> Background:
-    wood: Rgb = tuple(  # type: ignore[assignment]
-        int(channel * rng.uniform(0.85, 1.12))
-        for channel in ((196, 154, 108), (160, 120, 84), (222, 196, 160), (120, 86, 60))[
-            rng.integers(4)
-        ]
+    red, green, blue = (
+        int(channel * rng.uniform(0.85, 1.12)) for channel in _WOODS[rng.integers(len(_WOODS))]
     )
+    wood = (red, green, blue)
     along = value_noise(rng, (size[0] // 8 + 2, size[1]), 40, 2)
     grain = Image.fromarray((along * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     if rng.random() < 0.3:
         grain = grain.transpose(Image.Transpose.ROTATE_90).resize(size)
-    amount = np.asarray(grain, dtype=np.float32) / 255
+    amount = np.asarray(grain, dtype=np.float32) / np.float32(255)
     return Background(
         "desk", _blend(shade(wood, 0.82), shade(wood, 1.08), amount), (wood, shade(wood, 0.82))
     )
@@ -143,11 +145,9 @@ def _cluttered(rng: np.random.Generator, size: tuple[int, int]) -> Background:
     longest = max(size)
     tones = [shade(base, rng.uniform(0.78, 1.22)) for _ in range(4)]
     for _ in range(int(rng.integers(6, 18))):
-        x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
-        corners = rng.normal(0, longest * rng.uniform(0.05, 0.25), (int(rng.integers(3, 7)), 2)) + (
-            x,
-            y,
-        )
+        centre = np.array([rng.uniform(0, size[0]), rng.uniform(0, size[1])])
+        spread = longest * rng.uniform(0.05, 0.25)
+        corners = rng.normal(0, spread, (int(rng.integers(3, 7)), 2)) + centre
         draw.polygon([tuple(corner) for corner in corners], fill=tones[rng.integers(len(tones))])
     for _ in range(int(rng.integers(0, 8))):
         ends = rng.uniform(-0.2, 1.2, (2, 2)) * size
@@ -161,7 +161,7 @@ def _cluttered(rng: np.random.Generator, size: tuple[int, int]) -> Background:
 
 
 def paint_background(rng: np.random.Generator, size: tuple[int, int], kind: str) -> Background:
-    """Paint a ground of `kind` (one of BACKGROUNDS) on a new RGB canvas of (width, height) pixels."""
+    """A ground of `kind` (one of BACKGROUNDS) on a new RGB canvas of (width, height) pixels."""
     if kind == "plain":
         colour = _ground_colour(rng)
         return Background(kind, Image.new("RGB", size, colour), (colour,))
@@ -170,7 +170,8 @@ def paint_background(rng: np.random.Generator, size: tuple[int, int], kind: str)
         second = (
             shade(first, rng.uniform(0.65, 0.85)) if rng.random() < 0.6 else _ground_colour(rng)
         )
-        middle: Rgb = tuple((a + b) // 2 for a, b in zip(first, second, strict=True))  # type: ignore[assignment]
-        return Background(kind, _blend(first, second, _ramp(rng, size)), (first, middle, second))
+        red, green, blue = ((a + b) // 2 for a, b in zip(first, second, strict=True))
+        colours = (first, (red, green, blue), second)
+        return Background(kind, _blend(first, second, _ramp(rng, size)), colours)
     painters = {"striped": _striped, "paper": _paper, "desk": _desk, "cluttered": _cluttered}
     return painters[kind](rng, size)

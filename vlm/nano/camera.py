@@ -23,7 +23,10 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Light:
-    """How a state of the camera changes exposure: `gain` on the linear signal, `noise` in 8-bit steps."""
+    """How a state of the camera changes exposure.
+
+    `gain` is a range of factors on the signal, `noise` one of standard deviations in 8-bit steps.
+    """
 
     gain: tuple[float, float] = (0.78, 1.18)
     noise: tuple[float, float] = (0.0, 7.0)
@@ -31,7 +34,7 @@ class Light:
 
 @dataclass(frozen=True)
 class View:
-    """One camera pose: the frame's size in pixels and the homography from frame to canvas pixels."""
+    """One camera pose: the homography from frame to canvas pixels, and the sizes of both."""
 
     frame_size: tuple[int, int]
     canvas_size: tuple[int, int]
@@ -99,15 +102,15 @@ def _motion_blur(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     for step in range(steps):
         shift = (round(step * np.sin(angle)), round(step * np.cos(angle)))
         total += np.roll(pixels, shift, axis=(0, 1))
-    return total / steps
+    return np.asarray(total / np.float32(steps))
 
 
 def expose(
     picture: Image.Image, rng: np.random.Generator, light: Light, blur_share: float = 0.0
 ) -> Image.Image:
-    """Lens, sensor and compression. `blur_share` is a defocus radius as a share of the longest side.
+    """The RGB picture as lens, sensor and JPEG compression leave it.
 
-    Returns the RGB picture as it comes back out of the JPEG.
+    `blur_share` is a radius of defocus as a share of the longest side.
     """
     radius = blur_share * max(picture.size) if blur_share else max(0.0, rng.normal(0.3, 0.35))
     if radius > 0.2:

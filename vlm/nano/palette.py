@@ -1,4 +1,4 @@
-"""The eleven basic colour terms (Berlin and Kay, 1969) as ranges to paint from and as names to give."""
+"""The eleven basic colour terms (Berlin and Kay, 1969): ranges to paint from, names to give."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def main_colours(rgb: NDArray[np.uint8], most: int = 2, share: float = 0.22) -> 
     """The colours that cover most of a picture.
 
     `rgb` is (height, width, 3). Each pixel of a coarse grid takes the name of its nearest painted
-    colour. The commonest name always counts; a further one only with at least `share` of the pixels.
+    colour. The commonest name always counts, a further one only with at least `share` of all.
     """
     step = max(1, min(rgb.shape[:2]) // 24)
     pixels = rgb[::step, ::step].reshape(-1, 3).astype(np.float32)

@@ -139,11 +139,13 @@ _OFF_TOPIC: Final = (
     "Can you help me find my keys?",
     "Is this safe to eat?",
 )
-_LOOSE_WORDS: Final = (
-    "the a my your and or but with about never always maybe people time world music city friend garden window "
-    "play run think want need please tomorrow yesterday quickly strange happy old new small story money water "
-    "who why when because before after under music letter answer question robot planet dinner train ocean"
-).split()
+_LOOSE_WORD_LIST: Final = (
+    "the a my your and or but with about never always maybe people time world music city friend "
+    "garden window play run think want need please tomorrow yesterday quickly strange happy old "
+    "new small story money water who why when because before after under music letter answer "
+    "question robot planet dinner train ocean"
+)
+_LOOSE_WORDS: Final = _LOOSE_WORD_LIST.split()
 
 
 def off_topic(rng: np.random.Generator) -> str:

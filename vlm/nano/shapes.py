@@ -41,7 +41,10 @@ RING_HOLE: Final = 0.52
 
 
 def patterns_of(shape: str) -> tuple[str, ...]:
-    """The patterns a shape can wear: an outlined ring would be two circles, a face needs its features."""
+    """The patterns that leave a shape its name.
+
+    An outlined ring would be two circles, and a face needs its features.
+    """
     if shape == "ring":
         return ("solid",)
     if shape in FACES:
@@ -51,7 +54,7 @@ def patterns_of(shape: str) -> tuple[str, ...]:
 
 def _polar(angles_deg: Points, radii: Points | float = 1.0) -> Points:
     angles = np.deg2rad(angles_deg)
-    return np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
+    return np.asarray(np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1))
 
 
 def _arrow(turn_deg: float, rng: np.random.Generator) -> Points:
@@ -67,7 +70,7 @@ def _arrow(turn_deg: float, rng: np.random.Generator) -> Points:
             (-1, shaft),
         ]
     )
-    return pointing_right @ _rotation(turn_deg).T
+    return np.asarray(pointing_right @ _rotation(turn_deg).T)
 
 
 def _rotation(degrees: float) -> Points:
@@ -82,8 +85,9 @@ def _crescent(rng: np.random.Generator) -> Points:
     outer_from = np.degrees(np.arccos(x))
     inner_from = np.degrees(np.arctan2(np.sqrt(1 - x**2), x - offset))
     outer = _polar(np.linspace(outer_from, 360 - outer_from, 30))
-    inner = _polar(np.linspace(360 - inner_from, inner_from, 24), inner_radius) + (offset, 0)
-    return np.concatenate([outer, inner[1:-1]]) + (0.15, 0)
+    inner = _polar(np.linspace(360 - inner_from, inner_from, 24), inner_radius)
+    inner += np.array([offset, 0])
+    return np.asarray(np.concatenate([outer, inner[1:-1]]) + np.array([0.15, 0]))
 
 
 def outline(shape: str, rng: np.random.Generator) -> Points:
@@ -102,7 +106,8 @@ def outline(shape: str, rng: np.random.Generator) -> Points:
         points = np.array([(apex, -0.95), (0.98, 0.8), (-0.98, 0.8)])
     elif shape == "star":
         inner = rng.uniform(0.38, 0.48)
-        points = _polar(np.arange(10) * 36 - 90, np.where(np.arange(10) % 2 == 0, 1.05, inner))
+        radii = np.where(np.arange(10) % 2 == 0, 1.05, inner)
+        points = _polar(np.linspace(-90, 234, 10), radii)
     elif shape == "heart":
         t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         x = 16 * np.sin(t) ** 3
@@ -110,10 +115,9 @@ def outline(shape: str, rng: np.random.Generator) -> Points:
         points = np.stack([x, y], axis=1) / 16.5 - (0, 0.12)
     elif shape == "cross":
         arm = rng.uniform(0.26, 0.36)
-        points = np.array(
-            [(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm)]
-            + [(arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm)]
-        )
+        upper_right = [(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm)]
+        lower_left = [(arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm)]
+        points = np.array([*upper_right, *lower_left])
     elif shape == "diamond":
         half_width = rng.uniform(0.62, 0.76)
         points = np.array([(0, -1), (half_width, 0), (0, 1), (-half_width, 0)])
@@ -172,7 +176,7 @@ def _face_features(
         draw.ellipse((x - eye_px, y - eye_px, x + eye_px, y + eye_px), fill=ink)
     smiling = shape == "smiling face"
     arc = _polar(np.linspace(25, 155, 14) if smiling else np.linspace(205, 335, 14), 0.56)
-    mouth = (arc + (0, 0.06 if smiling else 0.72)) @ rotation + centre
+    mouth = (arc + np.array([0, 0.06 if smiling else 0.72])) @ rotation + centre
     draw.line(
         [tuple(p) for p in mouth], fill=ink, width=max(2, round(0.13 * radius_px)), joint="curve"
     )

@@ -156,8 +156,7 @@ def outdoors(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def indoors(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Walls, edges and things along them: big quadrilaterals, thin lines, small irregular pieces."""
-    width, height = size
+    """Walls, edges and things along them: big quadrilaterals, thin lines, irregular pieces."""
     canvas = Image.new("RGB", size, _natural_rgb(rng))
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(rng.integers(4, 14))):
@@ -181,7 +180,7 @@ def indoors(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def portrait(rng: np.random.Generator, size: Size) -> Image.Image:
-    """One big shaded body or two before a soft ground, as a person, an animal or a dish fills a photograph."""
+    """A big shaded body or two before a soft ground, as people, animals or dishes fill a photo."""
     width, height = size
     canvas = _texture(rng, size).filter(ImageFilter.GaussianBlur(rng.uniform(2, 10)))
     for _ in range(int(rng.integers(1, 4))):
