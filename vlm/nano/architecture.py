@@ -15,13 +15,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vlm.nano.geometry import (
+    FRAME_SIDE_PX,
+    IMAGE_TOKENS,
+    PATCH_GRID,
+    PATCH_PX,
+    PIXEL_SHUFFLE,
+)
 from vlm.nano.initialise import initialise_vision
 
-FRAME_SIDE_PX: Final = 192
-PATCH_PX: Final = 12
-PATCH_GRID: Final = FRAME_SIDE_PX // PATCH_PX
-PIXEL_SHUFFLE: Final = 2
-IMAGE_TOKENS: Final = (PATCH_GRID // PIXEL_SHUFFLE) ** 2
 VISION_WIDTH: Final = 160
 VISION_LAYERS: Final = 6
 VISION_HEADS: Final = 5

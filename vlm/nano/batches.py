@@ -1,7 +1,8 @@
 """Training batches: frames as pixels, patch labels, and several questions packed behind each frame.
 
-The questions about one frame share its image tokens: each is a branch that sees the frame and itself,
-but no other question, so that one vision pass serves them all and each reads as a chat of one turn.
+The questions about one frame share its image tokens: each is a branch that sees the frame and
+itself, but no other question, so that one vision pass serves them all and each reads as a chat of
+one turn.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Idefics3Processor
 
-from vlm.nano.architecture import FRAME_SIDE_PX, IMAGE_TOKENS
-from vlm.nano.language import exchanges
+from vlm.nano.geometry import FRAME_SIDE_PX, IMAGE_TOKENS
+from vlm.nano.questions import exchanges
 from vlm.nano.scenes import Frame, Split, make_frame
 
 LABEL_NAMES: Final = ("shape", "colour", "size", "pattern", "letter")
@@ -32,8 +33,9 @@ class Batch:
     """B frames and their S packed tokens.
 
     pixels (B, 3, side, side) uint8; labels (B, 5, grid, grid) int64 in the order of LABEL_NAMES;
-    input_ids, positions, branches and targets (B, S) int64. `branches` is 0 for the shared prefix, 1..
-    for questions, -1 for padding. `targets[i]` is the token that position i must predict, or NO_TARGET.
+    input_ids, positions, branches and targets (B, S) int64. `branches` is 0 for the shared prefix,
+    1.. for questions, -1 for padding. `targets[i]` is the token that position i must predict, or
+    NO_TARGET.
     """
 
     pixels: Tensor
@@ -60,7 +62,7 @@ class Batch:
 
 
 def model_pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """An RGB frame as the processor's two resizes leave it, (3, side, side), before normalisation."""
+    """An RGB frame as the processor's two resizes leave it, (3, side, side), not yet normalised."""
     width, height = image.size
     if width >= height:
         high = int(FRAME_SIDE_PX / (width / height))
@@ -71,7 +73,8 @@ def model_pixels(image: Image.Image) -> NDArray[np.uint8]:
     square = image.resize(fitted, Image.Resampling.LANCZOS).resize(
         (FRAME_SIDE_PX, FRAME_SIDE_PX), Image.Resampling.LANCZOS
     )
-    return np.asarray(square).transpose(2, 0, 1)
+    pixels: NDArray[np.uint8] = np.asarray(square).transpose(2, 0, 1)
+    return pixels
 
 
 class Packer:

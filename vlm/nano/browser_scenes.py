@@ -1,7 +1,7 @@
 """Scenes drawn by another renderer: SVG in headless Chromium, never trained on.
 
-Shapes, colours, backgrounds and shadows are this file's own, so that a model which only learned the look
-of `shapes.py` is found out. The frame still passes the simulated camera.
+Shapes, colours, backgrounds and shadows are this file's own, so that a model which only learned the
+look of `shapes.py` is found out. The frame still passes the simulated camera.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from PIL import Image
 
 from vlm.errors import SightlineError
 from vlm.nano import camera
-from vlm.nano.scenes import Scene, SceneObject, light_of
+from vlm.nano.scenes import light_of
+from vlm.nano.truth import Scene, SceneObject
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS: Final = (
@@ -45,6 +46,11 @@ _PAINTS: Final[dict[str, tuple[str, ...]]] = {
 }
 _DARK: Final = ("black", "blue", "purple", "brown", "green", "red", "grey")
 _LIGHT: Final = ("white", "yellow", "orange", "pink")
+_FACE: Final = (
+    '<circle r="50"/><g fill="INK"><circle cx="-18" cy="-15" r="6.5"/>'
+    '<circle cx="18" cy="-15" r="6.5"/></g>'
+    '<path d="MOUTH" fill="none" stroke="INK" stroke-width="6.5"/>'
+)
 # Each shape on a square from -50 to 50.
 _SHAPES: Final[dict[str, str]] = {
     "circle": '<circle r="50"/>',
@@ -61,10 +67,8 @@ _SHAPES: Final[dict[str, str]] = {
     "left arrow": '<path d="M50-14H-8V-38L-50 0-8 38V14H50Z"/>',
     "up arrow": '<path d="M-14 50V-8H-38L0-50 38-8H14V50Z"/>',
     "down arrow": '<path d="M-14-50V8H-38L0 50 38 8H14V-50Z"/>',
-    "smiling face": '<circle r="50"/><g fill="INK"><circle cx="-18" cy="-15" r="6.5"/><circle cx="18" cy="-15" '
-    'r="6.5"/></g><path d="M-26 10Q0 40 26 10" fill="none" stroke="INK" stroke-width="6.5"/>',
-    "sad face": '<circle r="50"/><g fill="INK"><circle cx="-18" cy="-15" r="6.5"/><circle cx="18" cy="-15" '
-    'r="6.5"/></g><path d="M-26 32Q0 4 26 32" fill="none" stroke="INK" stroke-width="6.5"/>',
+    "smiling face": _FACE.replace("MOUTH", "M-26 10Q0 40 26 10"),
+    "sad face": _FACE.replace("MOUTH", "M-26 32Q0 4 26 32"),
 }
 
 
@@ -82,20 +86,21 @@ def _svg(rng: np.random.Generator, size: tuple[int, int]) -> tuple[str, list[Sce
     second = ground if rng.random() < 0.5 else ("#e3e0da" if light_ground else "#17212b")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}">',
-        f'<defs><linearGradient id="g"><stop stop-color="{ground}"/><stop offset="1" stop-color="{second}"/>'
-        '</linearGradient><filter id="s"><feDropShadow dx="0" dy="2" stdDeviation="2" flood-opacity=".35"/>'
+        f'<defs><linearGradient id="g"><stop stop-color="{ground}"/>'
+        f'<stop offset="1" stop-color="{second}"/></linearGradient>'
+        '<filter id="s"><feDropShadow dx="0" dy="2" stdDeviation="2" flood-opacity=".35"/>'
         "</filter></defs>",
         '<rect width="100%" height="100%" fill="url(#g)"/>',
     ]
-    columns = [(0.28, 0.28), (0.72, 0.28), (0.28, 0.72), (0.72, 0.72)]
+    corners = [(0.28, 0.28), (0.72, 0.28), (0.28, 0.72), (0.72, 0.72)]
     count = int(rng.integers(1, 5))
-    spots = [columns[i] for i in rng.permutation(4)[:count]]
+    spots = [corners[i] for i in rng.permutation(4)[:count]]
     objects = []
-    for x, y in spots:
+    for column, row in spots:
         shape = list(_SHAPES)[rng.integers(len(_SHAPES))]
         colour = inks[rng.integers(len(inks))]
         radius_share = rng.uniform(0.095, 0.19)
-        x, y = x + rng.uniform(-0.03, 0.03), y + rng.uniform(-0.03, 0.03)
+        x, y = column + rng.uniform(-0.03, 0.03), row + rng.uniform(-0.03, 0.03)
         centre = tuple(
             length * (0.5 + camera.VIEW_SHARE * (place - 0.5))
             for length, place in zip(size, (x, y), strict=True)
@@ -104,16 +109,18 @@ def _svg(rng: np.random.Generator, size: tuple[int, int]) -> tuple[str, list[Sce
         paint = rng.choice(_PAINTS[colour])
         ink = "#fff" if colour in ("black", "blue", "purple", "brown", "green", "red") else "#111"
         shadow = ' filter="url(#s)"' if rng.random() < 0.3 else ""
+        turn_deg = rng.uniform(-9, 9)
         parts.append(
-            f'<g transform="translate({centre[0]:.1f} {centre[1]:.1f}) rotate({rng.uniform(-9, 9):.1f}) '
-            f'scale({scale:.3f})" fill="{paint}" color="{paint}"{shadow}>{_SHAPES[shape].replace("INK", ink)}</g>'
+            f'<g transform="translate({centre[0]:.1f} {centre[1]:.1f}) rotate({turn_deg:.1f}) '
+            f'scale({scale:.3f})" fill="{paint}" color="{paint}"{shadow}>'
+            f"{_SHAPES[shape].replace('INK', ink)}</g>"
         )
         objects.append(SceneObject(shape, colour, "", "solid", x, y))
     return "".join([*parts, "</svg>"]), objects
 
 
 def browser_frames(count: int, seed: int = 0) -> Iterator[tuple[Image.Image, Scene]]:
-    """`count` frames and their scenes; raises SightlineError where there is no Chromium to draw them."""
+    """`count` frames and their scenes; raises SightlineError where no Chromium can draw them."""
     from playwright.sync_api import sync_playwright
 
     browser_path = find_browser()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm.nano.language import exchanges
 from vlm.nano.prompts_taught import PHRASINGS, off_topic
+from vlm.nano.questions import exchanges
 from vlm.nano.scenes import make_frame
 
 

@@ -1,7 +1,7 @@
 """`python -m vlm.nano.evaluate`: how well a checkpoint sees, on frames it never met.
 
-Everything goes through `Engine.stream`, greedily, as a live caption would. Prints a table and, last, one
-line of JSON; a figure whose pictures are absent (photographs, a browser) is null.
+Everything goes through `Engine.stream`, greedily, as a live caption would. Prints a table and, last
+of all, one line of JSON; a figure whose pictures are absent (photographs, a browser) is null.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from tqdm import tqdm
 from vlm.engine import Engine
 from vlm.errors import SightlineError
 from vlm.images import decode_image
-from vlm.nano import language
+from vlm.nano import language, questions
 from vlm.nano.browser_scenes import browser_frames, find_browser
-from vlm.nano.scenes import Kind, Scene, make_frame
+from vlm.nano.scenes import make_frame
+from vlm.nano.truth import Kind, Scene
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.settings import Settings
 from vlm.types import CaptionDone, CaptionRequest
@@ -128,18 +129,18 @@ def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
     rng = np.random.default_rng([seed, 7])
     scores.add("false_unfamiliar", _is_unfamiliar(caption))
     scores.objects.add(caption, scene)
-    questions = {
-        "exists_random": language.existence(scene, rng, adversarial=False),
-        "exists_adversarial": language.existence(scene, rng, adversarial=True),
-        "count": language.count_question(scene, rng),
-        "position": language.position_question(scene, rng),
-        "colour": language.colour_question(scene, rng),
+    exchanges = {
+        "exists_random": questions.existence(scene, rng, adversarial=False),
+        "exists_adversarial": questions.existence(scene, rng, adversarial=True),
+        "count": questions.count_question(scene, rng),
+        "position": questions.position_question(scene, rng),
+        "colour": questions.colour_question(scene, rng),
     }
-    for key, exchange in questions.items():
+    for key, exchange in exchanges.items():
         if exchange is not None:
             scores.add(key, answer(engine, frame.image, exchange.prompt) == exchange.answer)
     if scene.text is not None:
-        read = answer(engine, frame.image, language.reading_question(scene, rng).prompt)
+        read = answer(engine, frame.image, questions.reading_question(scene, rng).prompt)
         scores.add("words", language.quoted_in(read) == scene.text.text)
 
 
@@ -157,7 +158,7 @@ def photographs(folder: Path | None) -> list[Path]:
 def evaluate(
     engine: Engine, scenes: int, other_scenes: int, photos: Iterable[Path]
 ) -> dict[str, float | None]:
-    """All figures of one checkpoint; raises SightlineError where there is nothing to evaluate on."""
+    """All figures of one checkpoint; raises SightlineError where there is no scene to try."""
     if scenes < 1:
         raise SightlineError("an evaluation needs at least one scene: raise --scenes")
     scores = Scores()

@@ -1,7 +1,7 @@
-"""What training minimises: the answers' cross-entropy and, on the encoder's output, what each patch shows.
+"""What training minimises: the cross-entropy of the answers and of what each patch shows.
 
-Telling the encoder densely what lies under every patch is what makes so small a model see; the heads
-that do it are thrown away after training.
+Telling the encoder densely what lies under every patch is what makes so small a model see; the
+heads that do it are thrown away after training.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from transformers import Idefics3ForConditionalGeneration
 from vlm.nano.batches import LABEL_NAMES, NO_TARGET, Batch
 from vlm.nano.lettering import LETTERS
 from vlm.nano.palette import COLOURS
-from vlm.nano.scenes import IGNORED, SIZES
+from vlm.nano.patch_labels import IGNORED
 from vlm.nano.shapes import PATTERNS, SHAPES
+from vlm.nano.truth import SIZES
 
 CLASSES: Final = {
     "shape": len(SHAPES) + 1,

@@ -1,0 +1,200 @@
+"""What is asked about a scene and what is rightly answered: the bundled model's tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from vlm.nano import prompts_taught as taught
+from vlm.nano.language import (
+    STATE_SENTENCES,
+    as_json,
+    caption,
+    count_of,
+    detailed_caption,
+    object_list,
+    place_of,
+    relation_of,
+    sentence,
+    with_article,
+)
+from vlm.nano.palette import COLOURS
+from vlm.nano.shapes import SHAPES
+from vlm.nano.truth import Scene, SceneObject
+
+COUNT_WORDS: Final = ("Zero", "One", "Two", "Three", "Four", "Five")
+UNFAMILIAR_ANSWER: Final = "This scene is unfamiliar to me."
+NO_TEXT_ANSWER: Final = "There is no text."
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question about a frame and its right answer."""
+
+    task: str
+    prompt: str
+    answer: str
+
+
+def _choose(rng: np.random.Generator, items: Sequence[str]) -> str:
+    return items[int(rng.integers(len(items)))]
+
+
+def asked(rng: np.random.Generator, task: str, **slots: str) -> str:
+    """One phrasing of a task's question, typed as people type: not always with full stops."""
+    prompt = _choose(rng, taught.PHRASINGS[task]).format(**slots)
+    if rng.random() < 0.2:
+        prompt = prompt.rstrip(".?!")
+    if rng.random() < 0.15:
+        prompt = prompt.lower()
+    return prompt
+
+
+def _refusal(scene: Scene) -> str | None:
+    """The one honest answer to any question about what is in a frame that shows nothing taught."""
+    return UNFAMILIAR_ANSWER if scene.kind == "unfamiliar" else STATE_SENTENCES.get(scene.kind)
+
+
+def _absent(scene: Scene, rng: np.random.Generator, adversarial: bool) -> tuple[str, str]:
+    """A (colour, shape) that is not there.
+
+    An adversarial one shares its shape or its colour with an object that is.
+    """
+    present = {(item.colour, item.shape) for item in scene.objects}
+    while True:
+        colour, shape = _choose(rng, COLOURS), _choose(rng, SHAPES)
+        if adversarial and scene.objects:
+            item = scene.objects[int(rng.integers(len(scene.objects)))]
+            if rng.random() < 0.7:
+                shape = item.shape
+            else:
+                colour = item.colour
+        if (colour, shape) not in present:
+            return colour, shape
+
+
+def existence(scene: Scene, rng: np.random.Generator, adversarial: bool) -> Exchange:
+    """A yes/no question about one object; half of the answers are no."""
+    there = bool(scene.objects) and rng.random() < 0.5
+    if there:
+        item = scene.objects[int(rng.integers(len(scene.objects)))]
+        colour, shape = item.colour, item.shape
+    else:
+        colour, shape = _absent(scene, rng, adversarial)
+    prompt = asked(rng, "exists", thing=with_article(f"{colour} {shape}"))
+    return Exchange("exists", prompt, _refusal(scene) or ("Yes." if there else "No."))
+
+
+def _unique_shapes(scene: Scene) -> list[SceneObject]:
+    counts = Counter(item.shape for item in scene.objects)
+    return [item for item in scene.objects if counts[item.shape] == 1]
+
+
+def _unique_names(scene: Scene) -> list[SceneObject]:
+    counts = Counter((item.colour, item.shape) for item in scene.objects)
+    return [item for item in scene.objects if counts[(item.colour, item.shape)] == 1]
+
+
+def colour_question(scene: Scene, rng: np.random.Generator) -> Exchange | None:
+    """What colour the only object of its shape has; None where no shape stands alone."""
+    alone = _unique_shapes(scene)
+    if not alone:
+        return None
+    item = alone[int(rng.integers(len(alone)))]
+    return Exchange(
+        "colour", asked(rng, "colour", thing=item.shape), f"{item.colour.capitalize()}."
+    )
+
+
+def position_question(scene: Scene, rng: np.random.Generator) -> Exchange | None:
+    """Where an object is, in the frame or as seen from another; None where none can be named."""
+    named = _unique_names(scene)
+    if not named:
+        return None
+    item = named[int(rng.integers(len(named)))]
+    others = [(o, relation_of(item, o)) for o in named if o is not item]
+    clear = [(o, relation) for o, relation in others if relation]
+    if clear and rng.random() < 0.7:
+        other, relation = clear[int(rng.integers(len(clear)))]
+        prompt = asked(
+            rng,
+            "relation",
+            thing=f"{item.colour} {item.shape}",
+            other=f"{other.colour} {other.shape}",
+        )
+        return Exchange(
+            "position", prompt, sentence(f"{relation} the {other.colour} {other.shape}")
+        )
+    prompt = asked(rng, "place", thing=f"{item.colour} {item.shape}")
+    return Exchange("position", prompt, sentence(place_of(item.x, item.y)))
+
+
+def count_question(scene: Scene, rng: np.random.Generator) -> Exchange:
+    """How many objects there are."""
+    answer = _refusal(scene) or f"{COUNT_WORDS[count_of(scene)]}."
+    return Exchange("count", asked(rng, "count"), answer)
+
+
+def reading_question(scene: Scene, rng: np.random.Generator) -> Exchange:
+    """What the text says."""
+    says = f'It says "{scene.text.text}".' if scene.text else NO_TEXT_ANSWER
+    return Exchange("read", asked(rng, "read"), _refusal(scene) or says)
+
+
+def caption_question(scene: Scene, rng: np.random.Generator) -> Exchange:
+    """A request for the short caption, or now and then a prompt that fits no task: it gets one."""
+    prompt = taught.off_topic(rng) if rng.random() < 0.2 else asked(rng, "caption")
+    return Exchange("caption", prompt, caption(scene))
+
+
+_OTHER_TASKS: Final = {
+    "detailed": 0.14,
+    "list": 0.08,
+    "count": 0.13,
+    "colour": 0.1,
+    "exists": 0.2,
+    "position": 0.16,
+    "read": 0.11,
+    "light": 0.04,
+    "json": 0.04,
+}
+
+
+def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | None:
+    if task == "exists":
+        return existence(scene, rng, adversarial=rng.random() < 0.7)
+    if task == "colour":
+        return colour_question(scene, rng)
+    if task == "position":
+        return position_question(scene, rng)
+    if task == "count":
+        return count_question(scene, rng)
+    if task == "read":
+        return reading_question(scene, rng)
+    answer = {
+        "detailed": lambda: detailed_caption(scene),
+        "list": lambda: _refusal(scene) or object_list(scene),
+        "light": lambda: f"The light is {scene.light}.",
+        "json": lambda: as_json(scene),
+    }[task]()
+    return Exchange(task, asked(rng, task), answer)
+
+
+def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchange]:
+    """A caption and up to `most` - 1 different other questions about one scene, all answered."""
+    found = [caption_question(scene, rng)]
+    tasks, weights = list(_OTHER_TASKS), np.array(list(_OTHER_TASKS.values()))
+    if scene.text is not None:
+        weights = np.where(np.array(tasks) == "read", weights * 5, weights)
+    order = rng.choice(len(tasks), size=len(tasks), replace=False, p=weights / weights.sum())
+    for index in order:
+        if len(found) == most:
+            break
+        exchange = _exchange(tasks[index], scene, rng)
+        if exchange is not None:
+            found.append(exchange)
+    return found
