@@ -1,143 +1,50 @@
-"""`python -m vlm.nano.train`: trains the bundled model, on a CPU or a CUDA GPU, resumable after a kill.
+"""`python -m vlm.nano.train`: trains the bundled model, on a CPU or a CUDA GPU by itself.
 
-Two stages. The encoder first learns, patch by patch, what it looks at; then encoder and decoder learn to
-answer, the patch heads going on beside. The rate is constant until the last part of the run and falls to
-zero there, so that a longer run can take up an earlier one where it left off.
+Two stages. The encoder first learns, patch by patch, what it looks at; then encoder and decoder
+learn to answer, the patch heads going on beside. The rate is constant until the last part of the
+run and falls to zero there.
+
+A run that was stopped or killed goes on from its last saved state when the command is given again.
+It keeps its plan but for the flags that are given then: with more --images a finished run goes on,
+with fewer the falling part begins sooner.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import os
+import signal
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
+from typing import IO, Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    Idefics3ForConditionalGeneration,
-)
+from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
+from vlm.checkpoint_files import check_folder
+from vlm.checkpoints import BUNDLED_FOLDER, load_model, load_processor
 from vlm.errors import CheckpointError, SightlineError
-from vlm.nano.architecture import VISION_WIDTH, build_model, build_processor, train_tokenizer
+from vlm.nano.architecture import build_model, build_processor, train_tokenizer
 from vlm.nano.attention import use_matmul_attention
 from vlm.nano.batches import Batch, FrameBatches
 from vlm.nano.corpus import corpus
-from vlm.nano.objective import Losses, PatchHeads, losses
+from vlm.nano.geometry import FRAME_SIDE_PX, PATCH_PX, PIXEL_SHUFFLE
+from vlm.nano.objective import Losses, PatchHeads
+from vlm.nano.trainer import Plan, Trainer, read_state, resumed_plan
 
-CHECKPOINT = Path(__file__).parent / "checkpoint"
-STATE_NAME = "state.pt"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how fast to train. Counts are images, rates are AdamW's."""
-
-    images: int = 1_000_000
-    encoder_images: int = 60_000
-    batch: int = 64
-    questions: int = 4
-    rate: float = 2e-3
-    weight_decay: float = 0.05
-    patch_weight: float = 0.3
-    warmup_share: float = 0.004
-    falling_share: float = 0.25
-    seed: int = 0
+STOPPED_EXIT_CODE = 130
 
 
-def learning_rate(plan: Plan, seen: int) -> float:
-    """Warm-up, constant, then linearly to zero over the last share of the images."""
-    warm = min(1.0, (seen + plan.batch) / max(1.0, plan.warmup_share * plan.images))
-    left = (plan.images - seen) / (plan.falling_share * plan.images)
-    return plan.rate * min(warm, left, 1.0)
-
-
-class Trainer:
-    """The model, its patch heads and its optimizers; one `step` a batch."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        model: Idefics3ForConditionalGeneration,
-        heads: PatchHeads,
-        device: torch.device,
-    ) -> None:
-        self.plan, self.device = plan, device
-        self.model, self.heads = model.to(device).train(), heads.to(device)
-        self.seen = 0
-        # Muon (Jordan et al., 2024) for the layers' matrices, AdamW for all else.
-        matrices = [
-            weight
-            for name, weight in model.named_parameters()
-            if weight.ndim == 2 and ("layers" in name or "proj" in name)
-        ]
-        chosen = {id(weight) for weight in matrices}
-        every = itertools.chain(model.parameters(), heads.parameters())
-        rest = [weight for weight in every if id(weight) not in chosen]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(
-                matrices, plan.rate, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"
-            ),
-            torch.optim.AdamW(rest, plan.rate, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-
-    def step(self, batch: Batch) -> Losses:
-        """One optimizer step; raises SightlineError when the loss is no number any more."""
-        rate = learning_rate(self.plan, self.seen)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        answering = self.seen >= self.plan.encoder_images
-        with torch.autocast(self.device.type, torch.bfloat16):
-            found = losses(self.model, self.heads, batch.to(self.device), answering)
-        total = found.answers + found.patches * (self.plan.patch_weight if answering else 1.0)
-        if not torch.isfinite(total):
-            raise SightlineError(
-                f"the loss became {total.item()} after {self.seen} images; lower --rate"
-            )
-        total.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.seen += self.plan.batch
-        return found
-
-    def save_state(self, folder: Path) -> None:
-        """Write all that a later run needs to go on; an older state stays whole until the new one is."""
-        state = {
-            "seen": self.seen,
-            "batch": self.plan.batch,
-            "model": self.model.state_dict(),
-            "heads": self.heads.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
-        partial = folder / f"{STATE_NAME}.partial"
-        torch.save(state, partial)
-        os.replace(partial, folder / STATE_NAME)
-
-    def load_state(self, folder: Path) -> None:
-        """Go on from a saved state; raises CheckpointError where its batch size is another."""
-        state = torch.load(folder / STATE_NAME, map_location=self.device, weights_only=True)
-        if state["batch"] != self.plan.batch:
-            raise CheckpointError(
-                f"{folder / STATE_NAME} was trained with --batch {state['batch']}: use the same"
-            )
-        self.model.load_state_dict(state["model"])
-        self.heads.load_state_dict(state["heads"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.seen = state["seen"]
-
-
-def export(model: Idefics3ForConditionalGeneration, processor: object, folder: Path) -> None:
+def export(
+    model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, folder: Path
+) -> None:
     """Write the bfloat16 checkpoint in transformers' own files."""
     with torch.no_grad():
         weights = {name: weight.to(torch.bfloat16) for name, weight in model.state_dict().items()}
@@ -145,7 +52,7 @@ def export(model: Idefics3ForConditionalGeneration, processor: object, folder: P
     halved.load_state_dict(weights)
     halved.generation_config.eos_token_id = model.config.eos_token_id
     halved.save_pretrained(folder)
-    processor.save_pretrained(folder)  # type: ignore[attr-defined]
+    processor.save_pretrained(folder)
 
 
 def _batches(dataset: FrameBatches, first: int, last: int, workers: int) -> Iterator[Batch]:
@@ -155,46 +62,68 @@ def _batches(dataset: FrameBatches, first: int, last: int, workers: int) -> Iter
         sampler=range(first, last),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        collate_fn=_as_it_is,
     )
     yield from loader
 
 
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
+def _initial_model(init: Path) -> Idefics3ForConditionalGeneration:
+    """The float32 model of `init`; raises CheckpointError where it sees other frames than these."""
+    model = load_model(init, torch.float32, "cpu")
+    vision = model.config.vision_config
+    shape = (vision.image_size, vision.patch_size, model.config.scale_factor)
+    wanted = (FRAME_SIDE_PX, PATCH_PX, PIXEL_SHUFFLE)
+    if shape != wanted:
+        raise CheckpointError(
+            f"{init / 'config.json'} is of another architecture: frame side, patch and pixel "
+            f"shuffle are {shape} there and {wanted} here."
+        )
+    return model
 
 
-def _start(arguments: argparse.Namespace, plan: Plan) -> tuple[Trainer, object]:
-    torch.manual_seed(plan.seed)
+def _processor(work: Path, init: Path | None, is_new: bool) -> Idefics3Processor:
+    """The processor of the run in `work`: a new run takes that of `init` or makes its own."""
+    if is_new:
+        made = load_processor(init) if init else build_processor(train_tokenizer(corpus()))
+        made.save_pretrained(work)
+    return load_processor(work)
+
+
+def _start(arguments: argparse.Namespace, asked: dict[str, Any]) -> tuple[Trainer, Any]:
+    """The trainer and the processor of a new run, or of the one whose state lies in --work."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    work = arguments.work
-    processor_folder = arguments.init if arguments.init else work
-    if not (processor_folder / "tokenizer.json").exists():
-        build_processor(train_tokenizer(corpus())).save_pretrained(processor_folder)
-    processor = AutoProcessor.from_pretrained(processor_folder)
+    state = read_state(arguments.work, device)
+    plan = Plan(**asked) if state is None else resumed_plan(state, asked)
     if arguments.init:
-        model = AutoModelForImageTextToText.from_pretrained(arguments.init, dtype=torch.float32)
-    else:
-        model = build_model(processor.tokenizer)
+        check_folder(arguments.init)
+    processor = _processor(arguments.work, arguments.init, is_new=state is None)
+    torch.manual_seed(plan.seed)
+    model = _initial_model(arguments.init) if arguments.init else build_model(processor.tokenizer)
     if device.type == "cpu":
         use_matmul_attention(model.model.vision_model)
-    trainer = Trainer(plan, model, PatchHeads(VISION_WIDTH), device)
-    if (work / STATE_NAME).exists():
-        trainer.load_state(work)
+    heads = PatchHeads(model.config.vision_config.hidden_size)
+    trainer = Trainer(plan, model, heads, device)
+    if state is not None:
+        trainer.go_on_from(state)
     return trainer, processor
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m vlm.nano.train", description=__doc__)
-    plan = Plan()
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vlm.nano.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        "--out", type=Path, default=CHECKPOINT, help="folder of the finished checkpoint"
+        "--out", type=Path, default=BUNDLED_FOLDER, help="folder of the finished checkpoint"
     )
     parser.add_argument(
         "--work", type=Path, default=Path("runs/nano"), help="folder of the run's own state"
     )
     parser.add_argument(
-        "--init", type=Path, help="start from this checkpoint's weights and tokenizer"
+        "--init",
+        type=Path,
+        help="start a new run from this checkpoint's weights and tokenizer; as its encoder sees "
+        "already, --encoder-images 0 may do",
     )
     parser.add_argument(
         "--save-every-s", type=float, default=180, help="seconds between saved states"
@@ -206,51 +135,130 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--no-evaluation", action="store_true", help="skip the evaluation at the end"
     )
-    for name, value in asdict(plan).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    return parser.parse_args()
+    plan = parser.add_argument_group("the plan, which a run that goes on keeps")
+    for name, value in asdict(Plan()).items():
+        plan.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(value),
+            default=argparse.SUPPRESS,
+            help=f"default {value}",
+        )
+    return parser
 
 
-def train(arguments: argparse.Namespace, plan: Plan) -> None:
-    """Run the plan from the last saved state, or from the start where there is none."""
-    arguments.work.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _claimed(work: Path) -> Iterator[None]:
+    """Keep a second run out of `work`; raises SightlineError where one is going on already."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        if not _lock(lock):
+            raise SightlineError(f"another run is going on in {work}: name another --work folder")
+        yield
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock `file` for this process until it ends, however it ends; False where another has it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a SIGTERM sets, so that the step at hand is finished first.
+
+    A second one ends the process at once, as ever.
+    """
+    stop = threading.Event()
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask_to_stop(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, earlier[signal.Signals(number)])
+
+    for number in earlier:
+        signal.signal(number, ask_to_stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _shown(loss: float, found: Losses) -> dict[str, str]:
+    """What the progress bar says of one step."""
+    return {
+        "loss": f"{loss:.3f}",
+        "answers": f"{found.answers.item():.3f}",
+        "patches": f"{found.patches.item():.3f}",
+        "right": f"{found.answer_accuracy:.3f}",
+        "shapes": f"{found.shape_accuracy:.2f}",
+        "letters": f"{found.letter_accuracy:.2f}",
+    }
+
+
+def train(arguments: argparse.Namespace, asked: dict[str, Any]) -> int | None:
+    """Run the plan to its end, from the last saved state where there is one, and export.
+
+    `asked` are the plan's values that were given. Returns None, or the number of images seen where
+    the run was asked to stop before; its state is saved then.
+    """
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    trainer, processor = _start(arguments, plan)
+    with _claimed(arguments.work):
+        trainer, processor = _start(arguments, asked)
+        _run(trainer, processor, arguments)
+        trainer.save_state(arguments.work)
+        if trainer.seen + trainer.plan.batch <= trainer.plan.images:
+            return trainer.seen
+        export(trainer.model, processor, arguments.out)
+    return None
+
+
+def _run(trainer: Trainer, processor: Idefics3Processor, arguments: argparse.Namespace) -> None:
+    """Step through the rest of the plan's batches, saving now and then, until asked to stop."""
+    plan = trainer.plan
     dataset = FrameBatches(processor, "train", plan.batch, plan.questions)
+    first, last = trainer.seen // plan.batch, plan.images // plan.batch
     saved_at = time.monotonic()
     bar = tqdm(
-        total=plan.images, initial=trainer.seen, unit="images", smoothing=0.02, dynamic_ncols=True
+        total=last * plan.batch,
+        initial=trainer.seen,
+        unit="images",
+        smoothing=0.02,
+        dynamic_ncols=True,
     )
-    steps = _batches(
-        dataset, trainer.seen // plan.batch, plan.images // plan.batch, arguments.workers
-    )
-    for batch in steps:
-        found = trainer.step(batch)
-        bar.update(plan.batch)
-        bar.set_postfix(
-            answers=f"{found.answers.item():.3f}",
-            patches=f"{found.patches.item():.3f}",
-            right=f"{found.answer_accuracy:.3f}",
-            shapes=f"{found.shape_accuracy:.2f}",
-            letters=f"{found.letter_accuracy:.2f}",
-        )
-        if time.monotonic() - saved_at > arguments.save_every_s:
-            trainer.save_state(arguments.work)
-            saved_at = time.monotonic()
-    bar.close()
-    trainer.save_state(arguments.work)
-    export(trainer.model, processor, arguments.out)
+    with bar, _stop_on_signals() as stop:
+        for batch in _batches(dataset, first, last, arguments.workers):
+            bar.set_postfix(_shown(*trainer.step(batch)), refresh=False)
+            bar.update(plan.batch)
+            if stop.is_set():
+                break
+            if time.monotonic() - saved_at > arguments.save_every_s:
+                trainer.save_state(arguments.work)
+                saved_at = time.monotonic()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    arguments = _arguments()
-    plan = Plan(**{name: getattr(arguments, name) for name in asdict(Plan())})
+    arguments = _parser().parse_args(argv)
+    asked = {name: value for name, value in vars(arguments).items() if name in asdict(Plan())}
     try:
-        train(arguments, plan)
+        stopped_at = train(arguments, asked)
     except SightlineError as error:
         raise SystemExit(f"train: {error}") from None
+    except KeyboardInterrupt:
+        print("\nStopped at once. The same command goes on from the last saved state.")
+        raise SystemExit(STOPPED_EXIT_CODE) from None
+    if stopped_at is not None:
+        print(f"Stopped after {stopped_at:,} images. The same command goes on from there.")
+        raise SystemExit(STOPPED_EXIT_CODE)
     if not arguments.no_evaluation:
         from vlm.nano.evaluate import main as evaluate
 
