@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from checkpoint_copy import copy_checkpoint
 from vlm.checkpoints import BUNDLED_FOLDER, load_processor, make_random
 from vlm.engine import Engine
 from vlm.nano.scenes import make_frame
@@ -66,12 +65,15 @@ def endless_engine(nano_dir: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def tiled_dir(nano_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model, told to cut up to four tiles out of a frame for detail=high."""
-    folder = tmp_path_factory.mktemp("tiled") / "nano"
-    changed = json.loads((nano_dir / "processor_config.json").read_text())
-    side_px = changed["image_processor"]["max_image_size"]["longest_edge"]
-    changed["image_processor"]["size"] = {"longest_edge": 2 * side_px}
-    return copy_checkpoint(nano_dir, folder, {"processor_config.json": json.dumps(changed)})
+    """The bundled model's shape with random weights, and up to four tiles for detail=high."""
+    folder = tmp_path_factory.mktemp("random") / "tiled"
+    make_random(nano_dir, folder)
+    config_file = folder / "processor_config.json"
+    config = json.loads(config_file.read_text())
+    side_px = config["image_processor"]["max_image_size"]["longest_edge"]
+    config["image_processor"]["size"] = {"longest_edge": 2 * side_px}
+    config_file.write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(scope="session")
