@@ -17,6 +17,7 @@ from vlm.prompts import PRESETS, chat_messages
 from vlm.types import CaptionRequest, Detail
 
 HARDLY_DIFFERENT = "answers that hardly differ prove nothing"
+FEWEST_DIFFERENT_IDS = 8
 PHOTO_COUNT = 20
 PROMPTS = (PRESETS[0].prompt, PRESETS[1].prompt, "What is left of the red thing?")
 
@@ -96,7 +97,7 @@ def test_several_tiles_decode_as_generate_does(
     # The bundled model's own tiling makes one tile of any frame; this one makes up to five.
     cases = [(frame, prompt) for frame in frames for prompt in PROMPTS]
     seen = assert_identical(tiled_engine, Reference(tiled_dir), cases, "high", max_tokens=12)
-    assert len(seen) > len(frames), HARDLY_DIFFERENT
+    assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
 
 
 def test_the_exact_shape_decodes_as_generate_does(
@@ -104,7 +105,7 @@ def test_the_exact_shape_decodes_as_generate_does(
 ) -> None:
     cases = list(zip(photos, PROMPTS * 2, strict=False))
     seen = assert_identical(exact_shape_engine, exact_reference, cases, "low", max_tokens=5)
-    assert len(seen) > len(cases), HARDLY_DIFFERENT
+    assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
 
 
 def test_the_exact_shape_decodes_several_tiles_as_generate_does(

@@ -113,8 +113,8 @@ def stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
 def make_random(source: Path, out: Path, seed: int = 0) -> None:
     """Write a checkpoint with the shape and processor of `source` and random bfloat16 weights.
 
-    The weights are transformers' own initialisation under `seed`; greedy answers of it depend on
-    frame and prompt. `out` appears whole or not at all. Raises CheckpointError where `source` is
+    Their standard deviation is one over the root of the hidden size, as SmolVLM's text model has
+    it: with the usual 0.02, small models answer every frame with one word. `out` appears whole or not at all. Raises CheckpointError where `source` is
     no SmolVLM or `out` exists; OSError where writing fails.
     """
     import torch
@@ -128,6 +128,8 @@ def make_random(source: Path, out: Path, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(source, local_files_only=True)
+        for part in (config.text_config, config.vision_config):
+            part.initializer_range = part.hidden_size**-0.5
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     weights = model.to(torch.bfloat16).state_dict()
     if model.config.tie_word_embeddings:
