@@ -26,14 +26,7 @@ export const problemOf = (error) => error.problem ?? PROBLEMS[error.name] ?? "un
  * `signal` closes it again, also while the browser is still asking the person.
  */
 export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) {
-  const which = deviceId
-    ? { deviceId: { ideal: deviceId } }
-    : { facingMode: { ideal: "environment" } };
-  const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-  const stream = await navigator.mediaDevices.getUserMedia({
-    video: { ...which, ...size },
-    audio: false,
-  });
+  const stream = await getStream(deviceId);
   const [track] = stream.getVideoTracks();
   const close = () => {
     track.stop();
@@ -52,6 +45,21 @@ export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) 
     throw error;
   }
   return { deviceId: track.getSettings().deviceId ?? "" };
+}
+
+async function getStream(deviceId) {
+  const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
+  const get = (which) =>
+    navigator.mediaDevices.getUserMedia({ video: { ...which, ...size }, audio: false });
+  if (deviceId) {
+    try {
+      return await get({ deviceId: { exact: deviceId } });
+    } catch (error) {
+      // The remembered one is not plugged in today: any other will do.
+      if (problemOf(error) !== "missing") throw error;
+    }
+  }
+  return get({ facingMode: { ideal: "environment" } });
 }
 
 async function firstPicture(video, signal) {

@@ -12,8 +12,10 @@ export function mountQuestion(root, dispatch) {
 
   const set = (name, value) => dispatch({ type: "setting-changed", name, value });
   listen(choice, "change", () => {
-    set("promptChoice", choice.value);
-    if (choice.value === OWN.value) own.focus();
+    const asksOwn = choice.value === OWN.value;
+    if (!asksOwn) set("preset", choice.value);
+    set("asksOwn", asksOwn);
+    if (asksOwn) own.focus();
   });
   listen(own, "change", () => set("ownPrompt", own.value));
   listen(root, "submit", (event) => {
@@ -25,9 +27,10 @@ export function mountQuestion(root, dispatch) {
     update({ settings, server }) {
       const presets = server.status?.presets ?? [];
       setOptions(choice, [...presets.map(({ id, label }) => ({ value: id, label })), OWN]);
-      const known = [...choice.options].some(({ value }) => value === settings.promptChoice);
-      setProperty(choice, "value", known ? settings.promptChoice : choice.options[0].value);
-      setProperty(ownField, "hidden", choice.value !== OWN.value);
+      const wanted = settings.asksOwn ? OWN.value : settings.preset;
+      const known = [...choice.options].some(({ value }) => value === wanted);
+      setProperty(choice, "value", known ? wanted : choice.options[0].value);
+      setProperty(ownField, "hidden", !settings.asksOwn);
       const longest = server.status?.limits?.prompt_max_chars;
       if (longest) setProperty(own, "maxLength", longest);
       // What a person is typing is theirs until they are done with it.

@@ -19,8 +19,10 @@ const SETTINGS = {
   captionScale: [1, between(0.6, 2.5)],
   intervalS: [0.5, between(0, 60)],
   jpegQuality: [0.8, between(0.3, 1)],
-  /** A preset's id, "own" for `ownPrompt`, or "" for the server's first preset. */
-  promptChoice: ["", text(64)],
+  /** A preset's id, or "" for the server's first one. */
+  preset: ["", text(64)],
+  /** Whether `ownPrompt` is asked instead, once it says something. */
+  asksOwn: [false, yesOrNo],
   ownPrompt: ["", text(4_000)],
   deviceId: ["", text(512)],
   shortcuts: [true, yesOrNo],

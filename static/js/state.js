@@ -58,9 +58,9 @@ export function initialState({ settings, secure, visible, at }) {
 /** What is asked about each frame, or null while the server has not told its presets. */
 export function promptOf({ settings, server }) {
   const own = settings.ownPrompt.trim();
-  if (settings.promptChoice === "own" && own) return own;
+  if (settings.asksOwn && own) return own;
   const presets = server.status?.presets ?? [];
-  return (presets.find(({ id }) => id === settings.promptChoice) ?? presets[0])?.prompt ?? null;
+  return (presets.find(({ id }) => id === settings.preset) ?? presets[0])?.prompt ?? null;
 }
 
 export function reduce(state, event) {
@@ -75,7 +75,9 @@ const handlers = {
 
   stopped(state, { at }) {
     const camera = { ...state.camera, phase: "off", problem: null, since: at };
-    return { ...state, wanted: false, camera, pass: null, problem: null, pace: freshPace(at) };
+    const caption = wholeCaption(state);
+    const next = { ...state, wanted: false, camera, caption, pass: null, problem: null };
+    return { ...next, pace: freshPace(at) };
   },
 
   "setting-changed"(state, { name, value, at }) {
@@ -246,6 +248,12 @@ function openCamera(state, at) {
   const request = state.camera.request + 1;
   const camera = { ...state.camera, phase: "opening", request, problem: null, since: at };
   return { ...lookAgain(state, at), camera };
+}
+
+/** What is on the screen, or the last finished caption where that one was broken off. */
+function wholeCaption({ caption, history }) {
+  if (caption.finished) return caption;
+  return { text: history.at(-1)?.text ?? "", finished: true, takenAt: null };
 }
 
 function askSoon(state, at) {

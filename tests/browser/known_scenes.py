@@ -1,0 +1,26 @@
+"""Scenes that the bundled model was made for and never trained on, as a camera would show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from PIL import Image
+
+from vlm.nano.language import name_of
+from vlm.nano.scenes import make_frame
+
+CAMERA_SIZE = (640, 480)
+
+
+def plain_scenes() -> Iterator[tuple[Image.Image, str]]:
+    """Pictures of one large plain object each, with its colour and shape; no name comes twice."""
+    seen = set()
+    for seed in range(1000):
+        image, scene = (frame := make_frame(seed, "test", "objects")).image, frame.scene
+        if len(scene.objects) != 1 or abs(image.width / image.height - 4 / 3) > 0.02:
+            continue
+        item = scene.objects[0]
+        name = name_of(item)
+        if item.size == "large" and item.pattern == "solid" and name not in seen:
+            seen.add(name)
+            yield image.resize(CAMERA_SIZE, Image.Resampling.BICUBIC), name

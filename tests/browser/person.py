@@ -1,0 +1,26 @@
+"""What a person does and waits for on the page, as tests of it say it."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+
+def press_start(page: Page) -> None:
+    """Presses the one button that starts and stops."""
+    page.locator("#start").click()
+
+
+def wait_for_caption(page: Page) -> None:
+    """Waits until a caption is whole and listed."""
+    expect(page.locator(".history-entry")).not_to_have_count(0)
+
+
+def start(page: Page) -> None:
+    """Presses start and waits until the first caption is whole."""
+    press_start(page)
+    wait_for_caption(page)
+
+
+def is_running(page: Page) -> bool:
+    """Whether captions are wanted, going by what the button offers."""
+    return "Stop" in page.locator("#start").inner_text()
