@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from core import Core
+from chromium import ALLOW_CAMERA, FAKE_CAMERA, QUIET_FLAGS, find_chromium
 from fake_camera import write_camera_file
+from person import url_of
 from PIL import Image
 from playwright.sync_api import (
     Browser,
@@ -20,22 +20,10 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from state_core import Core
 
 from web_client import SightlineProcess
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-ALLOW_CAMERA = "--use-fake-ui-for-media-stream"
-FAKE_CAMERA = "--use-fake-device-for-media-stream"
 # Two cores may be busy with other things; this only keeps a broken test from hanging.
 PATIENCE_MS = 60_000
 
@@ -75,7 +63,7 @@ def playwright() -> Iterator[Playwright]:
 def launch(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
     """`launch(*flags)` gives a Chromium with these flags, the same one for the same flags."""
     found: dict[tuple[str, ...], Browser] = {}
-    path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    path = find_chromium()
 
     def start(*flags: str) -> Browser:
         if flags not in found:
@@ -147,10 +135,6 @@ def open_page(launch: Callable[..., Browser]) -> Iterator[OpenPage]:
 def url(ready_sightline: SightlineProcess) -> str:
     """The page of a server that can caption."""
     return url_of(ready_sightline)
-
-
-def url_of(process: SightlineProcess) -> str:
-    return f"http://127.0.0.1:{process.port}/"
 
 
 @pytest.fixture(scope="module")

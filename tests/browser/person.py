@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from web_client import SightlineProcess
+
+
+def url_of(process: SightlineProcess) -> str:
+    """The address that the server prints."""
+    return f"http://127.0.0.1:{process.port}/"
+
 
 def press_start(page: Page) -> None:
     """Presses the one button that starts and stops."""

@@ -7,10 +7,10 @@ import shutil
 import socket
 
 import pytest
-from person import press_start, wait_for_caption
+from chromium import FAKE_CAMERA
+from person import press_start, url_of, wait_for_caption
 from playwright.sync_api import Page, Route, expect
 
-from conftest import FAKE_CAMERA, url_of
 from web_client import SightlineProcess
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from core import LOADING, STATS, STATUS
+from state_core import LOADING, STATS, STATUS
 
 # -- the pace of frames --
 

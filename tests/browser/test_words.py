@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from core import FAILED, LOADING, STATS, STATUS
+from state_core import FAILED, LOADING, STATS, STATUS
 
 LOST = {"kind": "refused", "message": "The image is cut short."}
 FAILURES = {
