@@ -114,8 +114,9 @@ def make_random(source: Path, out: Path, seed: int = 0) -> None:
     """Write a checkpoint with the shape and processor of `source` and random bfloat16 weights.
 
     Their standard deviation is one over the root of the hidden size, as SmolVLM's text model has
-    it: with the usual 0.02, small models answer every frame with one word. `out` appears whole or not at all. Raises CheckpointError where `source` is
-    no SmolVLM or `out` exists; OSError where writing fails.
+    it: with the usual 0.02, small models answer every frame with one word. `out` appears whole or
+    not at all. Raises CheckpointError where `source` is no SmolVLM or `out` exists; OSError where
+    writing fails.
     """
     import torch
     from safetensors.torch import save_file
