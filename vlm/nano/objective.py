@@ -77,29 +77,38 @@ def normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     return (pixels.float() / 127.5 - 1).to(dtype)
 
 
+def answer_logits(
+    model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch
+) -> Tensor:
+    """What the decoder says at each position that has a target, (targets, vocabulary), in order.
+
+    `features` (B, patches, width) is what the encoder makes of the batch's frames.
+    """
+    image_embeds = model.model.connector(features)
+    embeds = model.get_input_embeddings()(batch.input_ids)
+    is_image = batch.input_ids == model.config.image_token_id
+    embeds = embeds.masked_scatter(is_image[..., None], image_embeds.to(embeds.dtype))
+    hidden = model.model.text_model(
+        inputs_embeds=embeds,
+        attention_mask=batch.attention_mask(),
+        position_ids=batch.positions,
+        use_cache=False,
+    ).last_hidden_state
+    logits: Tensor = model.lm_head(hidden[batch.targets != NO_TARGET])
+    return logits
+
+
 def losses(
     model: Idefics3ForConditionalGeneration, heads: PatchHeads, batch: Batch, with_answers: bool
 ) -> Losses:
     """One forward pass over a batch. Without answers only the encoder runs."""
-    inner = model.model
-    dtype = inner.connector.modality_projection.proj.weight.dtype
-    features = inner.vision_model(normalised(batch.pixels, dtype)).last_hidden_state
+    dtype = model.model.connector.modality_projection.proj.weight.dtype
+    features = model.model.vision_model(normalised(batch.pixels, dtype)).last_hidden_state
     patches, accuracy = _patch_loss(heads(features), batch.labels)
     answers, answer_accuracy = torch.zeros((), device=features.device), 0.0
     if with_answers:
-        image_embeds = inner.connector(features)
-        embeds = inner.get_input_embeddings()(batch.input_ids)
-        is_image = batch.input_ids == model.config.image_token_id
-        embeds = embeds.masked_scatter(is_image[..., None], image_embeds.to(embeds.dtype))
-        hidden = inner.text_model(
-            inputs_embeds=embeds,
-            attention_mask=batch.attention_mask(),
-            position_ids=batch.positions,
-            use_cache=False,
-        ).last_hidden_state
-        wanted = batch.targets != NO_TARGET
-        logits = model.lm_head(hidden[wanted]).float()
-        targets = batch.targets[wanted]
+        logits = answer_logits(model, features, batch).float()
+        targets = batch.targets[batch.targets != NO_TARGET]
         answers = F.cross_entropy(logits, targets)
         answer_accuracy = (logits.argmax(-1) == targets).float().mean().item()
     return Losses(answers, patches, answer_accuracy, accuracy["shape"], accuracy["letter"])

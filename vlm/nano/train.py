@@ -52,6 +52,9 @@ def export(
     halved.load_state_dict(weights)
     halved.generation_config.eos_token_id = model.config.eos_token_id
     halved.save_pretrained(folder)
+    # transformers would keep how the tokenizer was loaded among its properties.
+    for name in ("is_local", "local_files_only"):
+        processor.tokenizer.init_kwargs.pop(name, None)
     processor.save_pretrained(folder)
 
 
