@@ -4,8 +4,7 @@
 import { nextWords } from "./caption-words.js";
 import { make, setAttribute } from "./dom.js";
 
-const LINES = 3;
-const SMALLEST_FIT = 3;
+const SMALLEST_FIT = 2;
 
 export function mountOverlay(root) {
   const caption = root.querySelector("#caption");
@@ -64,8 +63,7 @@ export function mountOverlay(root) {
   }
 
   function overflows() {
-    const { lineHeight } = getComputedStyle(block);
-    return block.offsetHeight > (LINES + 0.5) * Number.parseFloat(lineHeight);
+    return block.offsetHeight > root.clientHeight + 1;
   }
 
   function setFit(next) {
