@@ -10,12 +10,14 @@ from vlm.nano.language import name_of
 from vlm.nano.scenes import make_frame
 
 CAMERA_SIZE = (640, 480)
+# Where such scenes are known to be; should the painter change, others are looked for.
+LIKELY_SEEDS = (444, 424, 313)
 
 
 def plain_scenes() -> Iterator[tuple[Image.Image, str]]:
     """Pictures of one large plain object each, with its colour and shape; no name comes twice."""
     seen = set()
-    for seed in range(1000):
+    for seed in (*LIKELY_SEEDS, *range(1000)):
         image, scene = (frame := make_frame(seed, "test", "objects")).image, frame.scene
         if len(scene.objects) != 1 or abs(image.width / image.height - 4 / 3) > 0.02:
             continue
