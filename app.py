@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 MULTIPART_OVERHEAD_BYTES = 64 * 2**10
 MAX_FORM_PARTS = 16
+# A worker deep in a pass or a load does not hear of the end; the exit does not wait for it.
+WORKER_END_S = 0.2
 
 
 def make_worker(settings: Settings) -> Worker:
@@ -98,7 +100,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         if settings.open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
-    worker.close(timeout_s=1.0)
+    worker.close(timeout_s=WORKER_END_S)
     print("Ended.", flush=True)
     return 0
 
@@ -119,5 +121,5 @@ if __name__ == "__main__":
         code = main(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
-    # Waiting for threads inside a model that is still loading could take a minute.
+    # The interpreter's own end would wait for threads inside a model, for a minute while it loads.
     os._exit(code)

@@ -30,7 +30,7 @@ SPARE_THREADS = 8
 CONNECTION_LIMIT = 512
 IDLE_CONNECTION_S = 30
 # Ctrl-C promises an end within 2 s; a thread deep inside a model cannot be interrupted.
-STOP_DEADLINE_S = 1.6
+STOP_DEADLINE_S = 1.0
 
 _CODE_OF_STATUS = {413: "image_too_large", 431: "bad_request", 400: "bad_request"}
 

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from serving import MAX_BODY_BYTES, ListenError, is_open_to_others, listen, page_url
+from app import WORKER_END_S
+from serving import (
+    MAX_BODY_BYTES,
+    STOP_DEADLINE_S,
+    ListenError,
+    is_open_to_others,
+    listen,
+    page_url,
+)
 from vlm.engine import Engine
 from vlm.settings import Settings
 from vlm.worker import Worker
@@ -88,8 +96,11 @@ def test_a_signal_ends_the_process_with_a_stream_under_way(
         while not response.readline().startswith(b"event: token"):
             pass
         sightline.process.send_signal(end_signal)
-        assert sightline.process.wait(timeout=2) == 0
-        assert b"event: done" not in response.read()
+        assert sightline.process.wait(HANG_GUARD_S) == 0
+        # Not run to its end, but ended.
+        name, data = read_events(response.read().decode().partition("\n\n")[2])[-1]
+        assert name == "error"
+        assert data["error"]["code"] == "stopping"
         connection.close()
         _, errors = sightline.process.communicate()
         assert errors == ""
@@ -98,7 +109,13 @@ def test_a_signal_ends_the_process_with_a_stream_under_way(
 def test_a_signal_ends_the_process_while_it_loads() -> None:
     with SightlineProcess() as sightline:
         sightline.process.send_signal(signal.SIGINT)
-        assert sightline.process.wait(timeout=2) == 0
+        assert sightline.process.wait(HANG_GUARD_S) == 0
+        assert sightline.process.stdout is not None
+        assert "Ready" not in sightline.process.stdout.read()
+
+
+def test_a_process_that_does_not_end_by_itself_is_ended_within_two_seconds() -> None:
+    assert STOP_DEADLINE_S + WORKER_END_S < 2
 
 
 def test_a_taken_port_is_told_in_words() -> None:

@@ -28,7 +28,7 @@ from vlm.types import CaptionRequest, EngineInfo, StreamItem
 from vlm.worker import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
-HANG_GUARD_S = 90.0
+HANG_GUARD_S = 180.0
 JPEG = {"Content-Type": "image/jpeg"}
 
 
