@@ -12,7 +12,7 @@ const canUseWorker = () =>
 
 /**
  * Returns { take(wish), destroy() } for a <video>. `take` resolves to { blob, thumbnail } as
- * `compress` gives it, and rejects when the video has no picture. One call at a time.
+ * `compress` gives it, and rejects when the video has no picture.
  */
 export function createFrameSource(video) {
   let worker = canUseWorker() ? startWorker() : null;
