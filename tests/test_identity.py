@@ -125,7 +125,8 @@ def test_the_exact_shape_decodes_every_photo_and_prompt_as_generate_does(
 ) -> None:
     pictures = photos if detail == "low" else [wide(photo) for photo in photos]
     cases = [(picture, prompt) for picture in pictures for prompt in PROMPTS]
-    assert_identical(exact_shape_engine, exact_reference, cases, detail, max_tokens=16)
+    seen = assert_identical(exact_shape_engine, exact_reference, cases, detail, max_tokens=8)
+    assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
 
 
 def wide(photo: Image.Image) -> Image.Image:
