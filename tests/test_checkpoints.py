@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -123,6 +124,30 @@ def test_pickled_weights_are_never_read(nano_dir: Path, tmp_path: Path) -> None:
     folder = copy_checkpoint(nano_dir, tmp_path / "pickled", changed)
     with pytest.raises(CheckpointError, match="could run code"):
         resolve(str(folder))
+
+
+def test_code_in_a_checkpoint_is_never_run(nano_dir: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "was-run"
+    code = f"open({str(mark)!r}, 'w').close()\n"
+    processor = json.loads((nano_dir / "processor_config.json").read_text())
+    processor["auto_map"] = {"AutoProcessor": "evil.Evil"}
+    processor["image_processor"]["auto_map"] = {"AutoImageProcessor": "evil.Evil"}
+    changed = {
+        "evil.py": code,
+        "processor_config.json": json.dumps(processor),
+        "config.json": edited(
+            nano_dir / "config.json",
+            auto_map={"AutoConfig": "evil.Evil", "AutoModelForImageTextToText": "evil.Evil"},
+        ),
+        "tokenizer_config.json": edited(
+            nano_dir / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "evil.Evil"]}
+        ),
+    }
+    folder = copy_checkpoint(nano_dir, tmp_path / "evil", changed)
+    # Refused or loaded by our own classes, either is well.
+    with contextlib.suppress(CheckpointError):
+        load(folder)
+    assert not mark.exists()
 
 
 def sharded(source: Path, folder: Path) -> Path:

@@ -58,7 +58,9 @@ def load_processor(folder: Path) -> Any:
     from transformers import Idefics3Processor
 
     try:
-        return Idefics3Processor.from_pretrained(folder, local_files_only=True)
+        return Idefics3Processor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
         raise CheckpointError(
             f"The processor in {folder} cannot be loaded: {_first_line(error)}"
