@@ -19,7 +19,13 @@ from vlm.nano import camera
 from vlm.nano.scenes import light_of
 from vlm.nano.truth import Scene, SceneObject
 
-_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+_BROWSERS: Final = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 _FLAGS: Final = (
     "--headless",
     "--no-sandbox",
