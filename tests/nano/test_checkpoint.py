@@ -47,7 +47,6 @@ def test_it_holds_data_only_and_all_that_is_needed(nano_dir: Path) -> None:
         text = file.read_text(encoding="utf-8")
         assert "auto_map" not in text
         assert "sightline" not in text
-        assert "local_files_only" not in text
 
 
 def test_the_auto_classes_load_smolvlms_own_classes(auto_processor: Any, auto_model: Any) -> None:
