@@ -163,3 +163,13 @@ def test_training_and_captioning_normalise_alike(processor: Any) -> None:
     values = processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
     mine = normalised(torch.from_numpy(model_pixels(image).copy()), torch.float32)
     torch.testing.assert_close(mine, values[0, 0].to(torch.float32), atol=1e-6, rtol=0)
+
+
+def test_kept_frames_come_again_with_new_questions(processor: Any) -> None:
+    fresh = FrameBatches(processor, "train", 4, 2)
+    kept = FrameBatches(processor, "train", 4, 2, distinct=4)
+    assert torch.equal(kept[0].pixels, fresh[0].pixels)
+    assert torch.equal(kept[0].labels, fresh[0].labels)
+    assert torch.equal(kept[1].pixels, kept[0].pixels)
+    assert not torch.equal(fresh[1].pixels, fresh[0].pixels)
+    assert kept[1].input_ids.tolist() != kept[0].input_ids.tolist()

@@ -20,7 +20,8 @@ from transformers import Idefics3Processor
 
 from vlm.nano.geometry import FRAME_SIDE_PX, IMAGE_TOKENS
 from vlm.nano.questions import exchanges
-from vlm.nano.scenes import Frame, Split, make_frame
+from vlm.nano.scenes import Split, make_frame
+from vlm.nano.truth import Scene
 
 LABEL_NAMES: Final = ("shape", "colour", "size", "pattern", "letter")
 NO_TARGET: Final = -100
@@ -77,6 +78,21 @@ def model_pixels(image: Image.Image) -> NDArray[np.uint8]:
     return pixels
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One frame as training keeps it: pixels (3, side, side), labels (5, grid, grid), the truth."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int8]
+    scene: Scene
+
+
+def _drawn(seed: int, split: Split) -> Drawn:
+    frame = make_frame(seed, split)
+    labels = np.stack([getattr(frame.labels, name) for name in LABEL_NAMES]).astype(np.int8)
+    return Drawn(model_pixels(frame.image), labels, frame.scene)
+
+
 class Packer:
     """Turns frames and questions into packed token rows."""
 
@@ -95,12 +111,12 @@ class Packer:
         return ids
 
     def row(
-        self, frame: Frame, rng: np.random.Generator, questions: int
+        self, scene: Scene, rng: np.random.Generator, questions: int
     ) -> list[NDArray[np.int64]]:
         """One frame's ids, positions, branches and targets."""
         ids, positions = list(self._prefix), list(range(len(self._prefix)))
         branches, targets = [0] * len(ids), [NO_TARGET] * len(ids)
-        for number, exchange in enumerate(exchanges(frame.scene, rng, questions), start=1):
+        for number, exchange in enumerate(exchanges(scene, rng, questions), start=1):
             question = self._encode(exchange.prompt) + self._turn
             answer = self._encode(" " + exchange.answer) + self._end
             fed = len(question) + len(answer) - 1
@@ -124,30 +140,47 @@ def _padded(rows: list[NDArray[np.int64]], fill: int) -> Tensor:
 
 
 class FrameBatches(Dataset[Batch]):
-    """Item n is the n-th batch of a split, the same at every run."""
+    """Item n is the n-th batch of a split, the same at every run.
+
+    With `distinct` above 0 the frames repeat after so many, kept in memory once drawn (112 kB each
+    in every loading process), and are asked new questions each time: drawing a frame costs a CPU
+    about a third of training on it.
+    """
 
     def __init__(
-        self, processor: Idefics3Processor, split: Split, size: int, questions: int
+        self,
+        processor: Idefics3Processor,
+        split: Split,
+        size: int,
+        questions: int,
+        distinct: int = 0,
     ) -> None:
         self._packer = Packer(processor)
         self._split: Split = split
         self._size = size
         self._questions = questions
+        self._distinct = distinct
+        self._kept: dict[int, Drawn] = {}
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([index, self._size])
-        frames = [
-            make_frame(seed, self._split)
-            for seed in range(index * self._size, (index + 1) * self._size)
-        ]
-        rows = [self._packer.row(frame, rng, self._questions) for frame in frames]
-        labels = [np.stack([getattr(f.labels, name) for name in LABEL_NAMES]) for f in frames]
+        seeds = range(index * self._size, (index + 1) * self._size)
+        frames = [self._frame(seed) for seed in seeds]
+        rows = [self._packer.row(frame.scene, rng, self._questions) for frame in frames]
         columns = list(zip(*rows, strict=True))
         return Batch(
-            torch.from_numpy(np.stack([model_pixels(frame.image) for frame in frames])),
-            torch.from_numpy(np.stack(labels)),
+            torch.from_numpy(np.stack([frame.pixels for frame in frames])),
+            torch.from_numpy(np.stack([frame.labels for frame in frames])).long(),
             _padded(list(columns[0]), 0),
             _padded(list(columns[1]), 0),
             _padded(list(columns[2]), -1),
             _padded(list(columns[3]), NO_TARGET),
         )
+
+    def _frame(self, seed: int) -> Drawn:
+        if not self._distinct:
+            return _drawn(seed, self._split)
+        seed %= self._distinct
+        if seed not in self._kept:
+            self._kept[seed] = _drawn(seed, self._split)
+        return self._kept[seed]

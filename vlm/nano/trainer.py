@@ -26,6 +26,8 @@ _FIXED: Final = ("batch", "seed")
 class Plan:
     """How long and how fast to train. Counts are images, rates are those of AdamW.
 
+    `distinct` frames are drawn and kept, then shown again with new questions; 0 draws each anew.
+
     Raises SettingsError where there would be nothing to learn from.
     """
 
@@ -39,6 +41,7 @@ class Plan:
     warmup_share: float = 0.004
     falling_share: float = 0.25
     seed: int = 0
+    distinct: int = 0
 
     def __post_init__(self) -> None:
         for name in ("batch", "questions", "rate", "falling_share"):
