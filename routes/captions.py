@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from flask import Blueprint, Response, request
-from vlm.worker import CaptionStream, Worker
 
 from routes.admission import Admission
 from routes.caption_request import read_caption_request
@@ -18,6 +17,7 @@ from routes.errors import INTERNAL_MESSAGE, error_body
 from vlm.errors import SightlineError
 from vlm.settings import Settings
 from vlm.types import CaptionDone
+from vlm.worker import CaptionStream, Worker
 
 log = logging.getLogger("sightline")
 

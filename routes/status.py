@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify
-from vlm.worker import Worker
 
 from routes.errors import error_body
 from vlm import __version__
 from vlm.images import MAX_IMAGE_BYTES
 from vlm.prompts import PRESETS, PROMPT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
+from vlm.worker import Worker
 
 
 def status_blueprint(settings: Settings, worker: Worker) -> Blueprint:

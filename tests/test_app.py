@@ -7,7 +7,6 @@ import re
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from vlm.worker import Worker
 
 from app import create_app
 from routes.safety import HEADERS
@@ -15,6 +14,7 @@ from vlm import __version__
 from vlm.errors import CheckpointError
 from vlm.prompts import PRESETS
 from vlm.settings import Settings
+from vlm.worker import Worker
 from web_client import JPEG, picture, started
 
 
