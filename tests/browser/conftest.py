@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from chromium import ALLOW_CAMERA, FAKE_CAMERA, QUIET_FLAGS, find_chromium
+from chromium import ALLOW_CAMERA, FAKE_CAMERA
 from fake_camera import write_camera_file
 from person import url_of
 from PIL import Image
@@ -22,6 +22,7 @@ from playwright.sync_api import (
 )
 from state_core import Core
 
+from vlm.nano.browser_scenes import QUIET_FLAGS, find_browser
 from web_client import SightlineProcess
 
 # Two cores may be busy with other things; this only keeps a broken test from hanging.
@@ -63,7 +64,7 @@ def playwright() -> Iterator[Playwright]:
 def launch(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
     """`launch(*flags)` gives a Chromium with these flags, the same one for the same flags."""
     found: dict[tuple[str, ...], Browser] = {}
-    path = find_chromium()
+    path = find_browser()
 
     def start(*flags: str) -> Browser:
         if flags not in found:

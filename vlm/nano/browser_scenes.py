@@ -26,7 +26,8 @@ _BROWSERS: Final = (
     "google-chrome-stable",
     "chrome",
 )
-_FLAGS: Final = (
+# Without a sandbox (it may run as root), a GPU, or talk to the browser maker's hosts.
+QUIET_FLAGS: Final = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -35,7 +36,6 @@ _FLAGS: Final = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--hide-scrollbars",
 )
 _PAINTS: Final[dict[str, tuple[str, ...]]] = {
     "black": ("#111", "#1c1c1e"),
@@ -133,7 +133,9 @@ def browser_frames(count: int, seed: int = 0) -> Iterator[tuple[Image.Image, Sce
     if browser_path is None:
         raise SightlineError("Scenes of another renderer need Chromium: install it and try again.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))
+        browser = playwright.chromium.launch(
+            executable_path=browser_path, args=[*QUIET_FLAGS, "--hide-scrollbars"]
+        )
         page = browser.new_page()
         for index in range(count):
             rng = np.random.default_rng([seed, index, 91])
