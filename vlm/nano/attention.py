@@ -1,7 +1,7 @@
 """Attention by two plain matrix products, for training on a CPU.
 
-At 256 patches in bfloat16 the CPU's fused attention spends about twice as long on its backward pass
-as these products do, and attention was nearly half of a training step.
+In bfloat16 the CPU's fused attention spends about twice as long on its backward pass as these
+products do, and attention was nearly half of a training step.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ def _attend(
     **options: Any,
 ) -> tuple[Tensor, None]:
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
+    # Several query heads share one of a key and value each.
+    shared_by = query.shape[1] // key.shape[1]
+    key, value = (part.repeat_interleave(shared_by, dim=1) for part in (key, value))
     scores = torch.matmul(query * scaling, key.transpose(-1, -2))
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, -torch.inf)
     return torch.matmul(torch.softmax(scores, -1), value).transpose(1, 2).contiguous(), None
 
 
 def _no_mask(*arguments: Any, **options: Any) -> None:
-    """Training frames fill their square: every patch sees every patch."""
+    """Training frames fill their square, and packed questions bring a mask of their own."""
 
 
-def use_matmul_attention(vision_model: PreTrainedModel) -> None:
-    """Let a vision encoder attend by plain matrix products; for whole frames, as in training."""
+def use_matmul_attention(model: PreTrainedModel) -> None:
+    """Let a model attend by plain matrix products; for whole frames and masks given, as here."""
     AttentionInterface.register(NAME, _attend)
     AttentionMaskInterface.register(NAME, _no_mask)
-    vision_model.set_attn_implementation(NAME)
+    model.set_attn_implementation(NAME)

@@ -13,8 +13,9 @@ from vlm.nano.palette import COLOURS, Rgb
 from vlm.nano.truth import SIZES, SceneObject, SceneText
 
 MIN_CONTRAST: Final = 150.0
-# Centres keep this far from the lines that divide left, middle and right, as a share of the frame.
-PLACE_MARGIN: Final = 0.035
+# Centres keep this far from the lines that divide left, middle and right, as a share of the frame:
+# a hand-held camera moves them by a third of it.
+PLACE_MARGIN: Final = 0.05
 # In the map of ids an object has its number from 1 on, a letter this and its place in the alphabet.
 FIRST_LETTER_ID: Final = 50
 

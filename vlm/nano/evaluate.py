@@ -23,6 +23,7 @@ from vlm.errors import SightlineError
 from vlm.images import decode_image
 from vlm.nano import language, questions
 from vlm.nano.browser_scenes import browser_frames, find_browser
+from vlm.nano.questions import Exchange
 from vlm.nano.scenes import make_frame
 from vlm.nano.truth import Kind, Scene
 from vlm.prompts import DEFAULT_PROMPT
@@ -73,7 +74,10 @@ class Share:
 
 @dataclass
 class ObjectF1:
-    """Micro-averaged F1 over (colour, shape) pairs, each counted as often as it is there."""
+    """Micro-averaged F1 over (colour, shape) pairs, each counted as often as it is there.
+
+    A scene without objects counts too: whatever is named there was invented.
+    """
 
     hits: int = 0
     said: int = 0
@@ -122,26 +126,33 @@ def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
     frame = make_frame(seed, "held_out")
     scene = frame.scene
     caption = answer(engine, frame.image, DEFAULT_PROMPT)
+    rng = np.random.default_rng([seed, 7])
+    # Of every kind: an object named where there is none counts too.
+    scores.objects.add(caption, scene)
     if scene.kind == "unfamiliar":
         scores.add("unfamiliar", _is_unfamiliar(caption))
-    if scene.kind not in ("objects", "words"):
-        return
-    rng = np.random.default_rng([seed, 7])
-    scores.add("false_unfamiliar", _is_unfamiliar(caption))
-    scores.objects.add(caption, scene)
-    exchanges = {
-        "exists_random": questions.existence(scene, rng, adversarial=False),
-        "exists_adversarial": questions.existence(scene, rng, adversarial=True),
-        "count": questions.count_question(scene, rng),
-        "position": questions.position_question(scene, rng),
-        "colour": questions.colour_question(scene, rng),
-    }
-    for key, exchange in exchanges.items():
+    elif scene.kind in ("objects", "words"):
+        scores.add("false_unfamiliar", _is_unfamiliar(caption))
+    for key, exchange in _asked_of(scene, rng).items():
         if exchange is not None:
             scores.add(key, answer(engine, frame.image, exchange.prompt) == exchange.answer)
     if scene.text is not None:
         read = answer(engine, frame.image, questions.reading_question(scene, rng).prompt)
         scores.add("words", language.quoted_in(read) == scene.text.text)
+
+
+def _asked_of(scene: Scene, rng: np.random.Generator) -> dict[str, Exchange | None]:
+    """What is asked about a scene, by the key of the figure that it counts for."""
+    asked: dict[str, Exchange | None] = {}
+    if scene.kind in ("objects", "words", "empty"):
+        asked["count"] = questions.count_question(scene, rng)
+    if scene.objects:
+        # Of scenes with objects only, so that half of the right answers are yes.
+        asked["exists_random"] = questions.existence(scene, rng, adversarial=False)
+        asked["exists_adversarial"] = questions.existence(scene, rng, adversarial=True)
+        asked["position"] = questions.position_question(scene, rng)
+        asked["colour"] = questions.colour_question(scene, rng)
+    return asked
 
 
 def _score_state(engine: Engine, seed: int, kind: Kind, scores: Scores) -> None:

@@ -80,7 +80,7 @@ def normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
 def answer_logits(
     model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch
 ) -> Tensor:
-    """What the decoder says at each position that has a target, (targets, vocabulary), in order.
+    """What the decoder says at `batch.answer_positions()`, (positions, vocabulary), in order.
 
     `features` (B, patches, width) is what the encoder makes of the batch's frames.
     """
@@ -94,7 +94,7 @@ def answer_logits(
         position_ids=batch.positions,
         use_cache=False,
     ).last_hidden_state
-    logits: Tensor = model.lm_head(hidden[batch.targets != NO_TARGET])
+    logits: Tensor = model.lm_head(hidden.flatten(0, 1)[batch.answer_positions()])
     return logits
 
 
@@ -108,7 +108,8 @@ def losses(
     answers, answer_accuracy = torch.zeros((), device=features.device), 0.0
     if with_answers:
         logits = answer_logits(model, features, batch).float()
-        targets = batch.targets[batch.targets != NO_TARGET]
-        answers = F.cross_entropy(logits, targets)
-        answer_accuracy = (logits.argmax(-1) == targets).float().mean().item()
+        targets = batch.targets.flatten()[batch.answer_positions()]
+        answers = F.cross_entropy(logits, targets, ignore_index=NO_TARGET)
+        right = (logits.argmax(-1) == targets)[targets != NO_TARGET]
+        answer_accuracy = right.float().mean().item()
     return Losses(answers, patches, answer_accuracy, accuracy["shape"], accuracy["letter"])

@@ -185,7 +185,10 @@ def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | N
 
 
 def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchange]:
-    """A caption and up to `most` - 1 different other questions about one scene, all answered."""
+    """A caption and up to `most` - 1 different other questions about one scene, all answered.
+
+    Their order is random, so that none is always the one left out where there is not room for all.
+    """
     found = [caption_question(scene, rng)]
     tasks, weights = list(_OTHER_TASKS), np.array(list(_OTHER_TASKS.values()))
     if scene.text is not None:
@@ -197,4 +200,4 @@ def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchang
         exchange = _exchange(tasks[index], scene, rng)
         if exchange is not None:
             found.append(exchange)
-    return found
+    return [found[index] for index in rng.permutation(len(found))]

@@ -68,11 +68,11 @@ def make_frame(seed: int, split: Split = "train", kind: Kind | None = None) -> F
         canvas.pixels = paint_unfamiliar(rng, size)
     elif kind == "covered":
         canvas.pixels = paint_covered(rng, size)
-        light = camera.Light(gain=(0.6, 1.0), noise=(0.0, 2.5))
+        light = camera.Light(gain=(0.6, 1.0), noise=(0.0, 2.0))
     else:
         background = _paint_scene(canvas, rng, kind)
     if kind == "dark":
-        light = camera.Light(gain=(0.05, 0.11), noise=(2.5, 7.0))
+        light = camera.Light(gain=(0.07, 0.13), noise=(4.0, 9.0))
     elif kind == "glare":
         canvas.pixels = overlay_glare(canvas.pixels, rng)
     elif kind == "blur":

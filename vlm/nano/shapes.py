@@ -79,7 +79,10 @@ def _rotation(degrees: float) -> Points:
 
 
 def _crescent(rng: np.random.Generator) -> Points:
-    offset, inner_radius = rng.uniform(0.4, 0.55), 0.8
+    inner_radius = rng.uniform(0.8, 0.96)
+    # From a thin sickle to a fat moon, its horns always longer than that.
+    across = rng.uniform(max(0.33, 2.06 - 2 * inner_radius), 0.75)
+    offset = inner_radius - 1 + across
     # Where the unit circle and the inner circle, shifted along x, meet.
     x = (1 - inner_radius**2 + offset**2) / (2 * offset)
     outer_from = np.degrees(np.arccos(x))

@@ -102,7 +102,7 @@ def _start(arguments: argparse.Namespace, asked: dict[str, Any]) -> tuple[Traine
     torch.manual_seed(plan.seed)
     model = _initial_model(arguments.init) if arguments.init else build_model(processor.tokenizer)
     if device.type == "cpu":
-        use_matmul_attention(model.model.vision_model)
+        use_matmul_attention(model)
     heads = PatchHeads(model.config.vision_config.hidden_size)
     trainer = Trainer(plan, model, heads, device)
     if state is not None:
