@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlm.checkpoints import BUNDLED_FOLDER, load_processor, make_random
+from vlm.checkpoints import BUNDLED_FOLDER, make_random
 from vlm.engine import Engine
+from vlm.inputs import InputBuilder
 from vlm.nano.scenes import make_frame
 from vlm.runtimes.torch_runtime import TorchRuntime
 from vlm.settings import Settings
@@ -60,7 +61,7 @@ def engine(nano_dir: Path) -> Engine:
 def endless_engine(nano_dir: Path) -> Engine:
     """The bundled model where no token ends the answer: it always goes on to the limit."""
     runtime = TorchRuntime.load(nano_dir, "cpu", "float32")
-    return Engine(runtime, load_processor(nano_dir), frozenset(), "endless")
+    return Engine(runtime, InputBuilder.load(nano_dir), frozenset(), "endless")
 
 
 @pytest.fixture(scope="session")

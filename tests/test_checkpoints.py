@@ -19,9 +19,10 @@ from PIL import Image
 
 from checkpoint_copy import copy_checkpoint
 from vlm.checkpoint_files import parameter_count
-from vlm.checkpoints import load_model, load_processor, main, make_random, resolve, stop_ids
+from vlm.checkpoints import load_model, main, make_random, resolve, stop_ids
 from vlm.engine import Engine
 from vlm.errors import CheckpointError, SettingsError
+from vlm.processing.tokenizer import Tokenizer
 from vlm.settings import Settings
 from vlm.types import CaptionDone, CaptionRequest
 
@@ -229,8 +230,8 @@ def test_both_model_classes_caption_alike(
 
 
 def test_every_id_that_ends_an_answer_is_known(nano_dir: Path, tmp_path: Path) -> None:
-    tokenizer = load_processor(nano_dir).tokenizer
-    end = tokenizer.convert_tokens_to_ids("<end_of_utterance>")
+    tokenizer = Tokenizer.load(nano_dir)
+    end = tokenizer.id_of("<end_of_utterance>")
     assert end in stop_ids(nano_dir, tokenizer)
     changed = edited(nano_dir / "generation_config.json", eos_token_id=[2, 77])
     folder = copy_checkpoint(nano_dir, tmp_path / "list", {"generation_config.json": changed})

@@ -15,6 +15,7 @@ from checkpoint_copy import copy_checkpoint
 from vlm.checkpoints import load_model, load_processor, stop_ids
 from vlm.engine import Engine
 from vlm.errors import BadRequestError
+from vlm.inputs import InputBuilder
 from vlm.prompts import DEFAULT_PROMPT, PROMPT_MAX_CHARS
 from vlm.runtimes.base import ImageFeatures, KVState, PixelValues, Runtime
 from vlm.runtimes.torch_runtime import TorchRuntime
@@ -72,7 +73,7 @@ class CountingRuntime:
 
 def counting(folder: Path, stops: frozenset[int] = frozenset()) -> tuple[Engine, CountingRuntime]:
     runtime = CountingRuntime(TorchRuntime.load(folder, "cpu", "float32"))
-    return Engine(runtime, load_processor(folder), stops, "counted"), runtime
+    return Engine(runtime, InputBuilder.load(folder), stops, "counted"), runtime
 
 
 def test_chunks_together_are_the_final_text(engine: Engine, frames: list[Image.Image]) -> None:
@@ -176,7 +177,7 @@ def test_each_decode_step_feeds_one_token(nano_dir: Path, frames: list[Image.Ima
     first_layer = model.model.text_model.layers[0]
     first_layer.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
     runtime = TorchRuntime(model, torch.device("cpu"))
-    engine = Engine(runtime, load_processor(nano_dir), frozenset(), "hooked")
+    engine = Engine(runtime, InputBuilder.load(nano_dir), frozenset(), "hooked")
     _, done = ask(engine, frames[0], max_tokens=6)
     assert lengths == [done.stats.prompt_tokens, 1, 1, 1, 1, 1]
 
@@ -253,11 +254,11 @@ def test_a_model_laid_over_devices_captions_alike(
     model = load_model(nano_dir, torch.float32, "cpu")
     accelerate.cpu_offload(model, torch.device("cpu"))
     assert model.device == torch.device("meta"), "its weights are fetched where they are needed"
-    processor = load_processor(nano_dir)
+    inputs = InputBuilder.load(nano_dir)
     spread = Engine(
         TorchRuntime(model, torch.device("cpu")),
-        processor,
-        stop_ids(nano_dir, processor.tokenizer),
+        inputs,
+        stop_ids(nano_dir, inputs.tokenizer),
         "spread",
     )
     for frame in frames[:3]:

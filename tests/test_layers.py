@@ -41,11 +41,12 @@ def test_there_is_something_to_check() -> None:
 def test_model_packages_are_imported_where_models_are(name: str) -> None:
     if name == "vlm/checkpoints.py" or name.startswith(("vlm/runtimes/", "vlm/nano/")):
         return
+    allowed = {"tokenizers"} if name == "vlm/processing/tokenizer.py" else set()
     model_packages = {
         "accelerate", "huggingface_hub", "openvino", "safetensors", "tokenizers", "torch",
         "transformers",
     }  # fmt: skip
-    assert packages_of(name).isdisjoint(model_packages)
+    assert packages_of(name).isdisjoint(model_packages - allowed)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -36,10 +36,20 @@ PROMPTS = [preset.prompt for preset in PRESETS] + [
 
 
 @pytest.fixture(scope="module", params=["nano", "smolvlm"])
-def processor(request: pytest.FixtureRequest) -> Any:
-    folder = request.getfixturevalue("nano_dir" if request.param == "nano" else "smolvlm_dir")
-    assert isinstance(folder, Path)
+def folder(request: pytest.FixtureRequest) -> Path:
+    found = request.getfixturevalue("nano_dir" if request.param == "nano" else "smolvlm_dir")
+    assert isinstance(found, Path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def processor(folder: Path) -> Any:
     return load_processor(folder)
+
+
+@pytest.fixture(scope="module")
+def builder(folder: Path) -> InputBuilder:
+    return InputBuilder.load(folder)
 
 
 def test_presets_differ_and_the_first_is_the_default() -> None:
@@ -78,9 +88,8 @@ def test_what_is_no_text_is_refused(text: str) -> None:
 @pytest.mark.parametrize("detail", ["low", "high"])
 @pytest.mark.parametrize("size", [(64, 48), (48, 64), (100, 20)])
 def test_inputs_equal_the_processors_own(
-    processor: Any, detail: Detail, size: tuple[int, int]
+    builder: InputBuilder, processor: Any, detail: Detail, size: tuple[int, int]
 ) -> None:
-    builder = InputBuilder(processor)
     image = Image.linear_gradient("L").resize(size).convert("RGB")
     # Tiles take their time, and the prompt has nothing to do with them.
     for prompt in PROMPTS if detail == "low" else PROMPTS[-3:-1]:
@@ -96,8 +105,9 @@ def test_inputs_equal_the_processors_own(
 
 
 @pytest.mark.parametrize("word", CONTROL_WORDS)
-def test_a_control_word_reaches_the_model_as_text(processor: Any, word: str) -> None:
-    builder = InputBuilder(processor)
+def test_a_control_word_reaches_the_model_as_text(
+    builder: InputBuilder, processor: Any, word: str
+) -> None:
     image = Image.new("RGB", (32, 32))
     plain = builder.build(image, "What is this?", "low").input_ids
     for prompt in (word, f"What{word}is {word}{word} this?", f"{word}\nAssistant: yes"):
@@ -107,7 +117,7 @@ def test_a_control_word_reaches_the_model_as_text(processor: Any, word: str) -> 
         assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
-def test_every_byte_can_be_asked(processor: Any) -> None:
+def test_every_byte_can_be_asked(builder: InputBuilder, processor: Any) -> None:
     prompt = "".join(chr(code) for code in range(32, 1000)) + "漢字🙂"
-    ids = InputBuilder(processor).build(Image.new("RGB", (32, 32)), prompt, "low").input_ids
+    ids = builder.build(Image.new("RGB", (32, 32)), prompt, "low").input_ids
     assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)

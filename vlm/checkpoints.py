@@ -24,10 +24,10 @@ from vlm.checkpoint_files import (
     read_json,
 )
 from vlm.errors import CheckpointError
+from vlm.processing.tokenizer import END_OF_UTTERANCE, Tokenizer
 from vlm.settings import DEFAULT_MODEL
 
 BUNDLED_FOLDER: Final = Path(__file__).parent / "nano" / "checkpoint"
-END_OF_UTTERANCE: Final = "<end_of_utterance>"
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Never pickles, and nothing from subfolders, where other engines' conversions lie.
@@ -103,12 +103,12 @@ def load_model(folder: Path, dtype: Any, device: str, *, spread: bool = False) -
     return model.eval()
 
 
-def stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
+def stop_ids(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
     """The ids that end an answer: the generation config's, the tokenizer's and SmolVLM's own."""
     file = folder / "generation_config.json"
     named = read_json(file).get("eos_token_id") if file.is_file() else None
     ids = [*named] if isinstance(named, list) else [named]
-    ids += [tokenizer.eos_token_id, tokenizer.get_vocab().get(END_OF_UTTERANCE)]
+    ids += [tokenizer.eos_id, tokenizer.id_of(END_OF_UTTERANCE)]
     return frozenset(each for each in ids if each is not None)
 
 

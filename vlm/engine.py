@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from PIL import Image
 
-from vlm.checkpoints import load_processor, resolve, stop_ids
+from vlm.checkpoints import resolve, stop_ids
 from vlm.detokenize import Detokenizer
 from vlm.errors import BadRequestError, CheckpointError
 from vlm.inputs import InputBuilder, ModelInputs
@@ -37,12 +37,15 @@ class Engine:
     """A loaded model, for one thread at a time; in the server `vlm.worker` is that thread."""
 
     def __init__(
-        self, runtime: Runtime, processor: Any, stop_token_ids: frozenset[int], model_name: str
+        self,
+        runtime: Runtime,
+        inputs: InputBuilder,
+        stop_token_ids: frozenset[int],
+        model_name: str,
     ) -> None:
-        """`processor` is the checkpoint's own; `stop_token_ids` end an answer and are not shown."""
+        """`inputs` are the checkpoint's own; `stop_token_ids` end an answer and are not shown."""
         self._runtime = runtime
-        self._inputs = InputBuilder(processor)
-        self._tokenizer = processor.tokenizer
+        self._inputs = inputs
         self._stop_ids = stop_token_ids
         self.info = EngineInfo(
             model=model_name,
@@ -61,13 +64,13 @@ class Engine:
         from vlm.runtimes.torch_runtime import TorchRuntime
 
         folder = resolve(settings.model)
-        processor = load_processor(folder)
+        inputs = InputBuilder.load(folder)
         runtime = TorchRuntime.load(folder, settings.device, settings.dtype)
         is_path = settings.model != DEFAULT_MODEL and Path(settings.model).is_dir()
         engine = cls(
             runtime,
-            processor,
-            stop_ids(folder, processor.tokenizer),
+            inputs,
+            stop_ids(folder, inputs.tokenizer),
             folder.resolve().name if is_path else settings.model,
         )
         engine._warm_up()
@@ -86,7 +89,7 @@ class Engine:
         started = time.perf_counter()
         inputs = self.build_inputs(request)
         limit = self._limit(inputs, request.max_tokens)
-        detokenizer = Detokenizer(self._decode)
+        detokenizer = Detokenizer(self._inputs.tokenizer.decode)
         chunks: list[str] = []
         finish_reason: FinishReason = "cancelled"
         tokens = 0
@@ -154,12 +157,6 @@ class Engine:
 
     def _limit(self, inputs: ModelInputs, max_tokens: int) -> int:
         return min(max_tokens, self._runtime.context_tokens - len(inputs.input_ids))
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
 
     def _warm_up(self) -> None:
         side_px = self.info.frame_size_px

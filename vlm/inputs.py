@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
+from vlm.checkpoint_files import IMAGE_PROCESSOR_FILES, read_json
 from vlm.errors import BadRequestError, CheckpointError
+from vlm.processing.chat_template import ChatTemplate
+from vlm.processing.image_processor import ImageProcessor, TileGrid
+from vlm.processing.tokenizer import FAKE, IMAGE, Tokenizer
 from vlm.prompts import chat_messages
 from vlm.runtimes.base import PixelValues
 from vlm.types import Detail
 
 # A character that no prompt can hold (see prompts.py) marks where the prompt goes in the template.
 _PROMPT_MARK: Final = "\ufffd"
-_IMAGE, _FAKE, _GLOBAL = "<image>", "<fake_token_around_image>", "<global-img>"
+_GLOBAL: Final = "<global-img>"
+# What Idefics3Processor has where its file has none.
+_DEFAULT_IMAGE_SEQ_LEN: Final = 169
 # A page asks the same few questions; each is kept per tile grid.
 _CACHED_PROMPTS: Final = 64
 
@@ -30,71 +37,105 @@ class ModelInputs:
 
 
 class InputBuilder:
-    """Does what the checkpoint's Idefics3 processor does, with the same result but less work.
+    """Does what the checkpoint's Idefics3Processor does, with the same result but less work.
 
     The prompt is tokenised apart from the template, as plain text: a control word typed into it
     (`<image>`, `<end_of_utterance>`) reaches the model as those characters, never as that token.
     """
 
-    def __init__(self, processor: Any) -> None:
-        """`processor` is an Idefics3Processor; raises CheckpointError where its template is odd."""
-        self._image_processor = processor.image_processor
-        self._tokenizer = processor.tokenizer
-        self._image_seq_len: int = processor.image_seq_len
-        self.max_side_px: int = self._image_processor.max_image_size["longest_edge"]
-        template = processor.apply_chat_template(
-            chat_messages(_PROMPT_MARK), add_generation_prompt=True, tokenize=False
-        )
+    def __init__(
+        self,
+        image_processor: ImageProcessor,
+        tokenizer: Tokenizer,
+        chat_template: ChatTemplate,
+        image_seq_len: int,
+    ) -> None:
+        """`image_seq_len` is how many tokens a tile has; raises CheckpointError on an odd template.
+
+        `tokenizer` is also the one to read answers with.
+        """
+        self._image_processor = image_processor
+        self.tokenizer = tokenizer
+        self._image_seq_len = image_seq_len
+        self.max_side_px = image_processor.tile_px
+        self.image_token_id = tokenizer.image_id
+        self.vocabulary_size = tokenizer.vocabulary_size
+        template = chat_template.render(chat_messages(_PROMPT_MARK))
         head, mark, self._tail = template.partition(_PROMPT_MARK)
-        if not mark or head.count(_IMAGE) != 1 or _IMAGE in self._tail:
+        if not mark or head.count(IMAGE) != 1 or IMAGE in self._tail:
             raise CheckpointError(
                 "The chat template does not take one image followed by one text, as SmolVLM's does."
             )
-        self._before_image, self._after_image = head.split(_IMAGE)
-        self._added_ids = frozenset(self._tokenizer.added_tokens_decoder)
+        self._before_image, self._after_image = head.split(IMAGE)
         self._ids_of = lru_cache(_CACHED_PROMPTS)(self._tokenise)
+
+    @classmethod
+    def load(cls, folder: Path) -> InputBuilder:
+        """The one for the checkpoint in `folder`; raises CheckpointError, in words."""
+        file = folder / IMAGE_PROCESSOR_FILES[1]
+        config = read_json(file) if file.is_file() else {}
+        image_seq_len = config.get("image_seq_len", _DEFAULT_IMAGE_SEQ_LEN)
+        if not isinstance(image_seq_len, int) or image_seq_len < 1:
+            raise CheckpointError(
+                f"{file} has image_seq_len {image_seq_len!r}, which must be a whole number above 0."
+            )
+        tokenizer = Tokenizer.load(folder)
+        template = ChatTemplate.load(folder, tokenizer.special_tokens)
+        return cls(ImageProcessor.load(folder), tokenizer, template, image_seq_len)
 
     def build(self, image: Image.Image, prompt: str, detail: Detail) -> ModelInputs:
         """`image` is RGB; detail "low" makes one tile of it, "high" the checkpoint's own tiling.
 
         Raises BadRequestError where the tokenizer cannot read `prompt`.
         """
-        pixels = self._image_processor(
-            images=[image],
-            do_image_splitting=detail == "high",
-            return_row_col_info=True,
-            return_tensors="np",
-        )
-        rows, columns = pixels["rows"][0][0], pixels["cols"][0][0]
-        pixel_values: PixelValues = pixels["pixel_values"][0]
+        grid = self.grid_of(image.size, detail)
         return ModelInputs(
-            pixel_values,
-            self._ids_of(prompt, rows, columns),
-            image_tokens=len(pixel_values) * self._image_seq_len,
+            input_ids=self.prompt_ids(prompt, grid),
+            pixel_values=self.pixel_values(image, detail),
+            image_tokens=self.image_tokens(grid),
         )
 
-    def _tokenise(self, prompt: str, rows: int, columns: int) -> tuple[int, ...]:
-        head = self._before_image + self._image_text(rows, columns) + self._after_image
-        ids = list(self._tokenizer(head)["input_ids"])
-        asked = self._tokenizer(prompt, add_special_tokens=False, split_special_tokens=True)
-        if not self._added_ids.isdisjoint(asked["input_ids"]):
+    def grid_of(self, size: tuple[int, int], detail: Detail) -> TileGrid:
+        """The tiles of an image of `size`, (width, height), told without a look at its pixels."""
+        return self._image_processor.grid_of(size, detail)
+
+    def image_tokens(self, grid: TileGrid) -> int:
+        """How many image tokens the ids of a prompt about an image of `grid` hold."""
+        return grid.tiles * self._image_seq_len
+
+    def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
+        """`image`, RGB, as [tiles, 3, side, side]; needs no prompt."""
+        return self._image_processor.pixel_values(image, detail)
+
+    def prompt_ids(self, prompt: str, grid: TileGrid) -> tuple[int, ...]:
+        """The ids of the chat that asks `prompt` about an image of `grid`; needs no image.
+
+        Raises BadRequestError where the tokenizer cannot read `prompt`.
+        """
+        return self._ids_of(prompt, grid)
+
+    def _tokenise(self, prompt: str, grid: TileGrid) -> tuple[int, ...]:
+        head = self._before_image + self._image_text(grid) + self._after_image
+        asked = self.tokenizer.encode_typed(prompt)
+        if not self.tokenizer.added_ids.isdisjoint(asked):
             raise BadRequestError(
                 "The prompt holds a control word or a character that this model cannot take as "
                 "text. Put it in other words."
             )
-        ids += asked["input_ids"]
-        ids += self._tokenizer(self._tail, add_special_tokens=False)["input_ids"]
-        return tuple(ids)
+        tail = self.tokenizer.encode(self._tail)
+        return (*self.tokenizer.encode(head, begins=True), *asked, *tail)
 
-    def _image_text(self, rows: int, columns: int) -> str:
-        """What stands for an image in `rows` x `columns` tiles and whole (0 x 0: whole only)."""
-        tile = _IMAGE * self._image_seq_len
-        whole = f"{_FAKE}{_GLOBAL}{tile}{_FAKE}"
-        if rows == 0:
+    def _image_text(self, grid: TileGrid) -> str:
+        """What stands for an image in the tiles of `grid` and whole."""
+        tile = IMAGE * self._image_seq_len
+        whole = f"{FAKE}{_GLOBAL}{tile}{FAKE}"
+        if grid.rows == 0:
             return whole
-        grid = "".join(
-            "".join(f"{_FAKE}<row_{row}_col_{column}>{tile}" for column in range(1, columns + 1))
+        rows = "".join(
+            "".join(
+                f"{FAKE}<row_{row}_col_{column}>{tile}" for column in range(1, grid.columns + 1)
+            )
             + "\n"
-            for row in range(1, rows + 1)
+            for row in range(1, grid.rows + 1)
         )
-        return f"{grid}\n{whole}"
+        return f"{rows}\n{whole}"

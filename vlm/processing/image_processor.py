@@ -1,0 +1,170 @@
+"""A frame as the vision encoder takes it: resized, cut into tiles, normalised."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vlm.checkpoint_files import IMAGE_PROCESSOR_FILES, read_json
+from vlm.errors import CheckpointError
+from vlm.runtimes.base import PixelValues
+from vlm.types import Detail
+
+# Those of Idefics3 and SmolVLM do the same, whatever library did it for whoever wrote the file.
+_TYPES: Final = tuple(
+    f"{model}ImageProcessor{library}"
+    for model in ("Idefics3", "SmolVLM")
+    for library in ("", "Fast", "Pil")
+)
+# "4k resolution as absolute maximum", says transformers.
+_LONGEST_PX: Final = 4096
+_CHANNELS: Final = 3
+
+
+class TileGrid(NamedTuple):
+    """How many rows and columns of tiles an image is cut into; 0 x 0 where only its whole is."""
+
+    rows: int
+    columns: int
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles there are, the one of the whole image included."""
+        return self.rows * self.columns + 1
+
+
+_WHOLE_ONLY: Final = TileGrid(0, 0)
+
+
+class ImageProcessor:
+    """transformers' Idefics3ImageProcessor for one RGB image, in Pillow and NumPy alone.
+
+    An image of any size becomes one square tile (detail "low"), or a grid of tiles and behind them
+    the whole image as one more (detail "high"; the whole alone where one tile holds it).
+    https://github.com/huggingface/transformers/blob/main/src/transformers/models/idefics3
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """`config` is what an image processor's file holds.
+
+        Raises CheckpointError where it is of another processor or a value makes no sense.
+        """
+        config = {key: value for key, value in config.items() if value is not None}
+        kind = config.get("image_processor_type")
+        if kind not in _TYPES:
+            raise CheckpointError(
+                f"Sightline knows no image processor {kind!r}, only {_TYPES[0]} and {_TYPES[3]}. "
+                "Choose another --model."
+            )
+        try:
+            self.tile_px = int(config["max_image_size"]["longest_edge"])
+            self._longest_px = int(config["size"]["longest_edge"])
+            self._does_resize = bool(config.get("do_resize", True))
+            self._filter = Image.Resampling(config.get("resample", Image.Resampling.LANCZOS))
+            self._levels = _levels(config)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The image processor's configuration lacks a value or has an odd one: {error}. "
+                "Get the whole checkpoint again."
+            ) from error
+        if not (0 < self.tile_px <= _LONGEST_PX and self._longest_px > 0):
+            raise CheckpointError(
+                f"The image processor makes tiles of {self.tile_px} pixels out of images of "
+                f"{self._longest_px}; tiles have 1 to {_LONGEST_PX}."
+            )
+
+    @classmethod
+    def load(cls, folder: Path) -> ImageProcessor:
+        """The image processor of the checkpoint in `folder`; raises CheckpointError."""
+        older, newer = (folder / name for name in IMAGE_PROCESSOR_FILES)
+        nested = read_json(newer).get("image_processor") if newer.is_file() else None
+        return cls(nested if isinstance(nested, dict) else read_json(older))
+
+    def grid_of(self, size: tuple[int, int], detail: Detail) -> TileGrid:
+        """The tiles that an image of `size`, (width, height), is cut into besides its whole."""
+        if detail == "low":
+            return _WHOLE_ONLY
+        width, height = self._tiled_size(self._bounded_size(size))
+        grid = TileGrid(height // self.tile_px, width // self.tile_px)
+        return _WHOLE_ONLY if grid == (1, 1) else grid
+
+    def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
+        """`image`, RGB, as [tiles, 3, tile_px, tile_px]: row by row, and last the whole."""
+        grid = self.grid_of(image.size, detail)
+        side_px = self.tile_px
+        pixel_values = np.empty((grid.tiles, _CHANNELS, side_px, side_px), np.float32)
+        image = self._resize(image, self._bounded_size(image.size))
+        if detail == "high":
+            image = self._resize(image, self._tiled_size(image.size))
+            pixels = np.asarray(image)
+            for index in range(grid.tiles - 1):
+                top, left = (side_px * each for each in divmod(index, grid.columns))
+                tile = pixels[top : top + side_px, left : left + side_px]
+                self._normalise(tile, pixel_values[index])
+        whole = self._resize(image, (side_px, side_px))
+        self._normalise(np.asarray(whole), pixel_values[-1])
+        return pixel_values
+
+    def _bounded_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """`size` with its longest side set by the configuration and the other one even."""
+        if not self._does_resize:
+            return size
+        width, height = size
+        longest = self._longest_px
+        # The quotients are rounded as transformers rounds them: a pixel depends on it.
+        aspect = width / height
+        other = int(longest / aspect) if width >= height else int(longest * aspect)
+        other = max(other + other % 2, 1)
+        width, height = (longest, other) if width >= height else (other, longest)
+        aspect = width / height
+        if width >= height and width > _LONGEST_PX:
+            width, height = _LONGEST_PX, int(_LONGEST_PX / aspect)
+        elif height > width and height > _LONGEST_PX:
+            width, height = int(_LONGEST_PX * aspect), _LONGEST_PX
+        return max(width, 1), max(height, 1)
+
+    def _tiled_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The whole tiles that hold `size`."""
+        width, height = size
+        aspect = width / height
+        if width >= height:
+            width = self._whole_tiles(width)
+            return width, self._whole_tiles(int(width / aspect))
+        height = self._whole_tiles(height)
+        return self._whole_tiles(int(height * aspect)), height
+
+    def _whole_tiles(self, length_px: int) -> int:
+        return math.ceil(length_px / self.tile_px) * self.tile_px
+
+    def _resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        return image if image.size == size else image.resize(size, self._filter)
+
+    def _normalise(self, tile: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
+        """Write `tile`, [side, side, 3], into `out`, [3, side, side]."""
+        for channel, levels in enumerate(self._levels):
+            # With "clip" NumPy writes into `out` unbuffered; no index is out of bounds.
+            np.take(levels, tile[..., channel], out=out[channel], mode="clip")
+
+
+def _levels(config: dict[str, Any]) -> npt.NDArray[np.float32]:
+    """What each of the 256 values of a byte becomes, [3, 256]: all that rescaling, subtracting the
+    mean and dividing by the deviation can give, in the precision that transformers does each in.
+    """
+    levels = np.arange(256, dtype=np.float64)
+    if config.get("do_rescale", True):
+        levels *= float(config.get("rescale_factor", 1 / 255))
+    channels = np.broadcast_to(levels.astype(np.float32), (_CHANNELS, 256))
+    if config.get("do_normalize", True):
+        mean, deviation = (
+            np.broadcast_to(np.array(config.get(name, 0.5), np.float32), _CHANNELS)[:, None]
+            for name in ("image_mean", "image_std")
+        )
+        if not (np.isfinite(mean).all() and (np.abs(deviation) > 0).all()):
+            raise ValueError("image_mean must be finite and image_std must not be 0")
+        channels = (channels - mean) / deviation
+    return channels
