@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlm.checkpoints import BUNDLED_FOLDER, make_random
+from vlm.checkpoints import BUNDLED_FOLDER, make_random, stop_ids
 from vlm.engine import Engine
 from vlm.inputs import InputBuilder
 from vlm.nano.scenes import make_frame
@@ -54,7 +54,13 @@ def exact_shape_dir(smolvlm_dir: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def engine(nano_dir: Path) -> Engine:
     """The bundled model on the CPU in float32; use it from one thread at a time."""
-    return Engine.load(Settings(device="cpu", dtype="float32"))
+    return Engine.load(Settings(device="cpu", runtime="torch", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def stops(nano_dir: Path) -> frozenset[int]:
+    """The tokens that end the bundled model's answers."""
+    return stop_ids(nano_dir, InputBuilder.load(nano_dir).tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +86,17 @@ def tiled_dir(nano_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiled_engine(tiled_dir: Path) -> Engine:
     """Over `tiled_dir`, on the CPU in float32."""
-    return Engine.load(Settings(model=str(tiled_dir), device="cpu", dtype="float32"))
+    return Engine.load(
+        Settings(model=str(tiled_dir), device="cpu", runtime="torch", dtype="float32")
+    )
 
 
 @pytest.fixture(scope="session")
 def exact_shape_engine(exact_shape_dir: Path) -> Engine:
     """The exact-shape checkpoint on the CPU in float32."""
-    return Engine.load(Settings(model=str(exact_shape_dir), device="cpu", dtype="float32"))
+    return Engine.load(
+        Settings(model=str(exact_shape_dir), device="cpu", runtime="torch", dtype="float32")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -56,8 +56,10 @@ def test_done_tells_why_it_ended_and_what_it_cost(client: FlaskClient) -> None:
     assert done["finish_reason"] in ("stop", "length")
     stats = done["stats"]
     counts = {"image_tokens", "prompt_tokens", "tokens"}
-    assert set(stats) == counts | {"ttft_s", "tokens_per_s", "queued_s", "total_s"}
+    drafts = {"drafted", "accepted"}
+    assert set(stats) == counts | drafts | {"ttft_s", "tokens_per_s", "queued_s", "total_s"}
     assert all(isinstance(stats[name], int) and stats[name] > 0 for name in counts)
+    assert 0 <= stats["accepted"] <= stats["drafted"]
     assert 0 < stats["ttft_s"] <= stats["total_s"]
     assert stats["image_tokens"] < stats["prompt_tokens"]
 

@@ -47,8 +47,8 @@ class Reference:
 def our_ids(
     engine: Engine, image: Image.Image, prompt: str, detail: Detail, max_tokens: int
 ) -> list[int]:
-    inputs = engine.build_inputs(CaptionRequest(image, prompt, max_tokens, detail))
-    return list(engine.generate_ids(inputs, max_tokens))
+    request = CaptionRequest(image, prompt, max_tokens, detail)
+    return list(engine.generate_ids(engine.ask(request)))
 
 
 def assert_identical(

@@ -23,8 +23,17 @@ def test_defaults_stay_on_this_machine() -> None:
 
 def test_every_option_is_read_from_a_flag(tmp_path: Path) -> None:
     argv = f"--host 0.0.0.0 --port 0 --model {tmp_path} --device cuda:1 --dtype bfloat16".split()
-    assert Settings.from_args([*argv, "--max-tokens", "7", "--open"], {}) == Settings(
-        "0.0.0.0", 0, str(tmp_path), "cuda:1", "bfloat16", 7, True
+    argv += ["--runtime", "torch", "--int8-vision", "--max-tokens", "7", "--open"]
+    assert Settings.from_args(argv, {}) == Settings(
+        host="0.0.0.0",
+        port=0,
+        model=str(tmp_path),
+        device="cuda:1",
+        runtime="torch",
+        dtype="bfloat16",
+        int8_vision=True,
+        max_tokens=7,
+        open_browser=True,
     )
 
 
@@ -34,12 +43,22 @@ def test_every_option_is_read_from_a_variable(tmp_path: Path) -> None:
         "SIGHTLINE_PORT": "9001",
         "SIGHTLINE_MODEL": "HuggingFaceTB/SmolVLM-256M-Instruct",
         "SIGHTLINE_DEVICE": "mps",
+        "SIGHTLINE_RUNTIME": "openvino",
         "SIGHTLINE_DTYPE": "float16",
+        "SIGHTLINE_INT8_VISION": "yes",
         "SIGHTLINE_MAX_TOKENS": str(MAX_TOKENS_LIMIT),
         "SIGHTLINE_OPEN": "true",
     }
     assert Settings.from_args([], env) == Settings(
-        "::1", 9001, "HuggingFaceTB/SmolVLM-256M-Instruct", "mps", "float16", MAX_TOKENS_LIMIT, True
+        host="::1",
+        port=9001,
+        model="HuggingFaceTB/SmolVLM-256M-Instruct",
+        device="mps",
+        runtime="openvino",
+        dtype="float16",
+        int8_vision=True,
+        max_tokens=MAX_TOKENS_LIMIT,
+        open_browser=True,
     )
 
 
@@ -61,7 +80,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
         (["--max-tokens", "0"], f"1 to {MAX_TOKENS_LIMIT}"),
         (["--max-tokens", "1000000000"], f"1 to {MAX_TOKENS_LIMIT}"),
         (["--device", "tpu"], "auto, cpu, cuda, cuda:N, mps or xpu"),
-        (["--dtype", "int8"], "auto, float32, bfloat16, float16"),
+        (["--runtime", "onnx"], "auto, torch or openvino"),
+        (["--dtype", "int4"], "auto, float32, bfloat16, float16 or int8"),
         (["--model", "./no-such-folder"], "nano"),
         (["--model", ""], "nano"),
         (["--host", "a b"], "127.0.0.1"),
@@ -78,7 +98,7 @@ def test_a_bad_value_is_refused_by_name_with_the_choices(argv: list[str], named:
             Settings.from_args([], {variable: argv[1]})
 
 
-def test_open_as_a_variable_takes_yes_and_no_only() -> None:
+def test_a_switch_as_a_variable_takes_yes_and_no_only() -> None:
     assert Settings.from_args([], {"SIGHTLINE_OPEN": "0"}).open_browser is False
     with pytest.raises(SettingsError, match="SIGHTLINE_OPEN"):
         Settings.from_args([], {"SIGHTLINE_OPEN": "maybe"})
@@ -89,10 +109,11 @@ def test_help_explains_every_option_with_its_default(capsys: pytest.CaptureFixtu
         Settings.from_args(["--help"], {})
     assert ended.value.code == 0
     words = " ".join(capsys.readouterr().out.split())
-    for option in ("host", "port", "model", "device", "dtype", "max-tokens", "open"):
+    names = ("host", "port", "model", "device", "runtime", "dtype", "max-tokens", "open")
+    for option in (*names, "int8-vision"):
         assert f"--{option}" in words
     for field in fields(Settings):
-        if field.name not in ("open_browser", "max_queue"):
+        if field.type != "bool" and field.name != "max_queue":
             assert f"(default: {field.default})" in words
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
 from vlm.checkpoints import resolve, stop_ids
+from vlm.decoding import Draft, DraftCounts, LastAnswers, greedy_ids
 from vlm.detokenize import Detokenizer
 from vlm.errors import BadRequestError, CheckpointError
-from vlm.inputs import InputBuilder, ModelInputs
+from vlm.frame_cache import EncodedFrame, FrameCache
+from vlm.inputs import InputBuilder
 from vlm.prompts import DEFAULT_PROMPT, checked_prompt
-from vlm.runtimes.base import Runtime
+from vlm.runtimes.base import ImageFeatures, KVState, Runtime
 from vlm.settings import DEFAULT_MODEL, Settings
 from vlm.types import (
     CaptionDone,
@@ -29,6 +32,17 @@ from vlm.types import (
 _WARM_UP_TOKENS: Final = 2
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request in the model's terms: `limit` is how many tokens its answer may have."""
+
+    request: CaptionRequest
+    prompt: str
+    input_ids: tuple[int, ...]
+    image_tokens: int
+    limit: int
+
+
 def _never() -> bool:
     return False
 
@@ -38,7 +52,7 @@ class Engine:
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: Runtime[Any],
         inputs: InputBuilder,
         stop_token_ids: frozenset[int],
         model_name: str,
@@ -47,6 +61,8 @@ class Engine:
         self._runtime = runtime
         self._inputs = inputs
         self._stop_ids = stop_token_ids
+        self._frames = FrameCache()
+        self._answers = LastAnswers()
         self.info = EngineInfo(
             model=model_name,
             runtime=runtime.name,
@@ -81,29 +97,28 @@ class Engine:
     ) -> Generator[StreamItem, None, None]:
         """Greedy text for `request`: TokenChunks as they become complete, then one CaptionDone.
 
-        Work stops within one token (or image tile) of the generator being closed or of
-        `is_cancelled` turning true; the latter still gives a CaptionDone, with "cancelled". A text
-        that would leave the model's context ends there with "length". `queued_s` is left at 0.
+        Work stops within one pass (a token, a guess or an image tile) of the generator being closed
+        or of `is_cancelled` turning true; the latter still gives a CaptionDone, with "cancelled". A
+        text that would leave the model's context ends there with "length". `queued_s` is left at 0.
         Raises BadRequestError for a prompt that cannot be asked, and MemoryError.
         """
         started = time.perf_counter()
-        inputs = self.build_inputs(request)
-        limit = self._limit(inputs, request.max_tokens)
+        asked = self.ask(request)
         detokenizer = Detokenizer(self._inputs.tokenizer.decode)
+        counts = DraftCounts()
         chunks: list[str] = []
         finish_reason: FinishReason = "cancelled"
         tokens = 0
-        first_token = last_token = started
-        for token_id in self.generate_ids(inputs, request.max_tokens, is_cancelled):
-            now = time.perf_counter()
+        first_token = started
+        for token_id in self.generate_ids(asked, is_cancelled, counts=counts):
             if first_token == started:
-                first_token = now
+                first_token = time.perf_counter()
             if token_id in self._stop_ids:
                 finish_reason = "stop"
-                break
-            last_token = now
+                # The stream of ids is read to its end: it remembers the answer there.
+                continue
             tokens += 1
-            if tokens == limit:
+            if tokens == asked.limit:
                 finish_reason = "length"
             if chunk := detokenizer.add(token_id):
                 chunks.append(chunk)
@@ -111,52 +126,109 @@ class Engine:
         if chunk := detokenizer.finish():
             chunks.append(chunk)
             yield TokenChunk(chunk)
+        total_s = time.perf_counter() - started
         stats = Stats(
             ttft_s=first_token - started,
-            tokens_per_s=(tokens - 1) / (last_token - first_token) if tokens > 1 else 0.0,
-            image_tokens=inputs.image_tokens,
-            prompt_tokens=len(inputs.input_ids),
+            tokens_per_s=tokens / total_s,
+            image_tokens=asked.image_tokens,
+            prompt_tokens=len(asked.input_ids),
             tokens=tokens,
+            drafted=counts.drafted,
+            accepted=counts.accepted,
             queued_s=0.0,
-            total_s=time.perf_counter() - started,
+            total_s=total_s,
         )
         yield CaptionDone("".join(chunks), finish_reason, stats)
 
-    def build_inputs(self, request: CaptionRequest) -> ModelInputs:
-        """What the model is fed for `request`; raises BadRequestError where it cannot be asked."""
+    def ask(self, request: CaptionRequest) -> Asked:
+        """What the model is asked by `request`; raises BadRequestError where it cannot be."""
         if request.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
-        inputs = self._inputs.build(request.image, checked_prompt(request.prompt), request.detail)
-        if self._limit(inputs, request.max_tokens) < 1:
+        prompt = checked_prompt(request.prompt)
+        grid = self._inputs.grid_of(request.image.size, request.detail)
+        input_ids = self._inputs.prompt_ids(prompt, grid)
+        limit = min(request.max_tokens, self._runtime.context_tokens - len(input_ids))
+        if limit < 1:
             raise BadRequestError(
-                f"The prompt and the image have {len(inputs.input_ids)} tokens; this model has "
+                f"The prompt and the image have {len(input_ids)} tokens; this model has "
                 f"room for {self._runtime.context_tokens - 1}. Make the prompt shorter."
             )
-        return inputs
+        return Asked(request, prompt, input_ids, self._inputs.image_tokens(grid), limit)
 
     def generate_ids(
-        self, inputs: ModelInputs, max_tokens: int, is_cancelled: Callable[[], bool] = _never
+        self,
+        asked: Asked,
+        is_cancelled: Callable[[], bool] = _never,
+        draft: Sequence[int] | None = None,
+        counts: DraftCounts | None = None,
     ) -> Iterator[int]:
-        """The ids of greedy decoding, end token included, as transformers' `generate` has them."""
-        runtime = self._runtime
-        features = []
-        for start in range(0, len(inputs.pixel_values), runtime.tiles_per_pass):
-            if is_cancelled():
-                return
-            tiles = inputs.pixel_values[start : start + runtime.tiles_per_pass]
-            features.append(runtime.encode_image(tiles))
+        """The ids of greedy decoding, end token included, as transformers' `generate` has them.
+
+        `draft` are ids that the answer may begin with or share parts of, by default the last answer
+        to the same question of the same camera; they only ever save time.
+        """
+        key = self._frames.key(asked.request.image, asked.request.detail)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = EncodedFrame(self._encode(asked.request, is_cancelled))
         if is_cancelled():
             return
-        state, token_id = runtime.prefill(inputs.input_ids, features)
-        yield token_id
-        for _ in range(self._limit(inputs, max_tokens) - 1):
-            if token_id in self._stop_ids or is_cancelled():
-                return
-            token_id = runtime.decode_one_token(state, token_id)
+        question = (asked.request.camera, asked.prompt, asked.request.detail)
+        remembered = self._answers.get(question) if draft is None else draft
+        old = Draft(remembered, self._is_text)
+        guess = old.start(asked.limit - 1)
+        state, choices = self._prefill(frame, [*asked.input_ids, *guess], len(guess) + 1)
+        answer: list[int] = []
+        for token_id in greedy_ids(
+            self._runtime,
+            state,
+            choices,
+            old,
+            guess,
+            asked.limit,
+            counts or DraftCounts(),
+            lambda token_id: token_id in self._stop_ids or is_cancelled(),
+        ):
+            answer.append(token_id)
             yield token_id
+        if not is_cancelled():
+            self._answers.put(question, answer)
+        fed = [*asked.input_ids, *answer][: state.length]
+        self._frames.put(key, EncodedFrame(frame.features, state, fed))
 
-    def _limit(self, inputs: ModelInputs, max_tokens: int) -> int:
-        return min(max_tokens, self._runtime.context_tokens - len(inputs.input_ids))
+    def _encode(
+        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
+    ) -> list[ImageFeatures]:
+        """The features of a frame, some tiles at a time; fewer than all where it was cancelled."""
+        pixel_values = self._inputs.pixel_values(request.image, request.detail)
+        at_once = self._runtime.tiles_per_pass
+        features: list[ImageFeatures] = []
+        for start in range(0, len(pixel_values), at_once):
+            if is_cancelled():
+                break
+            features.append(self._runtime.encode_image(pixel_values[start : start + at_once]))
+        return features
+
+    def _prefill(
+        self, frame: EncodedFrame, input_ids: Sequence[int], choices: int
+    ) -> tuple[KVState, list[int]]:
+        """A state of its own that holds `input_ids`, and the choices after the last of them.
+
+        What an earlier question about the same frame has fed the model already is not fed again.
+        """
+        known = frame.known_tokens(input_ids[: len(input_ids) - choices + 1])
+        if frame.state is None or self._inputs.image_token_id in input_ids[known:]:
+            return self._runtime.prefill(input_ids, frame.features, choices)
+        state = self._runtime.fork(frame.state, known)
+        return state, self._runtime.verify(state, input_ids[known:], choices)
+
+    def _is_text(self, token_id: int) -> bool:
+        """Whether an answer can go on behind `token_id`, and a pass over a prompt can hold it."""
+        return (
+            0 <= token_id < self._inputs.vocabulary_size
+            and token_id != self._inputs.image_token_id
+            and token_id not in self._stop_ids
+        )
 
     def _warm_up(self) -> None:
         side_px = self.info.frame_size_px

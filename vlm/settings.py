@@ -12,7 +12,8 @@ from pathlib import Path
 from vlm.errors import SettingsError
 
 DEFAULT_MODEL = "nano"
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+RUNTIMES = ("auto", "torch", "openvino")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 MAX_TOKENS_LIMIT = 512
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?|mps|xpu")
@@ -26,15 +27,19 @@ class Settings:
     """What one process runs with.
 
     `model` is `nano`, a local checkpoint folder or a hub id. `device` is `auto`, `cpu`, `cuda`,
-    `cuda:N`, `mps` or `xpu`; `dtype` is `auto`, `float32`, `bfloat16` or `float16`. `max_tokens` is
-    what a request gets that names no number itself; `max_queue` is how many may wait for the model.
+    `cuda:N`, `mps` or `xpu`; `runtime` is one of RUNTIMES and `dtype` one of DTYPES, of which a
+    runtime knows some; `int8_vision` lets OpenVINO encode frames in 8-bit integers as well.
+    `max_tokens` is what a request gets that names no number itself; `max_queue` is how many may
+    wait for the model.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     model: str = DEFAULT_MODEL
     device: str = "auto"
+    runtime: str = "auto"
     dtype: str = "auto"
+    int8_vision: bool = False
     max_tokens: int = 64
     open_browser: bool = False
     max_queue: int = 8
@@ -140,10 +145,16 @@ def _device(source: str, text: str) -> str:
     return text
 
 
-def _dtype(source: str, text: str) -> str:
-    if text not in DTYPES:
-        raise SettingsError(f"{source}: {text!r} is not a dtype. Choose {', '.join(DTYPES)}.")
-    return text
+def _one_of(kind: str, choices: Sequence[str]) -> Callable[[str, str], str]:
+    def read(source: str, text: str) -> str:
+        if text not in choices:
+            raise SettingsError(
+                f"{source}: {text!r} is not a {kind}. Choose {', '.join(choices[:-1])} or "
+                f"{choices[-1]}."
+            )
+        return text
+
+    return read
 
 
 def _yes_or_no(source: str, text: str) -> bool:
@@ -157,7 +168,9 @@ _OPTIONS = (
     _Option("--port", "port", _whole_number(0, 65535), "port to listen on; 0 takes a free one"),
     _Option("--model", "model", _model, "nano (bundled), a local checkpoint folder, or a hub id"),
     _Option("--device", "device", _device, "auto, cpu, cuda, cuda:N, mps or xpu"),
-    _Option("--dtype", "dtype", _dtype, ", ".join(DTYPES)),
+    _Option("--runtime", "runtime", _one_of("runtime", RUNTIMES), ", ".join(RUNTIMES)),
+    _Option("--dtype", "dtype", _one_of("dtype", DTYPES), ", ".join(DTYPES)),
+    _Option("--int8-vision", "int8_vision", _yes_or_no, "encode frames in int8, with OpenVINO"),
     _Option(
         "--max-tokens",
         "max_tokens",

@@ -42,8 +42,9 @@ class Stats:
 
     `ttft_s` runs from the start of the engine's work on the request to its first token (0.0 where
     none came), `queued_s` is the wait before that, `total_s` is the engine's whole work without the
-    wait. `tokens` counts what was generated, the end token excluded; `tokens_per_s` is the decode
-    rate after the first token (0.0 where there was no second one).
+    wait. `tokens` counts what was generated, the end token excluded; `tokens_per_s` is that number
+    over `total_s`. `drafted` tokens were guessed from an older answer and checked many in one pass,
+    `accepted` of them were right.
     """
 
     ttft_s: float
@@ -51,6 +52,8 @@ class Stats:
     image_tokens: int
     prompt_tokens: int
     tokens: int
+    drafted: int
+    accepted: int
     queued_s: float
     total_s: float
 

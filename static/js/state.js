@@ -266,7 +266,7 @@ function serverGone(state, message, at, random) {
   return { ...state, server: { ...state.server, phase: "gone", message, attempt, askAt } };
 }
 
-/** The decode rate in words; null where there were too few tokens to have one. */
+/** The rate in words; null where there were too few tokens to have one. */
 function wordsPerS(text, { tokens, tokens_per_s: tokensPerS }) {
   if (!(tokens > 0 && tokensPerS > 0)) return null;
   return (text.split(/\s+/).filter(Boolean).length / tokens) * tokensPerS;

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-# Opaque to the engine: each runtime keeps these in its own form, on its own device.
-ImageFeatures: TypeAlias = Any
-KVState: TypeAlias = Any
-
 PixelValues: TypeAlias = npt.NDArray[np.float32]
 
+# Opaque to the engine but for its `nbytes`: each runtime keeps these on its own device.
+ImageFeatures: TypeAlias = Any
 
-class Runtime(Protocol):
+
+class KVState(Protocol):
+    """The keys and values of the tokens that one sequence has been fed, in a runtime's own form."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens it holds."""
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it keeps."""
+
+
+State = TypeVar("State", bound=KVState)
+
+
+class Runtime(Protocol[State]):
     """One loaded model. Only the thread that owns it may call it; no call keeps its arguments.
 
-    All three steps raise MemoryError where the device has no room for them; the runtime is then as
-    usable as before.
+    Every step raises MemoryError where the device has no room for it; the runtime is then as usable
+    as before, but a state that the step was appending to is lost. "Choice" is the token of the
+    highest logit.
     """
 
     name: str
@@ -34,12 +49,23 @@ class Runtime(Protocol):
         """Vision encoder and connector over `pixel_values`, [tiles, 3, side, side], normalised."""
 
     def prefill(
-        self, input_ids: Sequence[int], features: Sequence[ImageFeatures]
-    ) -> tuple[KVState, int]:
-        """Run the prompt: its fresh KV state, and the greedy choice of the first token.
+        self, input_ids: Sequence[int], features: Sequence[ImageFeatures], choices: int = 1
+    ) -> tuple[State, list[int]]:
+        """Run `input_ids` in one pass: a fresh state, and the choice after each of the last ones.
 
-        `input_ids` hold one image token for each row that all `features` have together.
+        `input_ids` hold one image token for each row that all `features` have together; `choices`
+        is how many choices are wanted, 1 for a plain prompt, one more for each token of a draft
+        behind it.
         """
 
-    def decode_one_token(self, state: KVState, token_id: int) -> int:
-        """Append `token_id` to `state`, which changes in place; the greedy choice that follows."""
+    def decode_one_token(self, state: State, token_id: int) -> int:
+        """Append `token_id` to `state`, which changes in place; the choice that follows."""
+
+    def verify(self, state: State, token_ids: Sequence[int], choices: int) -> list[int]:
+        """Append `token_ids`, none of an image, in one pass; the choices after the last ones."""
+
+    def truncate(self, state: State, length: int) -> None:
+        """Forget all but the first `length` tokens of `state`."""
+
+    def fork(self, state: State, length: int) -> State:
+        """A state of its own that holds the first `length` tokens of `state`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from transformers import DynamicCache
 
 from vlm.checkpoint_files import parameter_count
 from vlm.checkpoints import load_model
@@ -20,8 +21,25 @@ _THREADS: Final = torch.get_num_threads()
 _OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough memory")
 
 
+class TorchKVState:
+    """A `KVState` over a transformers Cache, whose layers grow with what is appended."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    @property
+    def length(self) -> int:
+        """See `KVState.length`."""
+        return int(self.cache.get_seq_length())
+
+    @property
+    def nbytes(self) -> int:
+        """See `KVState.nbytes`."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+
+
 class TorchRuntime:
-    """`Runtime` over an Idefics3 or SmolVLM model; a KV state is a transformers Cache."""
+    """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's own operations one by one."""
 
     name = "torch"
 
@@ -61,8 +79,8 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def prefill(
-        self, input_ids: Sequence[int], features: Sequence[torch.Tensor]
-    ) -> tuple[Any, int]:
+        self, input_ids: Sequence[int], features: Sequence[torch.Tensor], choices: int = 1
+    ) -> tuple[TorchKVState, list[int]]:
         """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
         with self._step():
             ids = torch.tensor([input_ids], device=self._device)
@@ -74,18 +92,44 @@ class TorchRuntime:
                     f"{int(image_positions.sum())} image tokens, but {len(rows)} image features"
                 )
             embeds[image_positions] = rows
-            output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=1)
-            return output.past_key_values, _greedy(output.logits)
+            output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=choices)
+            return TorchKVState(output.past_key_values), _greedy(output.logits)
+
+    def decode_one_token(self, state: TorchKVState, token_id: int) -> int:
+        """See `Runtime.decode_one_token`."""
+        return self.verify(state, [token_id], choices=1)[0]
 
     @torch.inference_mode()
-    def decode_one_token(self, state: Any, token_id: int) -> int:
-        """See `Runtime.decode_one_token`."""
+    def verify(self, state: TorchKVState, token_ids: Sequence[int], choices: int) -> list[int]:
+        """See `Runtime.verify`."""
         with self._step():
             # Embedded here: the model would move it to where its first weight is, and of a model
             # laid over devices that may be nowhere.
-            embeds = self._embed(torch.tensor([[token_id]], device=self._device))
-            output = self._model(inputs_embeds=embeds, past_key_values=state, use_cache=True)
+            embeds = self._embed(torch.tensor([token_ids], device=self._device))
+            output = self._model(
+                inputs_embeds=embeds,
+                past_key_values=state.cache,
+                use_cache=True,
+                logits_to_keep=choices,
+            )
             return _greedy(output.logits)
+
+    def truncate(self, state: TorchKVState, length: int) -> None:
+        """See `Runtime.truncate`."""
+        # By hand: what the argument of Cache.crop means differs between releases.
+        for layer in state.cache.layers:
+            layer.keys = layer.keys[:, :, :length]
+            layer.values = layer.values[:, :, :length]
+
+    @torch.inference_mode()
+    def fork(self, state: TorchKVState, length: int) -> TorchKVState:
+        """See `Runtime.fork`."""
+        with self._step():
+            kept = [
+                (layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone())
+                for layer in state.cache.layers
+            ]
+            return TorchKVState(DynamicCache(kept))
 
     @contextmanager
     def _step(self) -> Iterator[None]:
@@ -96,9 +140,11 @@ class TorchRuntime:
             yield
 
 
-def _greedy(logits: torch.Tensor) -> int:
+def _greedy(logits: torch.Tensor) -> list[int]:
+    """The choice at each position of `logits`, [1, positions, vocabulary]."""
     # In float32, as transformers' generate does, so that ties of coarser formats fall the same.
-    return int(logits[0, -1].float().argmax())
+    chosen: list[int] = logits[0].float().argmax(-1).tolist()
+    return chosen
 
 
 @contextmanager

@@ -1,0 +1,128 @@
+"""Greedy decoding with drafts: tokens that are guessed, then checked many in one pass.
+
+Speculative decoding (Leviathan et al., 2023, https://arxiv.org/abs/2211.17192) whose draft costs
+nothing: the last answer to the same question, since what a camera sees changes little from one
+frame to the next. Where it fails midway, its remainder is tried again from where the two meet, as
+prompt lookup does (Saxena, 2023, https://github.com/apoorvumang/prompt-lookup-decoding). A guess
+only counts where greedy decoding chooses it too, so the text is the same with any draft or none.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Final
+
+from vlm.runtimes.base import Runtime, State
+
+# A pass that checks this many costs about as much as two or three single steps.
+MAX_GUESS_TOKENS: Final = 24
+MAX_ANSWERS: Final = 64
+
+
+@dataclass
+class DraftCounts:
+    """How many tokens were guessed and how many of them greedy decoding chose as well."""
+
+    drafted: int = 0
+    accepted: int = 0
+
+    def add(self, guess: Sequence[int], choices: Sequence[int]) -> int:
+        """Count one checked guess; how many of its first tokens were right.
+
+        `choices` are those after the token before the guess and after each of its own.
+        """
+        pairs = zip(guess, choices, strict=False)
+        right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self.drafted += len(guess)
+        self.accepted += right
+        return right
+
+
+class Draft:
+    """An older answer, of which the part not yet passed is guessed where a new one meets it."""
+
+    def __init__(self, ids: Sequence[int], takes: Callable[[int], bool]) -> None:
+        """`ids` are used up to the first one that `takes` refuses: no answer goes on after it."""
+        self._ids = list(takewhile(takes, ids))
+        self._passed = 0
+        self._misses = 0
+
+    def start(self, most: int) -> list[int]:
+        """The guess before anything is known: the whole, `most` at most."""
+        return self._ids[: max(0, most)]
+
+    def note(self, right: int, guessed: int) -> None:
+        """The last guess was right for `right` of its `guessed` tokens."""
+        self._passed += right
+        if guessed and not right:
+            self._misses += 1
+
+    def meet(self, answer: Sequence[int], most: int) -> list[int]:
+        """What may follow `answer`, as its last tokens are met again further on; often nothing.
+
+        Each guess that was wholly wrong asks for one token more to be met.
+        """
+        alike = 1 + self._misses
+        tail = list(answer[-alike:])
+        if len(tail) < alike or most < 1:
+            return []
+        for end in range(max(self._passed + 1, alike), len(self._ids)):
+            if self._ids[end - alike : end] == tail:
+                self._passed = end
+                return self._ids[end : end + min(most, MAX_GUESS_TOKENS)]
+        return []
+
+
+class LastAnswers:
+    """The newest answer to each of the questions that were asked last, at most MAX_ANSWERS."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Hashable, Sequence[int]] = OrderedDict()
+
+    def get(self, question: Hashable) -> Sequence[int]:
+        """The ids of the last answer to `question`, none where there was none."""
+        return self._answers.get(question, ())
+
+    def put(self, question: Hashable, ids: Sequence[int]) -> None:
+        """Remember `ids`; of too many questions, that asked longest ago is forgotten."""
+        self._answers[question] = ids
+        self._answers.move_to_end(question)
+        if len(self._answers) > MAX_ANSWERS:
+            self._answers.popitem(last=False)
+
+
+def greedy_ids(
+    runtime: Runtime[State],
+    state: State,
+    choices: Sequence[int],
+    draft: Draft,
+    guess: Sequence[int],
+    limit: int,
+    counts: DraftCounts,
+    is_over: Callable[[int], bool],
+) -> Iterator[int]:
+    """At most `limit` ids of greedy decoding; the last one is never fed to `state`.
+
+    `state` holds the prompt and `guess`, the start of `draft`; `choices` are those after the prompt
+    and after each token of `guess`. `is_over(token_id)` is asked before each further pass.
+    """
+    answer: list[int] = []
+    while True:
+        right = counts.add(guess, choices)
+        draft.note(right, len(guess))
+        if right < len(guess):
+            runtime.truncate(state, state.length - len(guess) + right)
+        new = choices[: right + 1]
+        answer += new
+        yield from new
+        left = limit - len(answer)
+        if left < 1 or is_over(answer[-1]):
+            return
+        guess = draft.meet(answer, left - 1)
+        if guess:
+            choices = runtime.verify(state, [answer[-1], *guess], len(guess) + 1)
+        else:
+            choices = [runtime.decode_one_token(state, answer[-1])]
