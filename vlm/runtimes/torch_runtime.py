@@ -14,11 +14,11 @@ from vlm.checkpoint_files import parameter_count
 from vlm.checkpoints import load_model
 from vlm.runtimes.base import PixelValues
 from vlm.runtimes.devices import LARGE_MODEL_PARAMETERS, place
+from vlm.runtimes.torch_memory import memory_errors
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
 _TILES_PER_PASS_ON_GPU: Final = 32
 _THREADS: Final = torch.get_num_threads()
-_OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough memory")
 
 
 class TorchKVState:
@@ -136,7 +136,7 @@ class TorchRuntime:
         # Kept by torch for each calling thread, and another runtime may have set it since.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        with _memory_errors():
+        with memory_errors():
             yield
 
 
@@ -145,23 +145,3 @@ def _greedy(logits: torch.Tensor) -> list[int]:
     # In float32, as transformers' generate does, so that ties of coarser formats fall the same.
     chosen: list[int] = logits[0].float().argmax(-1).tolist()
     return chosen
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Each device's own out-of-memory error as a MemoryError."""
-    try:
-        yield
-    except RuntimeError as error:
-        out_of_memory = isinstance(error, torch.OutOfMemoryError) or any(
-            words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS
-        )
-        if not out_of_memory:
-            raise
-        # Without "from": the traceback would keep the tensors that filled the device.
-        message = str(error).splitlines()[0]
-    else:
-        return
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    raise MemoryError(message)
