@@ -1,0 +1,207 @@
+"""Forward passes by OpenVINO, the default on a CPU. Torch is not loaded here, nor its modules."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vlm.checkpoint_files import parameter_count
+from vlm.errors import SightlineError
+from vlm.runtimes.base import PixelValues
+from vlm.runtimes.openvino_cache import (
+    EMBEDDINGS_FILE,
+    FACTS_FILE,
+    TEXT_FILE,
+    VISION_FILE,
+    Converted,
+    converted,
+    default_cache_folder,
+)
+from vlm.runtimes.openvino_precision import Precision, choose_precision
+from vlm.runtimes.openvino_process import ConversionError, convert_in_a_process
+from vlm.runtimes.openvino_state import OpenVinoKVState
+
+Features = npt.NDArray[np.float32]
+
+_OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough memory")
+_log = logging.getLogger("sightline")
+
+
+class OpenVinoUnavailable(SightlineError):
+    """OpenVINO is not installed or does not run this model here; the message is a line of why."""
+
+    code = "openvino_unavailable"
+
+
+class OpenVinoRuntime:
+    """`Runtime` over models that are converted on a checkpoint's first start."""
+
+    name = "openvino"
+    device = "cpu"
+    tiles_per_pass = 1
+
+    def __init__(self, source: Converted, precision: Precision, threads: int | None = None) -> None:
+        """`source` is a whole conversion for `precision`; `threads`: None for what is best here."""
+        import openvino
+
+        facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
+        # Kept: the files are mapped, not read, and a temporary folder goes with its object.
+        self._source = source
+        self._image_token_id: int = facts["image_token_id"]
+        self.context_tokens: int = facts["context_tokens"]
+        self.dtype = precision.name
+        self._embeddings: Features = np.load(source.folder / EMBEDDINGS_FILE, mmap_mode="r")
+        core = openvino.Core()
+        properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = threads
+        self._text = core.compile_model(
+            source.folder / TEXT_FILE, "CPU", properties | precision.text_properties
+        )
+        vision = core.compile_model(
+            source.folder / VISION_FILE, "CPU", properties | precision.vision_properties
+        )
+        self._side_px: int = vision.input(0).partial_shape[-1].get_length()
+        self._vision = vision.create_infer_request()
+        self._bytes_per_row = sum(
+            4 * state.state.shape[1] * state.state.shape[3]
+            for state in self._text.create_infer_request().query_state()
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        dtype: str,
+        *,
+        int8_vision: bool = False,
+        threads: int | None = None,
+        cache_folder: Path | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> OpenVinoRuntime:
+        """The checkpoint in `folder`, converted where the cache does not hold it yet.
+
+        `dtype` is one of `openvino_precision.DTYPES`. `on_progress` gets a line of text now and
+        then while converting; without it they go to the log. Raises SettingsError for another
+        dtype, CheckpointError where files are missing, OpenVinoUnavailable for all that torch may
+        still do.
+        """
+        try:
+            import openvino
+
+            capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            made_by: str = openvino.__version__
+        except (ImportError, OSError, RuntimeError) as error:
+            raise OpenVinoUnavailable(f"OpenVINO cannot be loaded: {_line(error)}.") from error
+        precision = choose_precision(
+            dtype, parameter_count(folder), "BF16" in capabilities, int8_vision
+        )
+        report = on_progress or _log.info
+
+        def make(out: Path) -> None:
+            convert_in_a_process(
+                folder,
+                out,
+                precision.converter_options,
+                lambda text: report(f"Converting {folder.name} for OpenVINO, once: {text}"),
+            )
+
+        try:
+            source = converted(
+                folder, precision.variant, made_by, make, cache_folder or default_cache_folder()
+            )
+            return cls(source, precision, threads)
+        except (ConversionError, OSError, RuntimeError) as error:
+            raise OpenVinoUnavailable(
+                f"OpenVINO does not run {folder.name}: {_line(error)}."
+            ) from error
+
+    def encode_image(self, pixel_values: PixelValues) -> Features:
+        """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden].
+
+        Raises ValueError for tiles of another side than the model's.
+        """
+        if pixel_values.shape[-2:] != (self._side_px, self._side_px):
+            raise ValueError(
+                f"tiles of {pixel_values.shape[-1]} pixels, but a model for {self._side_px}"
+            )
+        with _memory_errors():
+            self._vision.infer([pixel_values], share_inputs=True)
+            return np.array(self._vision.get_output_tensor(0).data)
+
+    def prefill(
+        self, input_ids: Sequence[int], features: Sequence[Features], choices: int = 1
+    ) -> tuple[OpenVinoKVState, list[int]]:
+        """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
+        ids = np.asarray(input_ids)
+        embeds = self._embeddings[ids]
+        image_positions = ids == self._image_token_id
+        rows = sum(map(len, features))
+        if int(image_positions.sum()) != rows:
+            raise ValueError(f"{int(image_positions.sum())} image tokens, but {rows} features")
+        if rows:
+            embeds[image_positions] = np.concatenate(list(features))
+        state = self._new_state()
+        return state, self._feed(state, embeds, choices)
+
+    def decode_one_token(self, state: OpenVinoKVState, token_id: int) -> int:
+        """See `Runtime.decode_one_token`."""
+        return self._feed(state, self._embeddings[[token_id]], 1)[0]
+
+    def verify(self, state: OpenVinoKVState, token_ids: Sequence[int], choices: int) -> list[int]:
+        """See `Runtime.verify`."""
+        return self._feed(state, self._embeddings[list(token_ids)], choices)
+
+    def truncate(self, state: OpenVinoKVState, length: int) -> None:
+        """See `Runtime.truncate`."""
+        state.truncate(length)
+
+    def fork(self, state: OpenVinoKVState, length: int) -> OpenVinoKVState:
+        """See `Runtime.fork`."""
+        with _memory_errors():
+            copy = self._new_state()
+            state.copy_to(copy, length)
+            return copy
+
+    def _new_state(self) -> OpenVinoKVState:
+        return OpenVinoKVState(self._text.create_infer_request(), self._bytes_per_row)
+
+    def _feed(self, state: OpenVinoKVState, embeds: Features, choices: int) -> list[int]:
+        """Append tokens with `embeds`, [new, hidden]; the choices after the last `choices`."""
+        new = len(embeds)
+        inputs = {
+            "embeds": embeds[None],
+            "positions": np.arange(state.length, state.length + new)[None],
+            "mask": state.mask(new),
+            "wanted": np.arange(new - choices, new),
+            "beams": np.zeros(1, np.int32),
+        }
+        with _memory_errors():
+            state.request.infer(inputs, share_inputs=True)
+            chosen: list[int] = state.request.get_output_tensor(0).data[0].tolist()
+        state.append(new)
+        return chosen
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """OpenVINO's own words for too little memory as a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS):
+            raise
+        raise MemoryError(_line(error)) from None
+
+
+def _line(error: BaseException) -> str:
+    """What an error says, in one line: OpenVINO's own begin with where in its source it was."""
+    lines = [line for line in str(error).splitlines() if line and "Exception from" not in line]
+    return (lines or [type(error).__name__])[0].rstrip(".")
