@@ -77,11 +77,11 @@ class Engine:
 
         Raises CheckpointError or SettingsError, in words for the person who chose the settings.
         """
-        from vlm.runtimes.torch_runtime import TorchRuntime
+        from vlm.runtimes.choice import load_runtime
 
         folder = resolve(settings.model)
         inputs = InputBuilder.load(folder)
-        runtime = TorchRuntime.load(folder, settings.device, settings.dtype)
+        runtime = load_runtime(folder, settings)
         is_path = settings.model != DEFAULT_MODEL and Path(settings.model).is_dir()
         engine = cls(
             runtime,
@@ -241,3 +241,5 @@ class Engine:
                 f"Processor and model of {self.info.model} do not fit each other: {error}. "
                 "Get the whole checkpoint again."
             ) from error
+        # What nobody asked is nothing to draft from.
+        self._frames, self._answers = FrameCache(), LastAnswers()

@@ -1,0 +1,94 @@
+"""Which runtime runs a model: the one asked for, the best one here, or the one that can."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlm.engine import Engine
+from vlm.errors import CheckpointError, SettingsError
+from vlm.runtimes import openvino_runtime
+from vlm.runtimes.choice import load_runtime
+from vlm.settings import Settings
+from vlm.types import CaptionDone, CaptionRequest
+
+ROOT = Path(__file__).resolve().parent.parent
+QUESTION = "What is this?"
+
+
+def text_of(engine: Engine, image: Image.Image) -> str:
+    *_, done = engine.stream(CaptionRequest(image, QUESTION, 12))
+    assert isinstance(done, CaptionDone)
+    return done.text
+
+
+def test_a_cpu_is_openvinos_and_reads_what_torch_reads(
+    engine: Engine, frames: list[Image.Image]
+) -> None:
+    chosen = Engine.load(Settings(device="cpu"))
+    assert (chosen.info.runtime, chosen.info.device) == ("openvino", "cpu")
+    for frame in frames[:5]:
+        assert text_of(chosen, frame) == text_of(engine, frame)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (Settings(runtime="torch", dtype="int8"), "auto, float32, bfloat16 or float16"),
+        (Settings(runtime="openvino", device="cuda"), "--device is cuda"),
+        (Settings(runtime="openvino", dtype="float16"), "auto, float32, bfloat16, int8"),
+    ],
+)
+def test_what_a_runtime_does_not_know_is_refused_by_name(
+    nano_dir: Path, settings: Settings, named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_runtime(nano_dir, settings)
+
+
+def test_float16_is_torchs(nano_dir: Path) -> None:
+    runtime = load_runtime(nano_dir, Settings(device="cpu", dtype="float16"))
+    assert (runtime.name, runtime.dtype) == ("torch", "float16")
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [("int8", "float32"), ("bfloat16", "bfloat16")])
+def test_torch_takes_over_with_one_line_where_openvino_fails(
+    nano_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    dtype: str,
+    taken: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise openvino_runtime.OpenVinoUnavailable("OpenVINO cannot be loaded: not installed.")
+
+    monkeypatch.setattr(openvino_runtime.OpenVinoRuntime, "load", fail)
+    with caplog.at_level(logging.WARNING, "sightline"):
+        runtime = load_runtime(nano_dir, Settings(runtime="openvino", dtype=dtype))
+    assert (runtime.name, runtime.dtype) == ("torch", taken)
+    (record,) = caplog.records
+    assert "Torch takes over" in record.message
+    assert "not installed" in record.message
+
+
+def test_a_checkpoint_that_is_broken_is_not_handed_on_to_torch(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        load_runtime(tmp_path, Settings(device="cpu"))
+
+
+def test_a_start_from_the_cache_imports_no_torch(nano_dir: Path) -> None:
+    code = (
+        "import sys; from vlm.engine import Engine; from vlm.settings import Settings\n"
+        "engine = Engine.load(Settings(device='cpu'))\n"
+        "heavy = {'torch', 'transformers', 'accelerate'} & set(sys.modules)\n"
+        "sys.exit(f'{engine.info.runtime} imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
