@@ -46,12 +46,13 @@ def make_worker(settings: Settings) -> Worker:
     """A worker, not yet started, that will load the model of `settings`."""
 
     def load() -> Engine:
-        # Imported in the worker's thread: torch takes seconds, and the page should open before.
+        # Imported in the worker's thread: a runtime takes a while, and the page should open before.
         from vlm.engine import Engine
 
-        return Engine.load(settings)
+        return Engine.load(settings, worker.report)
 
-    return Worker(load, settings.max_queue)
+    worker = Worker(load, settings.max_queue)
+    return worker
 
 
 def create_app(
@@ -106,7 +107,11 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def _tell_when_ready(worker: Worker, url: str) -> None:
+    told = ""
     while worker.state == "loading":
+        if worker.progress != told:
+            told = worker.progress
+            print(told, flush=True)
         time.sleep(0.1)
     info = worker.info
     if info is not None:

@@ -26,6 +26,7 @@ def status_blueprint(settings: Settings, worker: Worker) -> Blueprint:
             {
                 "state": state,
                 "error": error_body(error.code, str(error))["error"] if error else None,
+                "progress": worker.progress or None if state == "loading" else None,
                 "model": info.model if info else settings.model,
                 "runtime": info.runtime if info else None,
                 "device": info.device if info else None,

@@ -64,7 +64,7 @@ def test_status_tells_what_a_page_needs(client: FlaskClient, web_worker: Worker)
     info = web_worker.info
     assert info is not None
     assert status["state"] == "ready"
-    assert status["error"] is None
+    assert status["error"] is status["progress"] is None
     loaded = [status[key] for key in ("model", "runtime", "device", "dtype", "frame_size_px")]
     assert loaded == [info.model, info.runtime, info.device, info.dtype, info.frame_size_px]
     assert status["queue"] == {"waiting": 0, "limit": Settings.max_queue, "busy": False}

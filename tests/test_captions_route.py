@@ -224,8 +224,10 @@ def test_while_the_model_loads_a_client_is_told_to_come_again(engine: Engine) ->
         assert refused.status_code == 503
         assert refused.get_json()["error"]["code"] == "loading"
         assert int(refused.headers["Retry-After"]) >= 1
+        worker.report("Converting it, once")
         status = client.get("/api/status").get_json()
         assert status["state"] == "loading"
+        assert status["progress"] == "Converting it, once"
         assert status["model"] == "nano"
         assert status["device"] is status["frame_size_px"] is None
         assert client.get("/healthz").status_code == 200

@@ -48,11 +48,11 @@ def test_what_a_runtime_does_not_know_is_refused_by_name(
     nano_dir: Path, settings: Settings, named: str
 ) -> None:
     with pytest.raises(SettingsError, match=named):
-        load_runtime(nano_dir, settings)
+        load_runtime(nano_dir, settings, print)
 
 
 def test_float16_is_torchs(nano_dir: Path) -> None:
-    runtime = load_runtime(nano_dir, Settings(device="cpu", dtype="float16"))
+    runtime = load_runtime(nano_dir, Settings(device="cpu", dtype="float16"), print)
     assert (runtime.name, runtime.dtype) == ("torch", "float16")
 
 
@@ -69,7 +69,7 @@ def test_torch_takes_over_with_one_line_where_openvino_fails(
 
     monkeypatch.setattr(openvino_runtime.OpenVinoRuntime, "load", fail)
     with caplog.at_level(logging.WARNING, "sightline"):
-        runtime = load_runtime(nano_dir, Settings(runtime="openvino", dtype=dtype))
+        runtime = load_runtime(nano_dir, Settings(runtime="openvino", dtype=dtype), print)
     assert (runtime.name, runtime.dtype) == ("torch", taken)
     (record,) = caplog.records
     assert "Torch takes over" in record.message
@@ -78,7 +78,20 @@ def test_torch_takes_over_with_one_line_where_openvino_fails(
 
 def test_a_checkpoint_that_is_broken_is_not_handed_on_to_torch(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
-        load_runtime(tmp_path, Settings(device="cpu"))
+        load_runtime(tmp_path, Settings(device="cpu"), print)
+
+
+def test_the_first_start_tells_what_takes_so_long_and_later_ones_do_not(
+    nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
+    told: list[str] = []
+    load_runtime(nano_dir, Settings(device="cpu"), told.append)
+    assert len(told) > 1
+    assert all("once" in line for line in told)
+    told.clear()
+    load_runtime(nano_dir, Settings(device="cpu"), told.append)
+    assert told == []
 
 
 def test_a_start_from_the_cache_imports_no_torch(nano_dir: Path) -> None:

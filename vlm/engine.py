@@ -47,6 +47,10 @@ def _never() -> bool:
     return False
 
 
+def _silent(_: str) -> None:
+    """Progress that nobody waits for."""
+
+
 class Engine:
     """A loaded model, for one thread at a time; in the server `vlm.worker` is that thread."""
 
@@ -72,16 +76,16 @@ class Engine:
         )
 
     @classmethod
-    def load(cls, settings: Settings) -> Engine:
+    def load(cls, settings: Settings, on_progress: Callable[[str], None] = _silent) -> Engine:
         """The engine that `settings` ask for, warmed up, so that its first caption is not slower.
 
-        Raises CheckpointError or SettingsError, in words for the person who chose the settings.
+        `on_progress` gets a sentence for people now and then where loading takes long. Raises CheckpointError or SettingsError, in words for the person who chose the settings.
         """
         from vlm.runtimes.choice import load_runtime
 
         folder = resolve(settings.model)
         inputs = InputBuilder.load(folder)
-        runtime = load_runtime(folder, settings)
+        runtime = load_runtime(folder, settings, on_progress)
         is_path = settings.model != DEFAULT_MODEL and Path(settings.model).is_dir()
         engine = cls(
             runtime,

@@ -99,6 +99,7 @@ class Worker:
         self._state: EngineState = "loading"
         self._error: SightlineError | None = None
         self._info: EngineInfo | None = None
+        self._progress = ""
         self._closing = False
         self._caption_s = 1.0
 
@@ -118,6 +119,11 @@ class Worker:
         return self._info
 
     @property
+    def progress(self) -> str:
+        """What loading is at, in a sentence for people; empty where there is nothing to tell."""
+        return self._progress
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for the one under way to end."""
         return len(self._waiting)
@@ -130,6 +136,10 @@ class Worker:
     def start(self) -> None:
         """Begin to load; returns at once."""
         self._thread.start()
+
+    def report(self, progress: str) -> None:
+        """For `load`: what it is at."""
+        self._progress = progress
 
     def submit(self, request: CaptionRequest) -> CaptionStream:
         """Queue `request`; its stream begins when all before it are done.

@@ -117,12 +117,16 @@ function serverNotice({ server, wanted }) {
       id: "model-loading",
       tone: "wait",
       title: "The model is loading",
-      text: "Captions begin by themselves when it is ready.",
+      text: `${progressOf(server)}Captions begin by themselves when it is ready.`,
       until: null,
       actions: [],
     };
   }
   return null;
+}
+
+function progressOf({ status }) {
+  return status?.progress ? `${status.progress}. ` : "";
 }
 
 function frameNotice({ problem, pace, wanted, camera }) {

@@ -36,6 +36,11 @@ def test_a_failed_model_is_explained_in_the_servers_words(core):
     assert core.plan["askAt"] is not None
 
 
+def test_what_loading_is_at_is_told(core):
+    core.live(status={**LOADING, "progress": "Converting it, once: text model"})
+    assert core.notice()["text"].startswith("Converting it, once: text model. Captions begin")
+
+
 def test_a_loading_model_and_an_asking_browser_are_waited_for_in_words(core):
     core.live(status=LOADING)
     assert core.notice()["id"] == "model-loading"

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +23,13 @@ _TORCH_DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
 _GPU_FILES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
-def load_runtime(folder: Path, settings: Settings) -> Runtime[Any]:
+def load_runtime(
+    folder: Path, settings: Settings, on_progress: Callable[[str], None]
+) -> Runtime[Any]:
     """The model in `folder`, loaded by the runtime that `settings` name, or by the best one here.
 
-    "auto" is torch on a GPU and OpenVINO on a CPU. Where OpenVINO cannot run the model, torch does,
+    "auto" is torch on a GPU and OpenVINO on a CPU. `on_progress` gets a sentence now and then where
+    the model is converted first. Where OpenVINO cannot run the model, torch does,
     and the log says why. Raises SettingsError or CheckpointError.
     """
     if settings.runtime == "torch":
@@ -42,14 +46,18 @@ def load_runtime(folder: Path, settings: Settings) -> Runtime[Any]:
         )
     if settings.runtime == "auto" and _is_for_torch(settings):
         return _load_torch(folder, settings.device, settings.dtype)
-    return _load_openvino(folder, settings)
+    return _load_openvino(folder, settings, on_progress)
 
 
-def _load_openvino(folder: Path, settings: Settings) -> Runtime[Any]:
+def _load_openvino(
+    folder: Path, settings: Settings, on_progress: Callable[[str], None]
+) -> Runtime[Any]:
     from vlm.runtimes.openvino_runtime import OpenVinoRuntime, OpenVinoUnavailable
 
     try:
-        return OpenVinoRuntime.load(folder, settings.dtype, int8_vision=settings.int8_vision)
+        return OpenVinoRuntime.load(
+            folder, settings.dtype, int8_vision=settings.int8_vision, on_progress=on_progress
+        )
     except OpenVinoUnavailable as error:
         dtype = settings.dtype if settings.dtype in _TORCH_DTYPES else "auto"
         log.warning("Torch takes over with dtype %s: %s", dtype, error)
