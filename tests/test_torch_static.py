@@ -244,6 +244,26 @@ def test_growing_keeps_what_all_have(runtime: StaticTorchRuntime, prompts: list[
     go_on(runtime, long, both[1], 1)
 
 
+def test_padding_spoils_nothing_where_a_slot_is_full(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
+    fed = 30
+    states = [runtime.prefill(each.before(fed), each.features)[0] for each in prompts[:4]]
+    runtime.decode_many(states, [each.text_ids[fed] for each in prompts[:4]])
+    full, prompt = states[0], prompts[0]
+    left = runtime._slots.capacity - full.length
+    assert left not in WIDTHS, "this pass has padding"
+    runtime.verify(full, prompt.text_ids[fed + 1 :][:left], 1)
+    assert full.length == runtime._slots.capacity
+    # It stays in its slot, among those that this pass takes in.
+    runtime.decode_many(states[1:], [each.text_ids[fed + 1] for each in prompts[1:4]])
+    assert full.slot is not None
+    unpadded, _ = runtime.prefill(prompt.before(fed + 1 + left), prompt.features)
+    kept = runtime.fork(full, full.length)
+    assert kept.parked is not None and unpadded.parked is not None
+    assert torch.allclose(kept.parked, unpadded.parked, atol=1e-3)
+
+
 def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
     runtime: StaticTorchRuntime, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,17 +277,17 @@ def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
     monkeypatch.setattr(StaticStep, "_pass", recorded)
     states = [runtime.prefill(each.input_ids, each.features)[0] for each in prompts[:3]]
     runtime.decode_many(states, [7, 7, 7])
-    longest = len(prompts[0].input_ids) + 1
-    for _ in range(TOKENS):
-        runtime.decode_one_token(states[0], 7)
+    last = states[-1]
+    ends = range(last.length + 1, last.length + 1 + TOKENS)
+    for _ in ends:
+        runtime.decode_one_token(last, 7)
     alone = set(shapes[1:])
-    assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, "the others do not wait"
-    ends = range(longest + 1, longest + TOKENS + 1)
+    assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, "the others take no part"
     assert {shape.length for shape in alone} == {runtime._slots.rounded(end) for end in ends}
     assert len(alone) <= 2
     for count in range(1, WIDTHS[-1] + 1):
-        runtime.truncate(states[0], len(prompts[0].input_ids))
-        runtime.verify(states[0], [7] * count, 1)
+        runtime.truncate(last, len(prompts[2].input_ids))
+        runtime.verify(last, [7] * count, 1)
     assert {shape.width for shape in shapes} == set(WIDTHS)
 
 
