@@ -2,8 +2,8 @@
 
 On CUDA each shape is captured as a graph when it is first met. A pass of this small a model is
 hundreds of kernels of a few microseconds, which Python cannot launch as fast as they run.
-Capturing by hand takes as long as a pass or two; `torch.compile` takes tens of seconds for the
-same, again for each shape, and a compiler that not every machine has.
+Capturing by hand runs the pass twice; `torch.compile` would compile each shape first, while a
+person waits, and asks for a compiler that not every machine has.
 """
 
 from __future__ import annotations
