@@ -31,6 +31,7 @@ from vlm.worker import CaptionStream, Worker
 # Only keeps a broken test from hanging; nothing is asserted on it.
 GUARD_S = 120.0
 QUESTION = "What is this?"
+_CAMERAS = itertools.count()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -121,7 +122,10 @@ class FailingEngine:
 @pytest.fixture
 def request_for(frames: list[Image.Image]) -> Callable[[int], CaptionRequest]:
     def make(index: int, max_tokens: int = 8) -> CaptionRequest:
-        return CaptionRequest(frames[index], QUESTION, max_tokens, camera=f"camera-{index}")
+        # A camera of its own, so that no earlier answer is there to draft from: each token is a
+        # step, between which a test can do something.
+        camera = f"camera-{next(_CAMERAS)}"
+        return CaptionRequest(frames[index], QUESTION, max_tokens, camera=camera)
 
     return make
 
