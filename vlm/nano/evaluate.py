@@ -27,7 +27,7 @@ from vlm.nano.questions import Exchange
 from vlm.nano.scenes import make_frame
 from vlm.nano.truth import Kind, Scene
 from vlm.prompts import DEFAULT_PROMPT
-from vlm.settings import Settings
+from vlm.settings import DTYPES, RUNTIMES, Settings
 from vlm.types import CaptionDone, CaptionRequest
 
 ANSWER_TOKENS: Final = 64
@@ -218,9 +218,18 @@ def main(argv: list[str] | None = None) -> None:
         default=repository.parent / "shared" / "photos",
         help="folder of photographs that show nothing taught; skipped where absent",
     )
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="as for app.py")
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="as for app.py")
+    parser.add_argument("--int8-vision", action="store_true", help="as for app.py")
     arguments = parser.parse_args(argv)
+    settings = Settings(
+        model=arguments.checkpoint,
+        runtime=arguments.runtime,
+        dtype=arguments.dtype,
+        int8_vision=arguments.int8_vision,
+    )
     try:
-        engine = Engine.load(Settings(model=arguments.checkpoint))
+        engine = Engine.load(settings)
         figures = evaluate(
             engine, arguments.scenes, arguments.other_scenes, photographs(arguments.photos)
         )
