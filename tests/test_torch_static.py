@@ -5,51 +5,35 @@ On the CPU its steps run without CUDA graphs, but for that they are the same.
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from static_prompts import (
+    BLOCK_TOKENS,
+    CPU,
+    FEWEST_DIFFERENT_IDS,
+    HARDLY_DIFFERENT,
+    PROMPTS,
+    TOKENS,
+    Prompt,
+    go_on,
+    make_prompts,
+)
 from vlm.checkpoints import load_model, stop_ids
 from vlm.engine import Engine
 from vlm.inputs import InputBuilder
-from vlm.prompts import PRESETS
 from vlm.runtimes.devices import Placement
 from vlm.runtimes.torch_runtime import TorchRuntime
 from vlm.runtimes.torch_static import StaticTorchRuntime, suits
-from vlm.runtimes.torch_static_slots import KVSlots, StaticKVState
-from vlm.runtimes.torch_static_step import WIDTHS, Shape, StaticStep
+from vlm.runtimes.torch_static_slots import KVSlots
+from vlm.runtimes.torch_static_step import WIDTHS, StaticStep
 from vlm.types import CaptionRequest
-
-CPU = torch.device("cpu")
-PROMPTS = (PRESETS[0].prompt, PRESETS[1].prompt, "What is left of the red thing?")
-HARDLY_DIFFERENT = "answers that hardly differ prove nothing"
-FEWEST_DIFFERENT_IDS = 8
-# Shorter than a prompt and an answer, so that every test grows the slots.
-BLOCK_TOKENS = 64
-TOKENS = 60
-
-
-class Prompt(NamedTuple):
-    """What a runtime is fed, prompt then text, and what it chooses without a static cache.
-
-    Text of no sense is fed: the bundled model's own answers end after a few tokens and would then
-    repeat themselves. `choices[n]` is the choice behind the first n tokens of it.
-    """
-
-    input_ids: list[int]
-    features: list[torch.Tensor]
-    text_ids: list[int]
-    choices: list[int]
-
-    def before(self, count: int) -> list[int]:
-        """The prompt and the first `count` tokens of the text."""
-        return [*self.input_ids, *self.text_ids[:count]]
 
 
 @pytest.fixture(scope="module")
@@ -60,36 +44,14 @@ def model(nano_dir: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def prompts(nano_dir: Path, model: Any, frames: list[Image.Image]) -> list[Prompt]:
-    """Questions of different lengths about different frames."""
-    inputs = InputBuilder.load(nano_dir)
-    plain = TorchRuntime(model, CPU)
-    rng = random.Random(0)
-    prompts = []
-    for frame, prompt in zip(frames, PROMPTS * 2, strict=False):
-        input_ids = list(inputs.prompt_ids(prompt, inputs.grid_of(frame.size, "low")))
-        features = [plain.encode_image(inputs.pixel_values(frame, "low"))]
-        text_ids = [rng.randrange(10, model.config.text_config.vocab_size) for _ in range(TOKENS)]
-        state, choices = plain.prefill(input_ids, features)
-        choices += [plain.decode_one_token(state, token_id) for token_id in text_ids]
-        assert len(set(choices)) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
-        prompts.append(Prompt(input_ids, features, text_ids, choices))
-    assert len({len(prompt.input_ids) for prompt in prompts}) > 1
-    return prompts
+    """More than `runtime` has slots."""
+    return make_prompts(nano_dir, model, frames)
 
 
 @pytest.fixture
 def runtime(model: Any) -> StaticTorchRuntime:
     """One with fewer slots than there are prompts."""
     return StaticTorchRuntime(model, CPU, slots=4, block_tokens=BLOCK_TOKENS)
-
-
-def go_on(
-    runtime: StaticTorchRuntime, state: StaticKVState, prompt: Prompt, start: int, count: int = 20
-) -> None:
-    """Feed `count` tokens of the text, one by one, to `state`, which holds those before `start`."""
-    assert state.length == len(prompt.before(start))
-    for at in range(start, start + count):
-        assert runtime.decode_one_token(state, prompt.text_ids[at]) == prompt.choices[at + 1]
 
 
 def test_answers_are_those_of_the_plain_runtime(
@@ -195,110 +157,6 @@ def test_many_together_answer_as_each_alone(model: Any, prompts: list[Prompt], s
         for each, choice in zip(batch, choices, strict=True):
             fed[each] += 1
             assert choice == prompts[each].choices[fed[each]]
-
-
-def test_slots_of_the_dead_are_used_again_and_tell_nothing(
-    runtime: StaticTorchRuntime, prompts: list[Prompt]
-) -> None:
-    runtime.verify(runtime.prefill(prompts[0].input_ids, prompts[0].features)[0], [7] * 90, 1)
-    memory = runtime._slots.memory
-    # A mask hides any number; but what is no number comes through it.
-    with torch.inference_mode():
-        memory.fill_(torch.nan)
-    for prompt in prompts * 2:
-        state, _ = runtime.prefill(prompt.input_ids, prompt.features)
-        go_on(runtime, state, prompt, 0)
-    assert runtime._slots.memory is memory
-
-
-def test_what_was_cut_off_tells_nothing(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
-    prompt = prompts[0]
-    state, _ = runtime.prefill(prompt.input_ids, prompt.features)
-    runtime.verify(state, [7] * 20, 1)
-    assert state.slot is not None
-    with torch.inference_mode():
-        end = state.length
-        runtime._slots.memory[:, :, state.slot, :, len(prompt.input_ids) : end] = torch.nan
-    runtime.truncate(state, len(prompt.input_ids))
-    go_on(runtime, state, prompt, 0)
-
-
-def test_any_number_of_states_is_kept_beside_the_slots(model: Any, prompts: list[Prompt]) -> None:
-    runtime = StaticTorchRuntime(model, CPU, slots=2, block_tokens=BLOCK_TOKENS)
-    kept = [runtime.prefill(prompt.input_ids, prompt.features)[0] for prompt in prompts]
-    for step in range(8):
-        for state, prompt in zip(kept, prompts, strict=True):
-            go_on(runtime, state, prompt, step, 1)
-    assert sum(state.slot is not None for state in kept) <= 2
-
-
-def test_growing_keeps_what_all_have(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
-    both = prompts[:2]
-    short, long = (runtime.prefill(each.input_ids, each.features)[0] for each in both)
-    runtime.decode_many([short, long], [each.text_ids[0] for each in both])
-    capacity = runtime._slots.capacity
-    runtime.verify(long, [7] * (2 * capacity), 1)
-    assert runtime._slots.capacity > capacity
-    runtime.truncate(long, len(both[1].before(1)))
-    go_on(runtime, short, both[0], 1)
-    go_on(runtime, long, both[1], 1)
-
-
-def test_padding_spoils_nothing_where_a_slot_is_full(
-    runtime: StaticTorchRuntime, prompts: list[Prompt]
-) -> None:
-    fed = 30
-    states = [runtime.prefill(each.before(fed), each.features)[0] for each in prompts[:4]]
-    runtime.decode_many(states, [each.text_ids[fed] for each in prompts[:4]])
-    full, prompt = states[0], prompts[0]
-    left = runtime._slots.capacity - full.length
-    assert left not in WIDTHS, "this pass has padding"
-    runtime.verify(full, prompt.text_ids[fed + 1 :][:left], 1)
-    assert full.length == runtime._slots.capacity
-    # It stays in its slot, among those that this pass takes in.
-    runtime.decode_many(states[1:], [each.text_ids[fed + 1] for each in prompts[1:4]])
-    assert full.slot is not None
-    unpadded, _ = runtime.prefill(prompt.before(fed + 1 + left), prompt.features)
-    kept = runtime.fork(full, full.length)
-    assert kept.parked is not None and unpadded.parked is not None
-    assert torch.allclose(kept.parked, unpadded.parked, atol=1e-3)
-
-
-def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
-    runtime: StaticTorchRuntime, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes: list[Shape] = []
-    run_pass = StaticStep._pass
-
-    def recorded(step: StaticStep, shape: Shape) -> torch.Tensor:
-        shapes.append(shape)
-        return run_pass(step, shape)
-
-    monkeypatch.setattr(StaticStep, "_pass", recorded)
-    states = [runtime.prefill(each.input_ids, each.features)[0] for each in prompts[:3]]
-    runtime.decode_many(states, [7, 7, 7])
-    last = states[-1]
-    ends = range(last.length + 1, last.length + 1 + TOKENS)
-    for _ in ends:
-        runtime.decode_one_token(last, 7)
-    alone = set(shapes[1:])
-    assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, "the others take no part"
-    assert {shape.length for shape in alone} == {runtime._slots.rounded(end) for end in ends}
-    assert len(alone) <= 2
-    for count in range(1, WIDTHS[-1] + 1):
-        runtime.truncate(last, len(prompts[2].input_ids))
-        runtime.verify(last, [7] * count, 1)
-    assert {shape.width for shape in shapes} == set(WIDTHS)
-
-
-def test_a_step_looks_at_no_value_and_stays_on_its_device(model: Any) -> None:
-    # As a graph asks. Tensors of the meta device have shapes and no values.
-    meta = torch.device("meta")
-    runtime = StaticTorchRuntime(copy.deepcopy(model).to(meta), meta, block_tokens=BLOCK_TOKENS)
-    runtime._slots.grow(BLOCK_TOKENS + 1)
-    for width in WIDTHS:
-        choices = runtime._step._pass(Shape(4, width, 2 * BLOCK_TOKENS))
-        assert (choices.device, choices.shape) == (meta, (4, width))
 
 
 Refusal = Callable[..., torch.Tensor]
