@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import Idefics3ImageProcessorPil
 
 from vlm.errors import CheckpointError
+from vlm.processing import resize as resizing
 from vlm.processing.image_processor import ImageProcessor
 from vlm.types import Detail
 
@@ -155,6 +156,31 @@ def test_the_grid_is_foretold_from_the_size_alone(nano_config: dict[str, Any]) -
         assert ours.pixel_values(Image.new("RGB", size), "high").shape == (grid.tiles, 3, 10, 10)
         grids.add(grid)
     assert len(grids) > 5
+
+
+@pytest.mark.parametrize("resample", list(Image.Resampling))
+def test_strips_of_an_image_are_resized_as_the_whole_is(
+    monkeypatch: pytest.MonkeyPatch, resample: Image.Resampling
+) -> None:
+    monkeypatch.setattr(resizing, "_MIN_PIXELS", 1)
+    monkeypatch.setattr(resizing, "_THREADS", 3)
+    chance = random.Random(6)
+    in_strips = 0
+    for _ in range(120):
+        old, new = ((chance.randint(1, 90), chance.randint(1, 90)) for _ in range(2))
+        image = noise(old)
+        resized = resizing.resize(image, new, resample)
+        assert resized.tobytes() == image.resize(new, resample).tobytes(), (old, new)
+        in_strips += resizing._goes_across_first(old, new)
+    assert in_strips > 60
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1280, 720), (2047, 3), (3, 2047)])
+def test_cameras_frames_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
+    image = noise(size)
+    for new in ((2048, 1536), (512, 512)):
+        image, expected = resizing.resize(image, new, 1), image.resize(new, 1)
+        assert image.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vlm.checkpoint_files import IMAGE_PROCESSOR_FILES, read_json
 from vlm.errors import CheckpointError
+from vlm.processing.resize import resize
 from vlm.runtimes.base import PixelValues
 from vlm.types import Detail
 
@@ -98,15 +99,15 @@ class ImageProcessor:
         grid = self.grid_of(image.size, detail)
         side_px = self.tile_px
         pixel_values = np.empty((grid.tiles, _CHANNELS, side_px, side_px), np.float32)
-        image = self._resize(image, self._bounded_size(image.size))
+        image = resize(image, self._bounded_size(image.size), self._filter)
         if detail == "high":
-            image = self._resize(image, self._tiled_size(image.size))
+            image = resize(image, self._tiled_size(image.size), self._filter)
             pixels = np.asarray(image)
             for index in range(grid.tiles - 1):
                 top, left = (side_px * each for each in divmod(index, grid.columns))
                 tile = pixels[top : top + side_px, left : left + side_px]
                 self._normalise(tile, pixel_values[index])
-        whole = self._resize(image, (side_px, side_px))
+        whole = resize(image, (side_px, side_px), self._filter)
         self._normalise(np.asarray(whole), pixel_values[-1])
         return pixel_values
 
@@ -140,9 +141,6 @@ class ImageProcessor:
 
     def _whole_tiles(self, length_px: int) -> int:
         return math.ceil(length_px / self.tile_px) * self.tile_px
-
-    def _resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-        return image if image.size == size else image.resize(size, self._filter)
 
     def _normalise(self, tile: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
         """Write `tile`, [side, side, 3], into `out`, [3, side, side]."""
