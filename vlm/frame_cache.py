@@ -13,8 +13,8 @@ from PIL import Image
 from vlm.runtimes.base import ImageFeatures, KVState
 from vlm.types import Detail
 
-# A frame of SmolVLM-256M with its question and answer keeps about 5 MB, of the 2.2B about 20 MB.
-MAX_CACHED_BYTES: Final = 96 * 2**20
+# Four or more frames of SmolVLM-256M with their question and answer.
+MAX_CACHED_BYTES: Final = 48 * 2**20
 
 
 @dataclass
