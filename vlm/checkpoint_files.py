@@ -93,10 +93,18 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in the weights of `folder`, by its name."""
+    return {
+        name: tuple(tensor["shape"])
+        for file in weight_files(folder)
+        for name, tensor in _read_header(file)[0].items()
+    }
+
+
 def parameter_count(folder: Path) -> int:
     """How many numbers the weights of `folder` hold, whatever their precision."""
-    tensors = [each for file in weight_files(folder) for each in _read_header(file)[0].values()]
-    return sum(math.prod(tensor["shape"]) for tensor in tensors)
+    return sum(math.prod(shape) for shape in tensor_shapes(folder).values())
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""What the server adds to the engine: HTTP, decoding the JPEG and server-sent events."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from vlm.bench.as_page import fitted, to_jpeg
+from vlm.bench.children import ROOT, child_environment
+from vlm.bench.pictures import noisy
+from vlm.bench.setup import Measured, Setup
+from vlm.engine import Engine
+from vlm.errors import SightlineError
+from vlm.images import decode_image
+from vlm.types import CaptionDone, CaptionRequest
+
+_HOST: Final = "127.0.0.1"
+_TIMEOUT_S: Final = 600.0
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Heard:
+    """When words came, in seconds from the question; `token_s` is None of fewer than two tokens."""
+
+    first_word_s: float
+    token_s: float | None
+    tokens: int
+
+
+def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
+    """The server's captions and the engine's alternate: how much later do words come?"""
+    options = setup.options
+    frame = fitted(setup.image, engine.info.frame_size_px)
+    setup.say("Starting the server.")
+    with _served(setup) as port:
+        for number in range(options.repeats + 1):
+            setup.say(
+                f"Round {number} of {options.repeats} over HTTP." if number else "Warming up."
+            )
+            jpeg = to_jpeg(noisy(frame, number))
+            camera = f"server-{number}"
+            theirs = _hear_server(port, jpeg, options.prompt, options.tokens, camera)
+            image = decode_image(jpeg)
+            ours = _hear_engine(
+                engine, CaptionRequest(image, options.prompt, max(1, theirs.tokens), camera=camera)
+            )
+            if number:
+                measured.add("http_ttft_ms", 1000 * (theirs.first_word_s - ours.first_word_s))
+                if theirs.token_s is not None and ours.token_s is not None:
+                    measured.add("http_token_ms", 1000 * (theirs.token_s - ours.token_s))
+
+
+def _heard(first_word_s: float, all_s: float, tokens: int) -> Heard:
+    token_s = (all_s - first_word_s) / (tokens - 1) if tokens > 1 else None
+    return Heard(first_word_s, token_s, tokens)
+
+
+def _hear_engine(engine: Engine, request: CaptionRequest) -> Heard:
+    """One caption by `engine` in this process."""
+    started = time.perf_counter()
+    first_word_s = None
+    for item in engine.stream(request):
+        now_s = time.perf_counter() - started
+        first_word_s = now_s if first_word_s is None else first_word_s
+        if isinstance(item, CaptionDone):
+            return _heard(first_word_s, now_s, item.stats.tokens)
+    raise SightlineError("The engine ended a caption without a result.")
+
+
+@contextmanager
+def _served(setup: Setup) -> Iterator[int]:
+    """The port of a real server on this machine alone, ready to caption; ended afterwards.
+
+    Raises SightlineError with the server's own words where it cannot.
+    """
+    command = [sys.executable, str(ROOT / "app.py"), "--host", _HOST, "--port", "0"]
+    with subprocess.Popen(
+        [*command, *setup.settings_flags],
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=child_environment(setup.cache_folder),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[^ ]*:(\d+)", process.stdout.readline())
+            if found is None:
+                raise SightlineError("The server did not start.")
+            port = int(found[1])
+            _wait_until_ready(port)
+            yield port
+        finally:
+            process.terminate()
+            # Read to the end: it would complain of a pipe that nobody listens at.
+            process.communicate()
+
+
+def _hear_server(port: int, jpeg: bytes, prompt: str, tokens: int, camera: str) -> Heard:
+    """One caption by the server on `port`, on a connection of its own."""
+    fields = urlencode({"prompt": prompt, "max_tokens": tokens, "camera": camera})
+    connection = http.client.HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)
+    try:
+        started = time.perf_counter()
+        connection.request("POST", f"/api/captions?{fields}", jpeg, {"Content-Type": "image/jpeg"})
+        response = connection.getresponse()
+        first_word_s = None
+        event = ""
+        for line in response:
+            now_s = time.perf_counter() - started
+            if line.startswith(b"event: "):
+                event = line.decode().removeprefix("event: ").strip()
+                first_word_s = now_s if first_word_s is None else first_word_s
+            elif line.startswith(b"data: ") and event == "done" and first_word_s is not None:
+                done = json.loads(line.removeprefix(b"data: "))
+                return _heard(first_word_s, now_s, done["stats"]["tokens"])
+            elif line.startswith(b"data: ") and event == "error":
+                raise SightlineError(json.loads(line.removeprefix(b"data: "))["error"]["message"])
+    finally:
+        connection.close()
+    raise SightlineError(f"The server answered with status {response.status} and no caption.")
+
+
+def _wait_until_ready(port: int) -> None:
+    while True:
+        connection = http.client.HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)
+        try:
+            connection.request("GET", "/api/status")
+            status = json.loads(connection.getresponse().read())
+        except OSError as error:
+            raise SightlineError(f"The server does not answer: {error}") from error
+        finally:
+            connection.close()
+        if status["state"] == "failed":
+            raise SightlineError(status["error"]["message"])
+        if status["state"] == "ready":
+            return
+        time.sleep(_POLL_S)
