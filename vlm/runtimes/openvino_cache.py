@@ -74,14 +74,14 @@ def converted(
     """
     content = _content(checkpoint, cache_folder)
     maker = hashlib.sha256(f"{_CONVERTER_VERSION} {made_by}".encode()).hexdigest()
-    entry = cache_folder / f"{content}-{variant}-{maker[:8]}"
+    entry = cache_folder / f"{content}.{variant}.{maker[:8]}"
     if is_whole(entry):
         return Converted(entry)
     try:
         cache_folder.mkdir(parents=True, exist_ok=True)
-        _drop(cache_folder.glob(f"{content}-{variant}-*"))
         _drop(_abandoned(cache_folder))
         _make_whole(entry, make)
+        _drop(each for each in cache_folder.glob(f"{content}.{variant}.*") if each != entry)
         return Converted(entry)
     except OSError as error:
         _log.warning(
@@ -118,12 +118,13 @@ def _make_whole(entry: Path, make: Make) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=entry.parent))
     try:
         make(scratch)
-        try:
-            scratch.rename(entry)
-        except OSError:
-            # Another process may have been as far first.
-            if not is_whole(entry):
-                raise
+        # Another process may have been as far first, and may be using what it made.
+        if not is_whole(entry):
+            shutil.rmtree(entry, ignore_errors=True)
+            with suppress(OSError):
+                scratch.rename(entry)
+        if not is_whole(entry):
+            raise OSError("what was written there is not what is read")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -153,7 +154,7 @@ def _content(checkpoint: Path, cache_folder: Path) -> str:
             cache_folder.mkdir(parents=True, exist_ok=True)
             _replace(note, json.dumps({"stamp": stamp, "content": content}))
             if noted.get("content", content) != content:
-                _drop(cache_folder.glob(f"{noted['content']}-*"))
+                _drop(cache_folder.glob(f"{noted['content']}.*"))
     return content
 
 
@@ -172,11 +173,12 @@ def _sha256(file: Path) -> str:
 
 
 def _replace(file: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=file.parent, prefix=_TEMPORARY, encoding="utf-8", delete=False
-    ) as opened:
-        opened.write(text)
-    os.replace(opened.name, file)
+    scratch = file.with_name(f"{_TEMPORARY}{os.getpid()}-{file.name}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _abandoned(cache_folder: Path) -> Iterator[Path]:

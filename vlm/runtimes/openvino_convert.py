@@ -1,6 +1,6 @@
 """From a checkpoint folder to OpenVINO's files: a program of its own, run once for a checkpoint.
 
-`python -m vlm.runtimes.openvino_convert FOLDER OUT [--int8-text]` fills the folder OUT and says on
+`python -m vlm.runtimes.openvino_convert FOLDER OUT` fills the folder OUT and says on
 its standard output how far it is. It ends when its standard input does, so that it never outlives
 the process that wants the files; torch and its memory go with it.
 """
@@ -24,6 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="checkpoint to convert")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to fill")
     parser.add_argument("--int8-text", action="store_true", help="text weights in int8")
+    parser.add_argument("--bfloat16-vision", action="store_true", help="vision in bfloat16")
     arguments = parser.parse_args(argv)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     # Tracing warns of every shape that it takes for a constant; those of a tile are constant.
@@ -39,7 +40,13 @@ def main(argv: Sequence[str]) -> int:
         _say(PROGRESS, "loading the checkpoint")
         model = load_model(arguments.folder, torch.float32, "cpu")
         with torch.no_grad():
-            save(model, arguments.out, arguments.int8_text, lambda text: _say(PROGRESS, text))
+            save(
+                model,
+                arguments.out,
+                int8_text=arguments.int8_text,
+                bfloat16_vision=arguments.bfloat16_vision,
+                report=lambda text: _say(PROGRESS, text),
+            )
     except OSError as error:
         _say(NOT_WRITTEN, error.strerror or str(error))
         return 1

@@ -32,25 +32,26 @@ _EXAMPLE_PAST: Final = 3
 class _VisionModel(torch.nn.Module):
     """Vision encoder and connector over whole tiles, without the mask that padded ones need."""
 
-    def __init__(self, model: Any, side_px: int) -> None:
+    def __init__(self, model: Any, side_px: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self._vision = model.model.vision_model
-        self._connector = model.model.connector
+        self._dtype = dtype
+        self._vision = model.model.vision_model.to(dtype)
+        self._connector = model.model.connector.to(dtype)
         # Which position each patch of a whole tile has is arithmetic on the mask alone.
         seen: list[torch.Tensor] = []
         table = self._vision.embeddings.position_embedding
         hook = table.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-        self._vision(torch.zeros(1, 3, side_px, side_px))
+        self._vision(torch.zeros(1, 3, side_px, side_px, dtype=dtype))
         hook.remove()
         self._positions = seen[0]
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """[tiles, 3, side, side] to [tiles * tokens per tile, hidden]."""
-        patches = self._vision.embeddings.patch_embedding(pixel_values)
+        patches = self._vision.embeddings.patch_embedding(pixel_values.to(self._dtype))
         hidden = patches.flatten(2).transpose(1, 2) + self._positions
         hidden = self._vision.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
         features: torch.Tensor = self._connector(self._vision.post_layernorm(hidden))
-        return features.flatten(0, 1)
+        return features.flatten(0, 1).float()
 
 
 class _Past:
@@ -107,11 +108,14 @@ class _TextModel(torch.nn.Module):
         return (self._head(hidden).argmax(-1), *cache.presents)
 
 
-def convert_vision(model: Any) -> Any:
-    """`pixel_values` to features, any number of tiles of the side that the model was made for."""
+def convert_vision(model: Any, bfloat16: bool) -> Any:
+    """`pixel_values` to features, any number of tiles of the side that the model was made for.
+
+    A float32 model may be run in bfloat16 too, but then keeps its weights in both.
+    """
     side_px = model.config.vision_config.image_size
     return ov.convert_model(
-        _VisionModel(model, side_px),
+        _VisionModel(model, side_px, torch.bfloat16 if bfloat16 else torch.float32),
         example_input=torch.zeros(2, 3, side_px, side_px),
         input=[([-1, 3, side_px, side_px], ov.Type.f32)],
     )
@@ -155,13 +159,20 @@ def convert_text(model: Any) -> Any:
     return converted
 
 
-def save(model: Any, out: Path, int8_text: bool, report: Callable[[str], None]) -> None:
-    """Fill the folder `out` from a transformers model; raises OSError where it cannot be written.
+def save(
+    model: Any,
+    out: Path,
+    *,
+    int8_text: bool,
+    bfloat16_vision: bool,
+    report: Callable[[str], None],
+) -> None:
+    """Fill the folder `out` from a float32 model; raises OSError where it cannot be written.
 
     Weights are kept in bfloat16 where they were so: it halves the files and changes nothing.
     """
     report("vision encoder")
-    vision = convert_vision(model)
+    vision = convert_vision(model, bfloat16_vision)
     store_in_bfloat16(vision)
     _save_model(vision, out / VISION_FILE)
     del vision

@@ -29,14 +29,16 @@ class Precision:
     @property
     def variant(self) -> str:
         """What has to be converted for it, in file name characters."""
-        return "-".join(
-            ["text8" if self.int8_text else "text", "vision8" if self.int8_vision else "vision"]
-        )
+        return "-".join(flag.strip("-") for flag in self.converter_options) or "float32"
 
     @property
     def converter_options(self) -> list[str]:
         """Flags for `openvino_convert`."""
-        flags = {"--int8-text": self.int8_text, "--int8-vision": self.int8_vision}
+        flags = {
+            "--int8-text": self.int8_text,
+            "--bfloat16-vision": self.bfloat16_vision,
+            "--int8-vision": self.int8_vision,
+        }
         return [flag for flag, is_set in flags.items() if is_set]
 
     @property
