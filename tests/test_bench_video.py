@@ -12,6 +12,7 @@ from PIL import Image
 
 from vlm.bench.as_page import HEARTBEAT_S, INTERVAL_S
 from vlm.bench.clip import Clip, DrawnClip, open_clip
+from vlm.bench.gate import has_changed, thumbnail_of
 from vlm.bench.live import LiveRun, watch
 from vlm.bench.pictures import drawn_scene, noisy
 from vlm.bench.spread import percentile, spread
@@ -149,6 +150,13 @@ def test_the_drawn_clip_shows_each_scene_for_a_while() -> None:
     assert first.tobytes() != again.tobytes()
     # One frame of a scene differs from the next by a sensor's noise alone.
     assert difference(first, again) < 5 < difference(first, other)
+
+
+def test_a_camera_that_is_held_by_hand_sees_change_all_the_time() -> None:
+    clip = DrawnClip(FPS)
+    standing, held = ([thumbnail_of(clip.picture(i)) for i in (at, at + 5)] for at in (10, 50))
+    assert not has_changed(*standing)
+    assert has_changed(*held)
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from PIL import Image
 
-from vlm.bench.pictures import drawn_scene, noisy, read_picture
+from vlm.bench.pictures import drawn_scene, noisy, read_picture, swayed
 from vlm.errors import SettingsError
 from vlm.images import decode_image
 
@@ -45,9 +45,13 @@ def open_clip(source: str, fps: float) -> Clip:
 
 
 class DrawnClip:
-    """NANO_SCENES of nano's scenes for NANO_SCENE_S each, with a sensor's noise."""
+    """NANO_SCENES of nano's scenes for NANO_SCENE_S each, with a sensor's noise.
+
+    The camera stands before the first, is held by hand before the second, and so on in turns.
+    """
 
     def __init__(self, fps: float) -> None:
+        self._fps = fps
         self._frames_per_scene = max(1, round(NANO_SCENE_S * fps))
         self._scene = lru_cache(1)(drawn_scene)
 
@@ -56,7 +60,9 @@ class DrawnClip:
 
     def picture(self, index: int) -> Image.Image:
         """See `Clip.picture`."""
-        return noisy(self._scene(index // self._frames_per_scene), index)
+        number = index // self._frames_per_scene
+        held_s = index / self._fps if number % 2 else 0.0
+        return noisy(swayed(self._scene(number), held_s), index)
 
 
 class PictureFolder:

@@ -21,7 +21,7 @@ from vlm.bench.setup import Measured, Setup
 from vlm.engine import Engine
 from vlm.errors import SightlineError
 from vlm.images import decode_image
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import CaptionDone, CaptionRequest, Stats
 
 _HOST: Final = "127.0.0.1"
 _TIMEOUT_S: Final = 600.0
@@ -30,15 +30,34 @@ _POLL_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Heard:
-    """When words came, in seconds from the question; `token_s` is None of fewer than two tokens."""
+    """One caption as its reader met it, and the engine's own `stats` of it.
+
+    `first_word_s` and `all_s` run from the question.
+    """
 
     first_word_s: float
-    token_s: float | None
-    tokens: int
+    all_s: float
+    stats: Stats
+
+    @property
+    def first_word_late_s(self) -> float:
+        """How long after the engine's first token its first word came."""
+        return self.first_word_s - self.stats.ttft_s
+
+    @property
+    def token_s(self) -> float | None:
+        """The time of each token after the first; None of fewer than two."""
+        further = self.stats.tokens - 1
+        return (self.all_s - self.first_word_s) / further if further > 0 else None
 
 
 def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
-    """The server's captions and the engine's alternate: how much later do words come?"""
+    """How much later words come from a server, whose captions and the engine's alternate.
+
+    Before the first word the server only waits, so that is told within one caption, undisturbed by
+    how long its vision pass took. Later it competes with the engine, so a token's time is held
+    against that of an engine alone.
+    """
     options = setup.options
     frame = fitted(setup.image, engine.info.frame_size_px)
     setup.say("Starting the server.")
@@ -51,18 +70,14 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
             camera = f"server-{number}"
             theirs = _hear_server(port, jpeg, options.prompt, options.tokens, camera)
             image = decode_image(jpeg)
-            ours = _hear_engine(
-                engine, CaptionRequest(image, options.prompt, max(1, theirs.tokens), camera=camera)
-            )
+            # As long as theirs, which may end by itself.
+            limit = max(1, theirs.stats.tokens)
+            ours = _hear_engine(engine, CaptionRequest(image, options.prompt, limit, camera=camera))
             if number:
-                measured.add("http_ttft_ms", 1000 * (theirs.first_word_s - ours.first_word_s))
+                late_s = theirs.first_word_late_s - ours.first_word_late_s
+                measured.add("http_ttft_ms", 1000 * late_s)
                 if theirs.token_s is not None and ours.token_s is not None:
                     measured.add("http_token_ms", 1000 * (theirs.token_s - ours.token_s))
-
-
-def _heard(first_word_s: float, all_s: float, tokens: int) -> Heard:
-    token_s = (all_s - first_word_s) / (tokens - 1) if tokens > 1 else None
-    return Heard(first_word_s, token_s, tokens)
 
 
 def _hear_engine(engine: Engine, request: CaptionRequest) -> Heard:
@@ -73,7 +88,7 @@ def _hear_engine(engine: Engine, request: CaptionRequest) -> Heard:
         now_s = time.perf_counter() - started
         first_word_s = now_s if first_word_s is None else first_word_s
         if isinstance(item, CaptionDone):
-            return _heard(first_word_s, now_s, item.stats.tokens)
+            return Heard(first_word_s, now_s, item.stats)
     raise SightlineError("The engine ended a caption without a result.")
 
 
@@ -122,7 +137,7 @@ def _hear_server(port: int, jpeg: bytes, prompt: str, tokens: int, camera: str) 
                 first_word_s = now_s if first_word_s is None else first_word_s
             elif line.startswith(b"data: ") and event == "done" and first_word_s is not None:
                 done = json.loads(line.removeprefix(b"data: "))
-                return _heard(first_word_s, now_s, done["stats"]["tokens"])
+                return Heard(first_word_s, now_s, Stats(**done["stats"]))
             elif line.startswith(b"data: ") and event == "error":
                 raise SightlineError(json.loads(line.removeprefix(b"data: "))["error"]["message"])
     finally:

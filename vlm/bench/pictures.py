@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,11 @@ from vlm.images import decode_image
 
 FRAME_SIZE_PX: Final = (640, 480)
 SENSOR_NOISE_LEVELS: Final = 2.0
-_PAN_STEPS: Final = 16
+# So far between one frame and the next, as a share of the width, that the view is another one.
+_PAN_SHARE: Final = 5 / 16
+_MARGIN_PX: Final = 16
+# Sideways and up and down; of no common measure, so that the path is long.
+_SWAY_PERIODS_S: Final = (3.1, 4.3)
 
 
 def read_picture(file: Path) -> Image.Image:
@@ -49,9 +54,19 @@ def touched(image: Image.Image, number: int) -> Image.Image:
 
 
 def panned(image: Image.Image, step: int) -> Image.Image:
-    """`image` as a camera sees it that turns about; after some steps it begins anew."""
-    shift_px = image.width * (step % _PAN_STEPS) // _PAN_STEPS
+    """`image` as a camera sees it that turns about; of sixteen steps no two show the same."""
+    shift_px = int(step * _PAN_SHARE * image.width) % image.width
     return Image.fromarray(np.roll(np.asarray(image), shift_px, axis=1))
+
+
+def swayed(image: Image.Image, at_s: float) -> Image.Image:
+    """`image` without its margins, as a hand sways that has held the camera for `at_s`."""
+    left, top = (
+        round(_MARGIN_PX * (1 + math.sin(2 * math.pi * at_s / period_s)))
+        for period_s in _SWAY_PERIODS_S
+    )
+    width, height = image.width - 2 * _MARGIN_PX, image.height - 2 * _MARGIN_PX
+    return image.crop((left, top, left + width, top + height))
 
 
 def noisy(image: Image.Image, number: int) -> Image.Image:

@@ -39,6 +39,7 @@ class Scenarios:
         self._other_prompt = next(each.prompt for each in PRESETS if each.prompt != prompt)
         self._tokens = tokens
         self._number = 0
+        self._turns = 0
         room = engine.ask(CaptionRequest(image, prompt, tokens)).limit
         if room < tokens:
             raise BadRequestError(
@@ -52,8 +53,8 @@ class Scenarios:
 
     def moving_scene(self) -> Stats:
         """The next frame of a camera that turns about: the last caption is the draft."""
-        frame = self._frame()
-        return self._ask(panned(frame, self._number), self._prompt, "moving")
+        self._turns += 1
+        return self._ask(panned(self._frame(), self._turns), self._prompt, "moving")
 
     def steady_scene(self) -> Stats:
         """A frame that shows what the one before it showed."""
