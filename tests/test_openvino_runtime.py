@@ -29,15 +29,9 @@ FEWEST_DIFFERENT_IDS = 6
 
 
 @pytest.fixture(scope="session")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder, so that each checkpoint is converted once for all tests."""
-    return tmp_path_factory.mktemp("openvino")
-
-
-@pytest.fixture(scope="session")
-def runtime(nano_dir: Path, conversions: Path) -> OpenVinoRuntime:
+def runtime(nano_dir: Path) -> OpenVinoRuntime:
     """The bundled model in float32."""
-    return OpenVinoRuntime.load(nano_dir, "float32", cache_folder=conversions)
+    return OpenVinoRuntime.load(nano_dir, "float32")
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +69,7 @@ def test_the_bundled_model_chooses_as_torch_does(
 
 
 def test_the_other_model_type_and_several_tiles_choose_as_torch_does(
-    tiled_dir: Path, tmp_path: Path, conversions: Path, frames: list[Image.Image]
+    tiled_dir: Path, tmp_path: Path, frames: list[Image.Image]
 ) -> None:
     # SmolVLM 2 names its class anew, and differs in what concerns videos.
     folder = tmp_path / "smolvlm"
@@ -88,28 +82,32 @@ def test_the_other_model_type_and_several_tiles_choose_as_torch_does(
     builder = InputBuilder.load(folder)
     inputs = [builder.build(frame, prompt, "high") for frame in frames[:4] for prompt in PROMPTS]
     assert max(len(each.pixel_values) for each in inputs) > 1
-    runtime = OpenVinoRuntime.load(folder, "float32", cache_folder=conversions)
+    runtime = OpenVinoRuntime.load(folder, "float32")
     reference = TorchRuntime.load(folder, "cpu", "float32")
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
 
 
 @pytest.mark.slow
-def test_the_exact_shape_chooses_as_torch_does(
-    exact_shape_dir: Path, shared_dir: Path, conversions: Path
-) -> None:
+def test_the_exact_shape_chooses_as_torch_does(exact_shape_dir: Path, shared_dir: Path) -> None:
     builder = InputBuilder.load(exact_shape_dir)
     photos = [decode_image(file.read_bytes()) for file in sorted((shared_dir / "photos").glob("*"))]
     inputs = [builder.build(photo, PROMPTS[0], "low") for photo in photos[:4]]
-    runtime = OpenVinoRuntime.load(exact_shape_dir, "float32", cache_folder=conversions)
+    runtime = OpenVinoRuntime.load(exact_shape_dir, "float32")
     reference = TorchRuntime.load(exact_shape_dir, "cpu", "float32")
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.fixture(scope="module")
+def int8_runtime(nano_dir: Path) -> OpenVinoRuntime:
+    """The bundled model with all weights in int8."""
+    return OpenVinoRuntime.load(nano_dir, "int8", int8_vision=True)
+
+
+@pytest.mark.parametrize("name", ["runtime", "int8_runtime"])
 def test_any_split_into_passes_gives_the_same_choices(
-    nano_dir: Path, conversions: Path, inputs: list[ModelInputs], dtype: str
+    request: pytest.FixtureRequest, inputs: list[ModelInputs], name: str
 ) -> None:
-    runtime = OpenVinoRuntime.load(nano_dir, dtype, cache_folder=conversions)
+    runtime: OpenVinoRuntime = request.getfixturevalue(name)
     rng = random.Random(0)
     for each in inputs[::7]:
         features = [runtime.encode_image(each.pixel_values)]
@@ -188,6 +186,16 @@ def test_features_come_one_tile_after_the_other(
     together = runtime.encode_image(tiles)
     apart = np.concatenate([runtime.encode_image(tile[None]) for tile in tiles])
     assert np.allclose(together, apart, atol=1e-4)
+
+
+def test_int8_features_are_close(
+    runtime: OpenVinoRuntime, int8_runtime: OpenVinoRuntime, inputs: list[ModelInputs]
+) -> None:
+    assert int8_runtime.dtype == "int8, int8 vision"
+    for each in inputs[::7]:
+        exact = runtime.encode_image(each.pixel_values)
+        error = int8_runtime.encode_image(each.pixel_values) - exact
+        assert 0 < np.linalg.norm(error) < 0.1 * np.linalg.norm(exact)
 
 
 def test_another_number_of_features_than_image_tokens_is_refused(

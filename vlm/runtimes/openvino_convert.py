@@ -24,6 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="checkpoint to convert")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to fill")
     parser.add_argument("--int8-text", action="store_true", help="text weights in int8")
+    parser.add_argument("--int8-vision", action="store_true", help="vision weights in int8")
     parser.add_argument("--bfloat16-vision", action="store_true", help="vision in bfloat16")
     arguments = parser.parse_args(argv)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
@@ -44,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
                 model,
                 arguments.out,
                 int8_text=arguments.int8_text,
+                int8_vision=arguments.int8_vision,
                 bfloat16_vision=arguments.bfloat16_vision,
                 report=lambda text: _say(PROGRESS, text),
             )

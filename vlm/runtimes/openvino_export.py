@@ -164,6 +164,7 @@ def save(
     out: Path,
     *,
     int8_text: bool,
+    int8_vision: bool,
     bfloat16_vision: bool,
     report: Callable[[str], None],
 ) -> None:
@@ -173,6 +174,8 @@ def save(
     """
     report("vision encoder")
     vision = convert_vision(model, bfloat16_vision)
+    if int8_vision:
+        quantise_matrices(vision)
     store_in_bfloat16(vision)
     _save_model(vision, out / VISION_FILE)
     del vision
