@@ -163,6 +163,7 @@ def test_both_ways_of_transformers_are_asked_the_same(reference: Reference) -> N
 def test_a_token_reads_every_text_weight_once(nano_dir: Path) -> None:
     as_float32 = bytes_read_per_token(nano_dir, "float32")
     assert as_float32 == 4 * bytes_read_per_token(nano_dir, "int8")
+    assert as_float32 == bytes_read_per_token(nano_dir, "float32, int8 vision")
     assert 0 < as_float32 < 4 * parameter_count(nano_dir)
 
 

@@ -69,7 +69,6 @@ def make_report(
         "runtime": info.runtime,
         "device": info.device,
         "dtype": info.dtype,
-        "int8_vision": setup.settings.int8_vision,
         "frame_px": list(frame_size_px),
         "prompt": setup.options.prompt,
         "tokens": setup.options.tokens,
@@ -138,8 +137,7 @@ def _head(report: Report) -> list[str]:
     machine = report["machine"]
     versions = [f"{name} {version}" for name, version in machine["versions"].items() if version]
     width, height = report["frame_px"]
-    int8_vision = ", int8 vision" if report["int8_vision"] else ""
-    made = f"{report['runtime']}, {report['device']}, {report['dtype']}{int8_vision}"
+    made = f"{report['runtime']}, {report['device']}, {report['dtype']}"
     if report["video"] is None:
         asked = f"{report['tokens']} tokens, {report['repeats']} rounds"
     else:
