@@ -196,9 +196,9 @@ def save(
 
 
 def _save_model(model: Any, file: Path) -> None:
-    ov.save_model(model, file, compress_to_fp16=False)
-    # A full disk goes by unnoticed when the file is written, not when it is read.
+    # The errors of a full disk are RuntimeErrors here, and some only come out when reading.
     try:
+        ov.save_model(model, file, compress_to_fp16=False)
         ov.Core().read_model(file)
     except RuntimeError as error:
-        raise OSError(f"{file.name} was not written whole") from error
+        raise OSError(f"{file.name} could not be written whole") from error
