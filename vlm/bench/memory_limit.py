@@ -14,8 +14,9 @@ _BYTES_PER_NUMBER: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1
 def bytes_read_per_token(folder: Path, dtype: str) -> int:
     """The text weights of the checkpoint in `folder`, stored in the engine's `dtype`.
 
-    Its first word is theirs, what follows is about the vision encoder. The embeddings count once: as the output matrix, tied or of its own, which is of their shape. A
-    token reads but one row of them as what they are.
+    Its first word is theirs; what may follow is about the vision encoder. The embeddings count
+    once: as the output matrix, tied or of its own, which is of their shape. A token reads but one
+    row of them as what they are.
     """
     numbers = sum(
         math.prod(shape)
