@@ -90,7 +90,9 @@ def test_the_other_model_type_and_several_tiles_choose_as_torch_does(
 @pytest.mark.slow
 def test_the_exact_shape_chooses_as_torch_does(exact_shape_dir: Path, shared_dir: Path) -> None:
     builder = InputBuilder.load(exact_shape_dir)
-    photos = [decode_image(file.read_bytes()) for file in sorted((shared_dir / "photos").glob("*"))]
+    photos = [
+        decode_image(file.read_bytes()) for file in sorted((shared_dir / "photos").glob("*.jpg"))
+    ]
     inputs = [builder.build(photo, PROMPTS[0], "low") for photo in photos[:4]]
     runtime = OpenVinoRuntime.load(exact_shape_dir, "float32")
     reference = TorchRuntime.load(exact_shape_dir, "cpu", "float32")
