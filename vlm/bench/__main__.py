@@ -32,6 +32,10 @@ def main(argv: Sequence[str]) -> int:
     except SightlineError as error:
         _say(f"bench: {error}")
         return 2 if isinstance(error, SettingsError | BadRequestError) else 1
+    except OSError as error:
+        # The temporary folder is full, or a process that was started is gone.
+        _say(f"bench: {error}")
+        return 1
     print(table(report))
     print(json.dumps(report, allow_nan=False))
     return 0
