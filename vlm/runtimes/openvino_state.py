@@ -38,9 +38,9 @@ class OpenVinoKVState:
         mask[..., rows:] = np.tri(new, dtype=np.bool_)
         return mask
 
-    def append(self, new: int) -> None:
-        """The request has been fed `new` tokens."""
-        self._counts = np.concatenate([self._counts, np.ones(new, np.bool_)])
+    def append(self, new: int, spare: int = 0) -> None:
+        """The request has been fed `new` tokens, and `spare` rows after them that do not count."""
+        self._counts = np.concatenate([self._counts, np.arange(new + spare) < new])
         self.length += new
 
     def truncate(self, length: int) -> None:
