@@ -10,7 +10,16 @@ import pytest
 from PIL import Image
 
 from counting_runtime import CountingRuntime, counting
-from vlm.decoding import MAX_ANSWERS, MAX_GUESS_TOKENS, Draft, DraftCounts, LastAnswers
+from vlm.decoding import (
+    MAX_ANSWERS,
+    MAX_GUESS_TOKENS,
+    SHORT_GUESS_TOKENS,
+    WHOLE,
+    Draft,
+    DraftCounts,
+    LastAnswer,
+    LastAnswers,
+)
 from vlm.engine import Engine
 from vlm.nano.scenes import make_frame
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
@@ -172,11 +181,37 @@ def test_a_wrong_guess_asks_for_more_to_be_met() -> None:
     assert draft.meet([8, 1, 4], most=2) == [5, 1]
 
 
-def test_a_guess_is_never_longer_than_asked_or_than_pays() -> None:
+def test_a_guess_is_never_longer_than_asked() -> None:
     draft = Draft(list(range(100)), takes=lambda token: True)
     assert draft.start(0) == draft.meet([0], most=0) == []
     assert draft.meet([0], most=3) == [1, 2, 3]
-    assert len(draft.meet([9], most=99)) == MAX_GUESS_TOKENS
+
+
+def test_guesses_grow_while_they_are_right_and_start_small_again_after_a_wrong_one() -> None:
+    draft = Draft(list(range(100)), takes=lambda token: True)
+    draft.note(right=1, guessed=99)
+    lengths, at = [], 10
+    for _ in range(4):
+        guess = draft.meet([at], most=99)
+        lengths.append(len(guess))
+        draft.note(right=len(guess), guessed=len(guess))
+        at = guess[-1] + 1
+    assert lengths == [SHORT_GUESS_TOKENS, 2 * SHORT_GUESS_TOKENS, *[MAX_GUESS_TOKENS] * 2]
+    draft.note(right=1, guessed=MAX_GUESS_TOKENS)
+    assert len(draft.meet([at + 1], most=99)) == SHORT_GUESS_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("right", "guessed", "trusted"), [(2, 9, 2 + SHORT_GUESS_TOKENS), (9, 9, WHOLE), (0, 0, WHOLE)]
+)
+def test_what_moves_is_trusted_less_than_what_stands_still(
+    right: int, guessed: int, trusted: int
+) -> None:
+    draft = Draft(list(range(9)), takes=lambda token: True)
+    draft.note(right, guessed)
+    draft.note(right=0, guessed=0)
+    assert draft.trusted_next() == trusted
+    assert len(Draft(range(99), lambda token: True, trusted).start(50)) == min(trusted, 50)
 
 
 def test_a_draft_ends_before_what_no_answer_goes_on_behind() -> None:
@@ -186,7 +221,7 @@ def test_a_draft_ends_before_what_no_answer_goes_on_behind() -> None:
 def test_of_too_many_questions_the_oldest_answer_is_forgotten() -> None:
     answers = LastAnswers()
     for question in range(MAX_ANSWERS + 1):
-        answers.put(question, [question])
-    assert answers.get(0) == ()
-    assert answers.get(1) == [1]
-    assert answers.get(MAX_ANSWERS) == [MAX_ANSWERS]
+        answers.put(question, LastAnswer([question]))
+    assert answers.get(0).ids == ()
+    assert answers.get(1).ids == [1]
+    assert answers.get(MAX_ANSWERS).ids == [MAX_ANSWERS]

@@ -9,16 +9,20 @@ only counts where greedy decoding chooses it too, so the text is the same with a
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from vlm.runtimes.base import Runtime, State
 
-# A pass that checks this many costs about as much as two or three single steps.
-MAX_GUESS_TOKENS: Final = 24
+# Where an answer has left its draft, guesses begin with as few, and double while they are right: on
+# a CPU a wrong one costs about half of what decoding its tokens would.
+SHORT_GUESS_TOKENS: Final = 4
+MAX_GUESS_TOKENS: Final = 16
+WHOLE: Final = sys.maxsize
 MAX_ANSWERS: Final = 64
 
 
@@ -44,21 +48,44 @@ class DraftCounts:
 class Draft:
     """An older answer, of which the part not yet passed is guessed where a new one meets it."""
 
-    def __init__(self, ids: Sequence[int], takes: Callable[[int], bool]) -> None:
-        """`ids` are used up to the first one that `takes` refuses: no answer goes on after it."""
+    def __init__(
+        self, ids: Sequence[int], takes: Callable[[int], bool], trusted: int = WHOLE
+    ) -> None:
+        """`ids` are used up to the first one that `takes` refuses: no answer goes on after it.
+
+        `trusted` is how many of them are worth guessing at once.
+        """
         self._ids = list(takewhile(takes, ids))
+        self._trusted = trusted
         self._passed = 0
         self._misses = 0
+        self._stride = SHORT_GUESS_TOKENS
+        self._first_right: int | None = None
 
     def start(self, most: int) -> list[int]:
-        """The guess before anything is known: the whole, `most` at most."""
-        return self._ids[: max(0, most)]
+        """The guess before anything is known, `most` tokens at most."""
+        return self._ids[: max(0, min(most, self._trusted))]
 
     def note(self, right: int, guessed: int) -> None:
         """The last guess was right for `right` of its `guessed` tokens."""
         self._passed += right
+        if self._first_right is None:
+            self._first_right = WHOLE if right == guessed else right
+        elif guessed:
+            is_right = right == guessed
+            self._stride = (
+                min(2 * self._stride, MAX_GUESS_TOKENS) if is_right else SHORT_GUESS_TOKENS
+            )
         if guessed and not right:
             self._misses += 1
+
+    def trusted_next(self) -> int:
+        """How many tokens of the new answer are worth guessing at once for the one after it.
+
+        What moves goes on moving: a little more than was right this time. All, where all was.
+        """
+        right = self._first_right
+        return WHOLE if right is None or right == WHOLE else right + SHORT_GUESS_TOKENS
 
     def meet(self, answer: Sequence[int], most: int) -> list[int]:
         """What may follow `answer`, as its last tokens are met again further on; often nothing.
@@ -72,23 +99,30 @@ class Draft:
         for end in range(max(self._passed + 1, alike), len(self._ids)):
             if self._ids[end - alike : end] == tail:
                 self._passed = end
-                return self._ids[end : end + min(most, MAX_GUESS_TOKENS)]
+                return self._ids[end : end + min(most, self._stride)]
         return []
+
+
+class LastAnswer(NamedTuple):
+    """The ids of an answer, and how many of them are worth guessing at once for the next."""
+
+    ids: Sequence[int] = ()
+    trusted: int = WHOLE
 
 
 class LastAnswers:
     """The newest answer to each of the questions that were asked last, at most MAX_ANSWERS."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[Hashable, Sequence[int]] = OrderedDict()
+        self._answers: OrderedDict[Hashable, LastAnswer] = OrderedDict()
 
-    def get(self, question: Hashable) -> Sequence[int]:
-        """The ids of the last answer to `question`, none where there was none."""
-        return self._answers.get(question, ())
+    def get(self, question: Hashable) -> LastAnswer:
+        """The last answer to `question`, without ids where there was none."""
+        return self._answers.get(question, LastAnswer())
 
-    def put(self, question: Hashable, ids: Sequence[int]) -> None:
-        """Remember `ids`; of too many questions, that asked longest ago is forgotten."""
-        self._answers[question] = ids
+    def put(self, question: Hashable, answer: LastAnswer) -> None:
+        """Remember `answer`; of too many questions, that asked longest ago is forgotten."""
+        self._answers[question] = answer
         self._answers.move_to_end(question)
         if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from PIL import Image
 
 from vlm.checkpoints import resolve, stop_ids
-from vlm.decoding import Draft, DraftCounts, LastAnswers, greedy_ids
+from vlm.decoding import Draft, DraftCounts, LastAnswer, LastAnswers, greedy_ids
 from vlm.detokenize import Detokenizer
 from vlm.errors import BadRequestError, CheckpointError
 from vlm.frame_cache import EncodedFrame, FrameCache
@@ -79,7 +79,8 @@ class Engine:
     def load(cls, settings: Settings, on_progress: Callable[[str], None] = _silent) -> Engine:
         """The engine that `settings` ask for, warmed up, so that its first caption is not slower.
 
-        `on_progress` gets a sentence for people now and then where loading takes long. Raises CheckpointError or SettingsError, in words for the person who chose the settings.
+        `on_progress` gets a sentence for people now and then where loading takes long. Raises
+        CheckpointError or SettingsError, in words for the person who chose the settings.
         """
         from vlm.runtimes.choice import load_runtime
 
@@ -178,8 +179,8 @@ class Engine:
         if is_cancelled():
             return
         question = (asked.request.camera, asked.prompt, asked.request.detail)
-        remembered = self._answers.get(question) if draft is None else draft
-        old = Draft(remembered, self._is_text)
+        last = self._answers.get(question) if draft is None else LastAnswer(draft)
+        old = Draft(last.ids, self._is_text, last.trusted)
         guess = old.start(asked.limit - 1)
         state, choices = self._prefill(frame, [*asked.input_ids, *guess], len(guess) + 1)
         answer: list[int] = []
@@ -196,7 +197,7 @@ class Engine:
             answer.append(token_id)
             yield token_id
         if not is_cancelled():
-            self._answers.put(question, answer)
+            self._answers.put(question, LastAnswer(answer, old.trusted_next()))
         fed = [*asked.input_ids, *answer][: state.length]
         self._frames.put(key, EncodedFrame(frame.features, state, fed))
 
