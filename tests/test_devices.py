@@ -14,7 +14,8 @@ import torch
 from vlm.checkpoints import load_model
 from vlm.errors import SettingsError
 from vlm.runtimes import devices
-from vlm.runtimes.devices import LARGE_MODEL_PARAMETERS, Placement, place
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS
+from vlm.runtimes.devices import Placement, place
 from vlm.runtimes.torch_runtime import TorchRuntime
 
 SMALL, LARGE = 5_000_000, LARGE_MODEL_PARAMETERS

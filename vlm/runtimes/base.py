@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+# Below this, float32 is as fast as any format: such a model is bound by overhead, not arithmetic.
+LARGE_MODEL_PARAMETERS: Final = 100_000_000
 
 PixelValues: TypeAlias = npt.NDArray[np.float32]
 

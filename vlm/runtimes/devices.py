@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from vlm.errors import SettingsError
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS
 
-# Below this, float32 is as fast as any format: such a model is bound by overhead, not arithmetic.
-LARGE_MODEL_PARAMETERS = 100_000_000
 # Weights are not all: the KV cache, activations and the allocator's slack come on top.
 _ROOM_FACTOR = 1.3
 

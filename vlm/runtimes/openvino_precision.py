@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlm.errors import SettingsError
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS
 
 DTYPES: Final = ("auto", "float32", "bfloat16", "int8")
-# Below this, float32 is as fast as any format: such a model is bound by overhead, not arithmetic.
-_LARGE_MODEL_PARAMETERS: Final = 100_000_000
 # How many of a token's activations share a scale where int8 vision quantises them. On two cores of
 # a Zen 4, SmolVLM-256M's tile took 537 ms in bfloat16; groups of 64 took 420 ms, 128 389 ms, 256
 # 385 ms, 768 362 ms, at a relative error of 0.028, 0.029, 0.030 and 0.032 (bfloat16: 0.010).
@@ -78,7 +77,7 @@ def choose_precision(
             "--runtime torch."
         )
     if dtype == "auto":
-        dtype = "int8" if parameters >= _LARGE_MODEL_PARAMETERS else "float32"
+        dtype = "int8" if parameters >= LARGE_MODEL_PARAMETERS else "float32"
     return Precision(
         name=f"{dtype}, int8 vision" if int8_vision else dtype,
         int8_text=dtype == "int8",

@@ -12,8 +12,8 @@ from transformers import DynamicCache
 
 from vlm.checkpoint_files import parameter_count
 from vlm.checkpoints import load_model
-from vlm.runtimes.base import PixelValues
-from vlm.runtimes.devices import LARGE_MODEL_PARAMETERS, place
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, PixelValues
+from vlm.runtimes.devices import place
 from vlm.runtimes.torch_memory import memory_errors
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
