@@ -26,8 +26,8 @@ from vlm.nano.truth import Scene
 LABEL_NAMES: Final = ("shape", "colour", "size", "pattern", "letter")
 NO_TARGET: Final = -100
 # A row takes further questions only up to this length: attention over padding is time lost. Image,
-# short and detailed caption of four objects fit.
-MAX_ROW_TOKENS: Final = 176
+# a detailed caption of four objects and some short questions fit.
+MAX_ROW_TOKENS: Final = 208
 ANSWERS_STEP: Final = 512
 
 

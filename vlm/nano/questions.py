@@ -152,16 +152,19 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Exchange:
 
 
 _OTHER_TASKS: Final = {
-    "detailed": 0.14,
-    "list": 0.08,
-    "count": 0.13,
-    "colour": 0.1,
-    "exists": 0.2,
-    "position": 0.16,
-    "read": 0.11,
-    "light": 0.04,
-    "json": 0.04,
+    "detailed": 0.1,
+    "list": 0.05,
+    "count": 0.08,
+    "colour": 0.16,
+    "exists": 0.28,
+    "position": 0.2,
+    "read": 0.09,
+    "light": 0.02,
+    "json": 0.02,
 }
+# One object out of several is asked about, so that the next question of the task is another.
+_ABOUT_ONE_OBJECT: Final = {"colour", "exists", "position"}
+_DRAWS_PER_QUESTION: Final = 4
 
 
 def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | None:
@@ -185,19 +188,24 @@ def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | N
 
 
 def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchange]:
-    """A caption and up to `most` - 1 different other questions about one scene, all answered.
+    """A caption and up to `most` - 1 other questions about one scene, all answered.
 
-    Their order is random, so that none is always the one left out where there is not room for all.
+    A question about one object may come several times, of other objects or in other words; all
+    else once. Their order is random, so that none is always the one left out where there is not
+    room for all.
     """
     found = [caption_question(scene, rng)]
     tasks, weights = list(_OTHER_TASKS), np.array(list(_OTHER_TASKS.values()))
     if scene.text is not None:
         weights = np.where(np.array(tasks) == "read", weights * 5, weights)
-    order = rng.choice(len(tasks), size=len(tasks), replace=False, p=weights / weights.sum())
-    for index in order:
+    draws = rng.choice(len(tasks), size=most * _DRAWS_PER_QUESTION, p=weights / weights.sum())
+    for index in draws:
         if len(found) == most:
             break
-        exchange = _exchange(tasks[index], scene, rng)
-        if exchange is not None:
+        task = tasks[index]
+        if task not in _ABOUT_ONE_OBJECT and any(each.task == task for each in found):
+            continue
+        exchange = _exchange(task, scene, rng)
+        if exchange is not None and exchange.prompt not in {each.prompt for each in found}:
             found.append(exchange)
     return [found[index] for index in rng.permutation(len(found))]

@@ -34,7 +34,7 @@ class Plan:
     images: int = 1_000_000
     encoder_images: int = 60_000
     batch: int = 64
-    questions: int = 4
+    questions: int = 8
     rate: float = 2e-3
     weight_decay: float = 0.05
     patch_weight: float = 0.3
