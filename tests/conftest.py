@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlm.checkpoints import BUNDLED_FOLDER, make_random, stop_ids
+from vlm.checkpoint_loading import stop_ids
+from vlm.checkpoint_random import make_random
+from vlm.checkpoints import BUNDLED_FOLDER
 from vlm.engine import Engine
 from vlm.inputs import InputBuilder
 from vlm.nano.scenes import make_frame

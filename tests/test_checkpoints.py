@@ -16,10 +16,13 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from transformers import LlamaConfig
 
 from checkpoint_copy import copy_checkpoint
-from vlm.checkpoint_files import parameter_count
-from vlm.checkpoints import load_model, main, make_random, resolve, stop_ids
+from vlm.checkpoint_files import ModelSize, model_size, parameter_count
+from vlm.checkpoint_loading import load_model, stop_ids
+from vlm.checkpoint_random import make_random
+from vlm.checkpoints import main, resolve
 from vlm.engine import Engine
 from vlm.errors import CheckpointError, SettingsError
 from vlm.processing.tokenizer import Tokenizer
@@ -290,6 +293,48 @@ def test_the_exact_shape_is_the_published_one(exact_shape_dir: Path) -> None:
     assert parameter_count(exact_shape_dir) == PUBLISHED_PARAMETERS
     assert (exact_shape_dir / "model.safetensors").stat().st_size == PUBLISHED_BYTES
     assert resolve(str(exact_shape_dir)) == exact_shape_dir
+
+
+def test_the_size_of_a_model_is_read_without_loading_it(nano_dir: Path) -> None:
+    model = load_model(nano_dir, torch.float32, "cpu")
+    text = model.config.text_config
+    assert model_size(nano_dir) == ModelSize(
+        parameters=sum(each.numel() for each in model.parameters()),
+        vision_parameters=sum(
+            each.numel()
+            for part in (model.model.vision_model, model.model.connector)
+            for each in part.parameters()
+        ),
+        embedding_parameters=model.get_input_embeddings().weight.numel(),
+        layers=text.num_hidden_layers,
+        kv_heads=text.num_key_value_heads,
+        head_dim=text.head_dim,
+        context_tokens=text.max_position_embeddings,
+    )
+
+
+def test_what_a_configuration_leaves_out_is_the_text_models_default(
+    nano_dir: Path, tmp_path: Path
+) -> None:
+    changed = edited(nano_dir / "config.json", text_config={"hidden_size": 2048})
+    size = model_size(copy_checkpoint(nano_dir, tmp_path / "terse", {"config.json": changed}))
+    default = LlamaConfig(hidden_size=2048)
+    assert (size.layers, size.kv_heads, size.head_dim, size.context_tokens) == (
+        default.num_hidden_layers,
+        default.num_key_value_heads,
+        default.head_dim,
+        default.max_position_embeddings,
+    )
+
+
+@pytest.mark.parametrize("text", [None, [], {}, {"hidden_size": "wide"}])
+def test_a_configuration_without_a_text_model_is_named(
+    nano_dir: Path, tmp_path: Path, text: object
+) -> None:
+    changed = edited(nano_dir / "config.json", text_config=text)
+    folder = copy_checkpoint(nano_dir, tmp_path / "odd", {"config.json": changed})
+    with pytest.raises(CheckpointError, match="size of its text model"):
+        model_size(folder)
 
 
 def test_random_weights_follow_their_seed(nano_dir: Path, tmp_path: Path) -> None:

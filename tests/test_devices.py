@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm.checkpoints import load_model
+from vlm.checkpoint_loading import load_model
 from vlm.errors import SettingsError
 from vlm.runtimes import devices
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS

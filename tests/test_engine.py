@@ -12,7 +12,7 @@ from PIL import Image
 
 from checkpoint_copy import copy_checkpoint
 from counting_runtime import counting
-from vlm.checkpoints import load_model, load_processor, stop_ids
+from vlm.checkpoint_loading import load_model, load_processor, stop_ids
 from vlm.engine import Engine
 from vlm.errors import BadRequestError
 from vlm.inputs import InputBuilder

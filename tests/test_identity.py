@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlm.checkpoints import load_model
+from vlm.checkpoint_loading import load_model
 from vlm.engine import Engine
 from vlm.images import decode_image
 from vlm.prompts import PRESETS, chat_messages

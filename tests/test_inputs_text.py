@@ -13,7 +13,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from checkpoint_copy import copy_checkpoint
-from vlm.checkpoints import load_processor, stop_ids
+from vlm.checkpoint_loading import load_processor, stop_ids
 from vlm.errors import CheckpointError
 from vlm.inputs import InputBuilder
 from vlm.processing.chat_template import ChatTemplate
@@ -276,7 +276,7 @@ def test_a_template_that_asks_nothing_of_an_image_is_refused(
 def test_inputs_are_built_without_torch_and_transformers(nano_dir: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from PIL import Image\n"
-        "from vlm.inputs import InputBuilder; from vlm.checkpoints import stop_ids\n"
+        "from vlm.inputs import InputBuilder; from vlm.checkpoint_loading import stop_ids\n"
         "folder = Path(sys.argv[1]); builder = InputBuilder.load(folder)\n"
         "stop_ids(folder, builder.tokenizer)\n"
         "builder.build(Image.new('RGB', (64, 48)), 'Why?', 'high')\n"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm.checkpoints import make_random
+from vlm.checkpoint_random import make_random
 from vlm.errors import SettingsError
 from vlm.images import decode_image
 from vlm.inputs import InputBuilder, ModelInputs

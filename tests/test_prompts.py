@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vlm.checkpoints import load_processor
+from vlm.checkpoint_loading import load_processor
 from vlm.errors import BadRequestError
 from vlm.inputs import InputBuilder
 from vlm.prompts import DEFAULT_PROMPT, PRESETS, PROMPT_MAX_CHARS, chat_messages, checked_prompt

@@ -25,7 +25,7 @@ from static_prompts import (
     go_on,
     make_prompts,
 )
-from vlm.checkpoints import load_model, stop_ids
+from vlm.checkpoint_loading import load_model, stop_ids
 from vlm.engine import Engine
 from vlm.inputs import InputBuilder
 from vlm.runtimes.devices import Placement

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from static_prompts import BLOCK_TOKENS, CPU, TOKENS, Prompt, go_on, make_prompts
-from vlm.checkpoints import load_model
+from vlm.checkpoint_loading import load_model
 from vlm.runtimes.torch_static import StaticTorchRuntime
 from vlm.runtimes.torch_static_step import WIDTHS, Shape, StaticStep
 

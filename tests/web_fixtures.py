@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from vlm.checkpoints import make_random
+from vlm.checkpoint_random import make_random
 from vlm.engine import Engine
 from vlm.settings import Settings
 from vlm.worker import Worker

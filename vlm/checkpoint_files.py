@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,25 @@ IMAGE_PROCESSOR_FILES: Final = ("preprocessor_config.json", "processor_config.js
 CHAT_TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json")
 
 _REMEDY: Final = "Copy or download the whole checkpoint again."
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What the memory of a model is counted from.
+
+    `parameters` are all that the weights hold; `vision_parameters` (the vision encoder and the
+    connector behind it) and `embedding_parameters` (of the tokens that go in) are parts of them.
+    Each of `context_tokens` keeps a key and a value of `head_dim` numbers for each of `kv_heads`
+    in each of `layers`.
+    """
+
+    parameters: int
+    vision_parameters: int
+    embedding_parameters: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+    context_tokens: int
 
 
 def check_folder(folder: Path) -> None:
@@ -105,6 +125,37 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 def parameter_count(folder: Path) -> int:
     """How many numbers the weights of `folder` hold, whatever their precision."""
     return sum(math.prod(shape) for shape in tensor_shapes(folder).values())
+
+
+def model_size(folder: Path) -> ModelSize:
+    """The size of the model in `folder`, by its configuration and the headers of its weights.
+
+    Raises CheckpointError where one of them is missing, damaged or no SmolVLM's.
+    """
+    counts = {name: math.prod(shape) for name, shape in tensor_shapes(folder).items()}
+    text: Any = check_config(folder).get("text_config")
+    try:
+        # Configurations leave out what is transformers' default for their text model, a Llama.
+        heads = int(text.get("num_attention_heads") or 32)
+        return ModelSize(
+            parameters=sum(counts.values()),
+            vision_parameters=sum(
+                count
+                for name, count in counts.items()
+                if ".vision_model." in name or ".connector." in name
+            ),
+            embedding_parameters=sum(
+                count for name, count in counts.items() if name.endswith(".embed_tokens.weight")
+            ),
+            layers=int(text.get("num_hidden_layers") or 32),
+            kv_heads=int(text.get("num_key_value_heads") or heads),
+            head_dim=int(text.get("head_dim") or text.get("hidden_size") // heads),
+            context_tokens=int(text.get("max_position_embeddings") or 2048),
+        )
+    except (AttributeError, TypeError, ValueError):
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE} does not tell the size of its text model. {_REMEDY}"
+        ) from None
 
 
 def read_json(file: Path) -> dict[str, Any]:

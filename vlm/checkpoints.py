@@ -8,23 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from vlm.checkpoint_files import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    check_config,
-    check_folder,
-    check_processor,
-    read_json,
-)
+from vlm.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE, check_config, check_folder
+from vlm.checkpoint_random import make_random
 from vlm.errors import CheckpointError
-from vlm.processing.tokenizer import END_OF_UTTERANCE, Tokenizer
 from vlm.settings import DEFAULT_MODEL
 
 BUNDLED_FOLDER: Final = Path(__file__).parent / "nano" / "checkpoint"
@@ -48,104 +39,6 @@ def resolve(model: str) -> Path:
         folder = _fetch(model)
     check_folder(folder)
     return folder
-
-
-def load_processor(folder: Path) -> Any:
-    """transformers' Idefics3Processor of `folder`, whichever of the two classes its files name.
-
-    SmolVLM's own class differs in video alone, and asks for packages that only videos need.
-    """
-    from transformers import Idefics3Processor
-
-    try:
-        return Idefics3Processor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"The processor in {folder} cannot be loaded: {_first_line(error)}"
-        ) from error
-
-
-def load_model(folder: Path, dtype: Any, device: str, *, spread: bool = False) -> Any:
-    """The transformers model of `folder` in torch `dtype` on `device`, ready for inference.
-
-    With `spread` accelerate lays it over all GPUs, and over CPU memory where those are too small.
-    Raises CheckpointError where weights are missing or of another shape than the configuration's.
-    """
-    from transformers import AutoModelForImageTextToText
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=dtype,
-            device_map="auto" if spread else None,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            # Reported below by name, where transformers would point to a table it prints.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        model = model if spread else model.to(device)
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
-        raise CheckpointError(
-            f"The model in {folder} cannot be loaded: {_first_line(error)}"
-        ) from error
-    absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if absent:
-        raise CheckpointError(
-            f"The weights in {folder} do not fit its {CONFIG_FILE}: {len(absent)} tensors are "
-            f"missing or of another shape, {absent[0]} for one. Get the whole checkpoint again."
-        )
-    return model.eval()
-
-
-def stop_ids(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
-    """The ids that end an answer: the generation config's, the tokenizer's and SmolVLM's own."""
-    file = folder / "generation_config.json"
-    named = read_json(file).get("eos_token_id") if file.is_file() else None
-    ids = [*named] if isinstance(named, list) else [named]
-    ids += [tokenizer.eos_id, tokenizer.id_of(END_OF_UTTERANCE)]
-    return frozenset(each for each in ids if each is not None)
-
-
-def make_random(source: Path, out: Path, seed: int = 0) -> None:
-    """Write a checkpoint with the shape and processor of `source` and random bfloat16 weights.
-
-    Their standard deviation is one over the root of the hidden size, as SmolVLM's text model has
-    it: with the usual 0.02, small models answer every frame with one word. `out` appears whole or
-    not at all. Raises CheckpointError where `source` is no SmolVLM or `out` exists; OSError where
-    writing fails.
-    """
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    check_config(source)
-    check_processor(source)
-    if out.exists():
-        raise CheckpointError(f"{out} exists already. Name a folder that does not.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(source, local_files_only=True)
-        for part in (config.text_config, config.vision_config):
-            part.initializer_range = part.hidden_size**-0.5
-        model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
-    weights = model.to(torch.bfloat16).state_dict()
-    if model.config.tie_word_embeddings:
-        del weights["lm_head.weight"]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        partial = Path(scratch) / out.name
-        partial.mkdir()
-        for file in source.iterdir():
-            if file.suffix in (".json", ".jinja", ".txt") and "safetensors" not in file.name:
-                shutil.copyfile(file, partial / file.name)
-        save_file(weights, partial / WEIGHTS_FILE, metadata={"format": "pt"})
-        partial.rename(out)
 
 
 def _fetch(hub_id: str) -> Path:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from PIL import Image
 
-from vlm.checkpoints import resolve, stop_ids
+from vlm.checkpoint_loading import stop_ids
+from vlm.checkpoints import resolve
 from vlm.decoding import Draft, DraftCounts, LastAnswer, LastAnswers, greedy_ids
 from vlm.detokenize import Detokenizer
 from vlm.errors import BadRequestError, CheckpointError

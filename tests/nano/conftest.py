@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from vlm.checkpoints import load_processor
+from vlm.checkpoint_loading import load_processor
 from vlm.nano.architecture import build_model
 from vlm.nano.scenes import Frame, make_frame
 

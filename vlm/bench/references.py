@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vlm.bench.machine import physical_cores
-from vlm.checkpoints import load_model, load_processor
+from vlm.checkpoint_loading import load_model, load_processor
 from vlm.prompts import chat_messages
 
 # Whether the processor may cut the frame into tiles, as the checkpoint's configuration has it.

@@ -14,7 +14,8 @@ from PIL import Image
 from vlm.bench.children import CACHE_VARIABLE
 from vlm.bench.options import RANDOM, Options
 from vlm.bench.pictures import drawn_scene, read_picture
-from vlm.checkpoints import BUNDLED_FOLDER, make_random, resolve
+from vlm.checkpoint_random import make_random
+from vlm.checkpoints import BUNDLED_FOLDER, resolve
 from vlm.settings import DEFAULT_MODEL, Settings
 
 Say = Callable[[str], None]

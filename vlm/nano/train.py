@@ -29,7 +29,8 @@ from tqdm import tqdm
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
 from vlm.checkpoint_files import check_folder
-from vlm.checkpoints import BUNDLED_FOLDER, load_model, load_processor
+from vlm.checkpoint_loading import load_model, load_processor
+from vlm.checkpoints import BUNDLED_FOLDER
 from vlm.errors import CheckpointError, SightlineError
 from vlm.nano.architecture import build_model, build_processor, train_tokenizer
 from vlm.nano.attention import use_matmul_attention

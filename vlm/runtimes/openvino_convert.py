@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         import torch
 
-        from vlm.checkpoints import load_model
+        from vlm.checkpoint_loading import load_model
         from vlm.runtimes.openvino_export import save
 
         _say(PROGRESS, "loading the checkpoint")

@@ -11,7 +11,7 @@ import torch
 from transformers import DynamicCache
 
 from vlm.checkpoint_files import parameter_count
-from vlm.checkpoints import load_model
+from vlm.checkpoint_loading import load_model
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, PixelValues
 from vlm.runtimes.devices import place
 from vlm.runtimes.torch_memory import memory_errors

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from vlm.checkpoint_files import parameter_count
-from vlm.checkpoints import load_model
+from vlm.checkpoint_loading import load_model
 from vlm.runtimes.base import PixelValues
 from vlm.runtimes.devices import Placement, place
 from vlm.runtimes.torch_memory import memory_errors
