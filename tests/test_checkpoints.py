@@ -6,9 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +16,17 @@ from PIL import Image
 from transformers import LlamaConfig
 
 from checkpoint_copy import copy_checkpoint
+from vlm.checkpoint_commands import main
 from vlm.checkpoint_files import ModelSize, model_size, parameter_count
 from vlm.checkpoint_loading import load_model, stop_ids
 from vlm.checkpoint_random import make_random
-from vlm.checkpoints import main, resolve
+from vlm.checkpoints import known_model, resolve
 from vlm.engine import Engine
 from vlm.errors import CheckpointError, SettingsError
 from vlm.processing.tokenizer import Tokenizer
 from vlm.settings import Settings
 from vlm.types import CaptionDone, CaptionRequest
 
-ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED_PARAMETERS = 256_484_928
 PUBLISHED_BYTES = 513_028_808
 
@@ -246,53 +243,16 @@ def test_every_id_that_ends_an_answer_is_known(nano_dir: Path, tmp_path: Path) -
 @pytest.mark.parametrize("device", ["cuda:99", "tpu"])
 def test_an_absent_device_is_refused_with_the_choices(device: str) -> None:
     with pytest.raises(SettingsError, match=f"{device}.*not available here.*auto.*cpu"):
-        Engine.load(Settings(device=device))
-
-
-def in_hub_cache(nano_dir: Path, home: Path, hub_id: str) -> None:
-    repository = home / "hub" / f"models--{hub_id.replace('/', '--')}"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0123abcd")
-    (repository / "snapshots").mkdir()
-    shutil.copytree(nano_dir, repository / "snapshots" / "0123abcd")
-
-
-def resolve_offline(home: Path, model: str) -> str:
-    code = (
-        "import sys; from vlm.checkpoints import resolve; from vlm.errors import CheckpointError\n"
-        "try: print(resolve(sys.argv[1]))\n"
-        "except CheckpointError as error: print(error)\n"
-    )
-    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_HUB_CACHE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code, model],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_a_hub_model_is_found_in_the_ordinary_cache(nano_dir: Path, tmp_path: Path) -> None:
-    in_hub_cache(nano_dir, tmp_path, "someone/tiny-vlm")
-    assert Path(resolve_offline(tmp_path, "someone/tiny-vlm")).name == "0123abcd"
-
-
-def test_a_hub_model_out_of_reach_is_told_with_a_way_on(tmp_path: Path) -> None:
-    answer = resolve_offline(tmp_path, "someone/absent")
-    assert "someone/absent" in answer
-    assert "cannot be reached" in answer
-    assert "--model nano" in answer
+        Engine.load(Settings(model="nano", device=device))
 
 
 def test_the_exact_shape_is_the_published_one(exact_shape_dir: Path) -> None:
     assert parameter_count(exact_shape_dir) == PUBLISHED_PARAMETERS
     assert (exact_shape_dir / "model.safetensors").stat().st_size == PUBLISHED_BYTES
     assert resolve(str(exact_shape_dir)) == exact_shape_dir
+    known = known_model("smolvlm-256m")
+    assert known is not None
+    assert model_size(exact_shape_dir) == known.size
 
 
 def test_the_size_of_a_model_is_read_without_loading_it(nano_dir: Path) -> None:

@@ -46,7 +46,7 @@ def test_model_packages_are_imported_where_models_are(name: str) -> None:
     allowed = {
         "vlm/checkpoint_loading.py": {"transformers"},
         "vlm/checkpoint_random.py": {"safetensors", "torch", "transformers"},
-        "vlm/checkpoints.py": {"huggingface_hub"},
+        "vlm/hub_cache.py": {"huggingface_hub"},
         "vlm/processing/tokenizer.py": {"tokenizers"},
         "vlm/bench/references.py": {"torch"},
     }.get(name, set())

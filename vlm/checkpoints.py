@@ -1,98 +1,167 @@
-"""Checkpoints: from what `--model` names to a folder that is whole, its processor and its model.
+"""Which models there are and where they lie on this machine; `vlm.hub` fetches what does not.
 
-`python -m vlm.checkpoints random SRC OUT` makes one of SRC's exact shape with random weights.
+`python -m vlm.checkpoints list|fetch|check|random` does both from a terminal.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vlm.checkpoint_files import CONFIG_FILE, WEIGHTS_FILE, check_config, check_folder
-from vlm.checkpoint_random import make_random
+from vlm.checkpoint_files import ModelSize, check_folder
 from vlm.errors import CheckpointError
-from vlm.settings import DEFAULT_MODEL
+from vlm.hub_cache import HUB_ID, CachedRepository
 
 BUNDLED_FOLDER: Final = Path(__file__).parent / "nano" / "checkpoint"
 
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# Never pickles, and nothing from subfolders, where other engines' conversions lie.
-_FETCHED: Final = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
-_NOT_FETCHED: Final = ["*/*"]
 
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that can be named by a short name.
 
-def resolve(model: str) -> Path:
-    """The folder of `model`: "nano", a local folder, or a hub id, which is fetched where needed.
-
-    The folder has been checked to hold all that a SmolVLM needs. Raises CheckpointError.
+    `hub_id` is None for the bundled one. `revision` is a commit where one is known, else a branch.
+    `download_bytes` is about what fetching it takes; the hub says it exactly. `good_for` is a short
+    sentence for people.
     """
-    if model == DEFAULT_MODEL:
-        folder = BUNDLED_FOLDER
-    elif (local := Path(os.path.expanduser(model))).is_dir() or not _HUB_ID.fullmatch(model):
-        folder = local
-    else:
-        folder = _fetch(model)
-    check_folder(folder)
+
+    name: str
+    title: str
+    hub_id: str | None
+    revision: str
+    good_for: str
+    download_bytes: int
+    size: ModelSize
+
+
+# The parameters are those of transformers' models of the published configurations, counted on the
+# meta device; of SmolVLM-256M the weights themselves were counted too. Downloads are twice as many
+# bytes (bfloat16), and four times as many for SmolVLM2 (float32), with 4 MB of tokenizer.
+_256M: Final = ModelSize(256_484_928, 93_510_912, 28_385_280, 30, 3, 64, 8192)
+_500M: Final = ModelSize(507_482_304, 98_229_504, 47_308_800, 32, 5, 64, 8192)
+
+KNOWN_MODELS: Final = (
+    KnownModel(
+        name="nano",
+        title="nano",
+        hub_id=None,
+        revision="",
+        good_for="Drawn, coloured shapes; it is part of Sightline and starts at once.",
+        download_bytes=0,
+        size=ModelSize(3_860_320, 2_089_120, 196_608, 4, 2, 32, 2048),
+    ),
+    KnownModel(
+        name="smolvlm-256m",
+        title="SmolVLM 256M",
+        hub_id="HuggingFaceTB/SmolVLM-256M-Instruct",
+        revision="main",
+        good_for="Real scenes in a sentence, live on a small machine without a GPU.",
+        download_bytes=517_000_000,
+        size=_256M,
+    ),
+    KnownModel(
+        name="smolvlm-500m",
+        title="SmolVLM 500M",
+        hub_id="HuggingFaceTB/SmolVLM-500M-Instruct",
+        revision="main",
+        good_for="Fewer mistakes than 256M, at about half its speed.",
+        download_bytes=1_019_000_000,
+        size=_500M,
+    ),
+    KnownModel(
+        name="smolvlm-2.2b",
+        title="SmolVLM 2.2B",
+        hub_id="HuggingFaceTB/SmolVLM-Instruct",
+        revision="main",
+        good_for="Details, counting and written text; it wants a GPU.",
+        download_bytes=4_496_000_000,
+        size=ModelSize(2_246_272_880, 434_220_912, 100_669_440, 24, 32, 64, 16384),
+    ),
+    KnownModel(
+        name="smolvlm2-256m-video",
+        title="SmolVLM2 256M Video",
+        hub_id="HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+        revision="main",
+        good_for="As SmolVLM 256M, trained on frames of videos as well.",
+        download_bytes=1_030_000_000,
+        size=_256M,
+    ),
+    KnownModel(
+        name="smolvlm2-500m-video",
+        title="SmolVLM2 500M Video",
+        hub_id="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        revision="main",
+        good_for="As SmolVLM 500M, trained on frames of videos as well.",
+        download_bytes=2_034_000_000,
+        size=_500M,
+    ),
+    KnownModel(
+        name="smolvlm2-2.2b",
+        title="SmolVLM2 2.2B",
+        hub_id="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        revision="main",
+        good_for="The best of them on video frames; it wants a GPU.",
+        download_bytes=8_991_000_000,
+        size=ModelSize(2_246_784_880, 434_220_912, 100_925_440, 24, 32, 64, 8192),
+    ),
+)
+
+
+def known_model(name: str) -> KnownModel | None:
+    """The known model of that short name or hub id, in whatever case; None where there is none."""
+    asked = name.lower()
+    for model in KNOWN_MODELS:
+        if asked in (model.name, (model.hub_id or model.name).lower()):
+            return model
+    return None
+
+
+def complete_folder(model: str, cache_folder: Path | None = None) -> Path | None:
+    """The folder of `model`, checked, or None where it is not here or not whole.
+
+    `model` is a known name, a hub id or a local folder. The network is never asked; `cache_folder`
+    is the hub cache, by default the one that all programs share.
+    """
+    for folder in _folders(model, cache_folder):
+        try:
+            check_folder(folder)
+        except CheckpointError:
+            continue
+        return folder
+    return None
+
+
+def resolve(model: str, cache_folder: Path | None = None) -> Path:
+    """As `complete_folder`, but raises CheckpointError, which says what is missing."""
+    folder = complete_folder(model, cache_folder)
+    if folder is None:
+        for folder in _folders(model, cache_folder):
+            check_folder(folder)
+        raise CheckpointError(
+            f"The model {model} is not on this machine. `python -m vlm.checkpoints fetch {model}` "
+            "fetches it; `--model nano` needs no download."
+        )
     return folder
 
 
-def _fetch(hub_id: str) -> Path:
-    """The folder of `hub_id` in the ordinary hub cache, downloaded where it is not there yet."""
-    from huggingface_hub import errors, hf_hub_download, snapshot_download
-
-    try:
-        # The small file first: what is no SmolVLM is refused before its gigabytes come.
-        check_config(Path(hf_hub_download(hub_id, CONFIG_FILE)).parent)
-        return Path(
-            snapshot_download(hub_id, allow_patterns=_FETCHED, ignore_patterns=_NOT_FETCHED)
-        )
-    except errors.GatedRepoError as error:
-        reason = "its owners ask you to log in and accept their terms on its page"
-        raise CheckpointError(_not_fetched(hub_id, reason)) from error
-    except errors.RepositoryNotFoundError as error:
-        reason = "there is neither a folder nor a model on the hub of that name"
-        raise CheckpointError(_not_fetched(hub_id, reason)) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        reason = "the hub cannot be reached and the local cache does not hold it"
-        raise CheckpointError(_not_fetched(hub_id, reason)) from error
-    except (errors.HFValidationError, errors.EntryNotFoundError, OSError) as error:
-        raise CheckpointError(_not_fetched(hub_id, _first_line(error))) from error
-
-
-def _not_fetched(hub_id: str, reason: str) -> str:
-    return f"The model {hub_id} cannot be had: {reason}. `--model nano` needs no download."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def main(argv: Sequence[str]) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m vlm.checkpoints")
-    commands = parser.add_subparsers(dest="command", required=True)
-    random = commands.add_parser("random", help="make a checkpoint with random weights")
-    random.add_argument("source", type=Path, metavar="SRC", help="folder with config and processor")
-    random.add_argument("out", type=Path, metavar="OUT", help="folder to make; must not exist")
-    random.add_argument("--seed", type=int, default=0, help="of the random weights (default: 0)")
-    arguments = parser.parse_args(argv)
-    try:
-        make_random(arguments.source, arguments.out, arguments.seed)
-    except CheckpointError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{arguments.out} could not be written: {error.strerror}.", file=sys.stderr)
-        return 1
-    weights = arguments.out / WEIGHTS_FILE
-    print(f"Made {arguments.out}: {weights.stat().st_size} bytes of random weights.")
-    return 0
+def _folders(model: str, cache_folder: Path | None) -> Iterator[Path]:
+    """Where `model` may lie, likeliest first."""
+    known = known_model(model)
+    local = Path(os.path.expanduser(model))
+    if known is not None and known.hub_id is None:
+        yield BUNDLED_FOLDER
+    elif known is not None and known.hub_id is not None:
+        yield from CachedRepository.of(known.hub_id, cache_folder).snapshots(known.revision)
+    elif local.is_dir() or not HUB_ID.fullmatch(model):
+        yield local
+    else:
+        yield from CachedRepository.of(model, cache_folder).snapshots("main")
 
 
 if __name__ == "__main__":
+    from vlm.checkpoint_commands import main
+
     sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""The ordinary hub cache on this disk, as huggingface_hub lays it out; never the network.
+
+A repository's folder holds `blobs`, named by what the hub says they hash to, `snapshots`, a folder
+of links to them for each commit, and `refs`, which commit a branch was at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+_BLOB_NAME: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# Releases of huggingface_hub before 2 go on where such a file ends; later ones name theirs anew.
+_INCOMPLETE: Final = ".incomplete"
+
+
+def hub_cache_folder() -> Path:
+    """Where programs share what they fetched: $HF_HUB_CACHE, $HF_HOME/hub, or their default."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+@dataclass(frozen=True)
+class CachedRepository:
+    """What of one model lies in the cache."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, hub_id: str, cache_folder: Path | None = None) -> CachedRepository:
+        """The one of `hub_id`, whether it lies here or not."""
+        root = cache_folder or hub_cache_folder()
+        return cls(root / f"models--{hub_id.replace('/', '--')}")
+
+    def snapshots(self, revision: str) -> Iterator[Path]:
+        """The folders of the commits that lie here: first `revision`'s, then the newest."""
+        root = self.folder / "snapshots"
+        first = root / self._commit_of(revision)
+        if first != root and first.is_dir():
+            yield first
+        if root.is_dir():
+            others = [each for each in root.iterdir() if each.is_dir() and each != first]
+            yield from sorted(others, key=lambda each: each.stat().st_mtime, reverse=True)
+
+    def blob(self, name: str) -> Path:
+        """Where the content that hashes to `name` lies; there it is always whole and checked."""
+        return self.folder / "blobs" / name
+
+    def incomplete_blob(self, name: str) -> Path:
+        """Where it grows until then."""
+        return self.folder / "blobs" / (name + _INCOMPLETE)
+
+    def incomplete_bytes(self) -> int:
+        """How much of files that are not whole yet has been received."""
+        blobs = self.folder / "blobs"
+        if not blobs.is_dir():
+            return 0
+        return sum(
+            file.stat().st_size
+            for file in blobs.glob(f"*{_INCOMPLETE}")
+            if _BLOB_NAME.fullmatch(file.name.removesuffix(_INCOMPLETE))
+        )
+
+    def link(self, commit: str, file_name: str, blob_name: str) -> None:
+        """Show the whole blob `blob_name` as `file_name` of `commit`; raises OSError."""
+        blob, shown = self.blob(blob_name), self.folder / "snapshots" / commit / file_name
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.unlink(missing_ok=True)
+        try:
+            shown.symlink_to(os.path.relpath(blob, shown.parent))
+        except OSError:
+            # Windows allows links to some users only; there huggingface_hub moves the file as well.
+            os.replace(blob, shown)
+
+    def point(self, revision: str, commit: str) -> None:
+        """Note that `revision` is at `commit`; raises OSError."""
+        if revision == commit:
+            return
+        ref = self.folder / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.write_text(commit, encoding="utf-8")
+
+    def _commit_of(self, revision: str) -> str:
+        try:
+            return (self.folder / "refs" / revision).read_text(encoding="utf-8").strip()
+        except OSError:
+            return revision
+
+
+def blob_name_of(file: Path) -> str | None:
+    """What a snapshot's `file` must hash to: SHA-256, or git's SHA-1; None where nothing says."""
+    name = file.resolve().name
+    return name if _BLOB_NAME.fullmatch(name) else None
