@@ -65,19 +65,24 @@ def check_config(folder: Path) -> dict[str, Any]:
             f"{folder} is a file. Name the folder that holds {CONFIG_FILE} and the weights."
         )
     config = read_json(folder / CONFIG_FILE)
+    check_architecture(config, str(folder / CONFIG_FILE))
+    return config
+
+
+def check_architecture(config: dict[str, Any], source: str) -> None:
+    """Raises CheckpointError, naming `source`, where `config` is not of a model of our kind."""
     model_type = config.get("model_type")
     if model_type not in MODEL_CLASSES:
         raise CheckpointError(
-            f"{folder / CONFIG_FILE} is of a model of type {model_type!r}. Sightline runs SmolVLM: "
+            f"{source} is of a model of type {model_type!r}. Sightline runs SmolVLM: "
             f"{' and '.join(MODEL_CLASSES)}. Choose another --model."
         )
     classes = config.get("architectures") or [MODEL_CLASSES[model_type]]
     if MODEL_CLASSES[model_type] not in classes:
         raise CheckpointError(
-            f"{folder / CONFIG_FILE} names the class {classes[0]!r}, which cannot caption. "
+            f"{source} names the class {classes[0]!r}, which cannot caption. "
             f"Sightline needs {MODEL_CLASSES[model_type]}. Choose another --model."
         )
-    return config
 
 
 def check_processor(folder: Path) -> None:

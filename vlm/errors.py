@@ -71,3 +71,45 @@ class GenerationError(SightlineError):
     """A forward pass failed midway; the request is lost, the server goes on."""
 
     code = "generation_failed"
+
+
+class UnknownModelError(SightlineError):
+    """A model is asked for that is not among those to choose from."""
+
+    code = "unknown_model"
+
+
+class SwitchingError(SightlineError):
+    """Another model is being fetched or loaded already; one change at a time."""
+
+    code = "switching"
+
+
+class OfflineError(SightlineError):
+    """The model would have to be fetched, and --offline forbids that."""
+
+    code = "offline"
+
+
+class FetchError(SightlineError):
+    """A model cannot be fetched; the message says why and what to do."""
+
+    code = "fetch_failed"
+
+
+class ModelTooLargeError(SightlineError):
+    """The model needs more memory than is free."""
+
+    code = "model_too_large"
+
+
+class FetchCancelledError(FetchError):
+    """A person gave the fetch up; what has been received is kept."""
+
+    code = "cancelled"
+
+
+class DiskFullError(FetchError):
+    """The disk has not enough room for the model; what was half written is removed."""
+
+    code = "disk_full"

@@ -6,9 +6,11 @@ of links to them for each commit, and `refs`, which commit a branch was at.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,16 +59,21 @@ class CachedRepository:
         """Where it grows until then."""
         return self.folder / "blobs" / (name + _INCOMPLETE)
 
-    def incomplete_bytes(self) -> int:
-        """How much of files that are not whole yet has been received."""
-        blobs = self.folder / "blobs"
-        if not blobs.is_dir():
-            return 0
-        return sum(
-            file.stat().st_size
-            for file in blobs.glob(f"*{_INCOMPLETE}")
-            if _BLOB_NAME.fullmatch(file.name.removesuffix(_INCOMPLETE))
-        )
+    def received_bytes(self) -> int:
+        """How much lies here of the commit that was fetched last, whole files and others."""
+        sizes = 0
+        with suppress(OSError):
+            for file in (self.folder / "blobs").glob(f"*{_INCOMPLETE}"):
+                if _BLOB_NAME.fullmatch(file.name.removesuffix(_INCOMPLETE)):
+                    sizes += file.stat().st_size
+            commits = [each for each in (self.folder / "snapshots").iterdir() if each.is_dir()]
+            newest = max(commits, key=lambda each: each.stat().st_mtime)
+            sizes += sum(file.stat().st_size for file in newest.iterdir())
+        return sizes
+
+    def lock_file(self, name: str) -> Path:
+        """What a program locks while it receives the content that hashes to `name`."""
+        return self.folder.parent / ".locks" / self.folder.name / f"{name}.lock"
 
     def link(self, commit: str, file_name: str, blob_name: str) -> None:
         """Show the whole blob `blob_name` as `file_name` of `commit`; raises OSError."""
@@ -95,6 +102,21 @@ class CachedRepository:
 
 
 def blob_name_of(file: Path) -> str | None:
-    """What a snapshot's `file` must hash to: SHA-256, or git's SHA-1; None where nothing says."""
+    """What a snapshot's `file` must hash to; None where nothing says so."""
     name = file.resolve().name
     return name if _BLOB_NAME.fullmatch(name) else None
+
+
+def is_blob_name(name: object) -> bool:
+    """Whether `name` is a SHA-256, or git's SHA-1 of a file, by which the hub names content."""
+    return isinstance(name, str) and _BLOB_NAME.fullmatch(name) is not None
+
+
+def new_hash(blob_name: str, size_bytes: int) -> hashlib._Hash:
+    """The hash whose hexadecimal digest of that much content must be `blob_name`.
+
+    Large files are named by their SHA-256, others as git names a blob: a SHA-1 over its size, too.
+    """
+    if len(blob_name) == 64:
+        return hashlib.sha256()
+    return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
