@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from vlm.checkpoint_files import ModelSize
 from vlm.checkpoint_loading import load_model
 from vlm.errors import SettingsError
 from vlm.runtimes import devices
@@ -18,7 +19,13 @@ from vlm.runtimes.base import LARGE_MODEL_PARAMETERS
 from vlm.runtimes.devices import Placement, place
 from vlm.runtimes.torch_runtime import TorchRuntime
 
-SMALL, LARGE = 5_000_000, LARGE_MODEL_PARAMETERS
+
+def of_size(parameters: int) -> ModelSize:
+    """A model like SmolVLM-256M, of another number of parameters."""
+    return ModelSize(parameters, 0, 0, layers=30, kv_heads=3, head_dim=64, context_tokens=8192)
+
+
+SMALL, LARGE = of_size(5_000_000), of_size(LARGE_MODEL_PARAMETERS)
 CPU = torch.device("cpu")
 
 
@@ -38,7 +45,7 @@ def two_gpus(only_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("only_cpu")
 @pytest.mark.parametrize(
-    ("parameters", "has_bfloat16", "dtype"),
+    ("size", "has_bfloat16", "dtype"),
     [
         (SMALL, True, torch.float32),
         (LARGE, True, torch.bfloat16),
@@ -46,10 +53,10 @@ def two_gpus(only_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_on_the_cpu_large_models_use_its_bfloat16(
-    monkeypatch: pytest.MonkeyPatch, parameters: int, has_bfloat16: bool, dtype: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, size: ModelSize, has_bfloat16: bool, dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
-    assert place("auto", "auto", parameters) == Placement(CPU, dtype, spread=False)
+    assert place("auto", "auto", size) == Placement(CPU, dtype, spread=False)
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -67,9 +74,9 @@ def test_a_gpu_without_bfloat16_computes_in_float16(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("two_gpus")
 def test_what_one_gpu_cannot_hold_is_spread() -> None:
-    assert place("auto", "auto", 2_200_000_000).spread
-    assert not place("auto", "auto", 500_000_000).spread
-    assert not place("cuda:1", "auto", 2_200_000_000).spread, "one device was asked for"
+    assert place("auto", "auto", of_size(2_200_000_000)).spread
+    assert not place("auto", "auto", of_size(500_000_000)).spread
+    assert not place("cuda:1", "auto", of_size(2_200_000_000)).spread, "one device was asked for"
 
 
 @pytest.mark.usefixtures("only_cpu")

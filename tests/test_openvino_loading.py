@@ -12,13 +12,15 @@ import pytest
 from checkpoint_copy import copy_checkpoint
 from vlm.errors import SettingsError
 from vlm.runtimes.openvino_cache import is_whole
+from vlm.runtimes.openvino_here import OpenVinoUnavailable, precision_here
 from vlm.runtimes.openvino_precision import DTYPES, choose_precision
-from vlm.runtimes.openvino_runtime import OpenVinoRuntime, OpenVinoUnavailable
+from vlm.runtimes.openvino_runtime import OpenVinoRuntime
 
 pytest.importorskip("openvino")
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGE, SMALL = 250_000_000, 4_000_000
+FLOAT32 = precision_here("float32", SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def progress(nano_dir: Path, cache: Path, reports: Path) -> list[str]:
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(reports))
-        OpenVinoRuntime.load(nano_dir, "float32", cache_folder=cache, on_progress=lines.append)
+        OpenVinoRuntime.load(nano_dir, FLOAT32, lines.append, cache_folder=cache)
     return lines
 
 
@@ -75,10 +77,11 @@ def test_a_start_from_the_cache_says_nothing_and_imports_no_torch(
 ) -> None:
     code = (
         "import sys, pathlib, numpy\n"
+        "from vlm.runtimes.openvino_here import precision_here\n"
         "from vlm.runtimes.openvino_runtime import OpenVinoRuntime\n"
         "folder, cache = map(pathlib.Path, sys.argv[1:])\n"
         "runtime = OpenVinoRuntime.load(\n"
-        "    folder, 'float32', cache_folder=cache, on_progress=sys.exit)\n"
+        "    folder, precision_here('float32', 0), sys.exit, cache_folder=cache)\n"
         "features = runtime.encode_image(numpy.zeros((1, 3, 192, 192), numpy.float32))\n"
         "ids = [1, *[4] * len(features), 5]\n"
         "state, [choice] = runtime.prefill(ids, [features])\n"
@@ -108,7 +111,7 @@ def test_a_model_that_cannot_be_converted_is_unavailable_in_one_line(
     )
     folder = copy_checkpoint(nano_dir, tmp_path / "odd", {"config.json": config})
     with pytest.raises(OpenVinoUnavailable, match="do not fit its config") as caught:
-        OpenVinoRuntime.load(folder, "float32", cache_folder=tmp_path / "cache")
+        OpenVinoRuntime.load(folder, FLOAT32, print, cache_folder=tmp_path / "cache")
     assert "\n" not in str(caught.value)
 
 
@@ -117,7 +120,7 @@ def test_without_openvino_it_is_unavailable(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(OpenVinoUnavailable, match="cannot be loaded"):
-        OpenVinoRuntime.load(nano_dir, "float32", cache_folder=tmp_path)
+        OpenVinoRuntime.load(nano_dir, FLOAT32, print, cache_folder=tmp_path)
 
 
 @pytest.mark.usefixtures("progress")
@@ -126,7 +129,7 @@ def test_too_little_memory_is_named_so(nano_dir: Path, cache: Path) -> None:
         def infer(self, *_: object, **__: object) -> None:
             raise RuntimeError("Exception from cpu.cpp:1\nstd::bad_alloc\n")
 
-    runtime = OpenVinoRuntime.load(nano_dir, "float32", cache_folder=cache)
+    runtime = OpenVinoRuntime.load(nano_dir, FLOAT32, print, cache_folder=cache)
     state, _ = runtime.prefill([1, 2, 3], [])
     working, state.request = state.request, Full()
     with pytest.raises(MemoryError, match="bad_alloc"):

@@ -1,26 +1,20 @@
-"""Which runtime a model is run by: the user's choice, else what is fastest here."""
+"""Loads a model into the runtime that the user chose, else into what is fastest here."""
 
 from __future__ import annotations
 
 import logging
-import os
-import platform
-import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from vlm.checkpoint_files import parameter_count
-from vlm.errors import SettingsError
+from vlm.checkpoint_files import model_size
 from vlm.runtimes.base import Runtime
+from vlm.runtimes.fit import require_fit
+from vlm.runtimes.openvino_here import OpenVinoUnavailable
+from vlm.runtimes.plan import OpenVinoPlan, TorchPlan, plan, plan_instead
 from vlm.settings import Settings
 
 log = logging.getLogger("sightline")
-
-_TORCH_DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
-# What the drivers of NVIDIA and AMD leave on Linux, and of either in Windows' Linux.
-_GPU_FILES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def load_runtime(
@@ -28,75 +22,40 @@ def load_runtime(
 ) -> Runtime[Any]:
     """The model in `folder`, loaded by the runtime that `settings` name, or by the best one here.
 
-    "auto" is torch on a GPU and OpenVINO on a CPU. `on_progress` gets a sentence now and then where
-    the model is converted first. Where OpenVINO cannot run the model, torch does,
-    and the log says why. Raises SettingsError or CheckpointError.
+    `on_progress` gets a sentence now and then where the model is converted first. Where OpenVINO
+    cannot run the model, torch does, and the log says why. Raises SettingsError or CheckpointError,
+    and ModelTooLargeError before any of the weights are read.
     """
-    if settings.runtime == "torch":
-        if settings.dtype not in _TORCH_DTYPES:
-            raise SettingsError(
-                f"--dtype {settings.dtype} is for OpenVINO. With --runtime torch choose "
-                f"{', '.join(_TORCH_DTYPES[:-1])} or {_TORCH_DTYPES[-1]}."
-            )
-        return _load_torch(folder, settings.device, settings.dtype)
-    if settings.runtime == "openvino" and settings.device not in ("auto", "cpu"):
-        raise SettingsError(
-            f"--runtime openvino is for the CPU, and --device is {settings.device}. Leave one of "
-            "the two out."
-        )
-    if settings.runtime == "auto" and _is_for_torch(settings):
-        return _load_torch(folder, settings.device, settings.dtype)
-    return _load_openvino(folder, settings, on_progress)
+    size = model_size(folder)
+    chosen = plan(size, settings)
+    require_fit(chosen, size, settings, folder)
+    if isinstance(chosen, TorchPlan):
+        return _load_torch(folder, chosen)
+    try:
+        return _load_openvino(folder, chosen, on_progress)
+    except OpenVinoUnavailable as error:
+        instead = plan_instead(size, settings, error)
+        require_fit(instead, size, settings, folder)
+        return _load_torch(folder, instead)
 
 
 def _load_openvino(
-    folder: Path, settings: Settings, on_progress: Callable[[str], None]
+    folder: Path, chosen: OpenVinoPlan, on_progress: Callable[[str], None]
 ) -> Runtime[Any]:
-    from vlm.runtimes.openvino_runtime import OpenVinoRuntime, OpenVinoUnavailable
+    from vlm.runtimes.openvino_runtime import OpenVinoRuntime
 
-    try:
-        return OpenVinoRuntime.load(
-            folder, settings.dtype, int8_vision=settings.int8_vision, on_progress=on_progress
-        )
-    except OpenVinoUnavailable as error:
-        dtype = settings.dtype if settings.dtype in _TORCH_DTYPES else "auto"
-        log.warning("Torch takes over with dtype %s: %s", dtype, error)
-        return _load_torch(folder, "cpu", dtype)
+    return OpenVinoRuntime.load(folder, chosen.precision, on_progress)
 
 
-def _load_torch(folder: Path, device: str, dtype: str) -> Runtime[Any]:
+def _load_torch(folder: Path, chosen: TorchPlan) -> Runtime[Any]:
     # Imported here: torch takes seconds, and a start with OpenVINO does without.
-    from vlm.runtimes.devices import place
+    from vlm.checkpoint_loading import load_model
     from vlm.runtimes.torch_runtime import TorchRuntime
     from vlm.runtimes.torch_static import StaticTorchRuntime, suits
 
-    placement = place(device, dtype, parameter_count(folder))
+    if chosen.why_not_openvino:
+        log.warning("Torch takes over in %s: %s", chosen.dtype, chosen.why_not_openvino)
+    placement = chosen.placement
+    model = load_model(folder, placement.dtype, str(placement.device), spread=placement.spread)
     runtime = StaticTorchRuntime if suits(placement) else TorchRuntime
-    return runtime.load(folder, device, dtype)
-
-
-def _is_for_torch(settings: Settings) -> bool:
-    """Whether there is a GPU to use, or a format is asked for that torch alone has."""
-    if settings.device != "auto":
-        return settings.device != "cpu" or settings.dtype == "float16"
-    if settings.dtype == "float16":
-        return True
-    if not _may_have_gpu():
-        return False
-    from vlm.runtimes.devices import available_devices
-
-    return available_devices()[0] != "cpu"
-
-
-def _may_have_gpu() -> bool:
-    """Whether asking torch for a GPU is worth the seconds that importing it takes."""
-    build = metadata.version("torch").partition("+")[2]
-    if build == "cpu":
-        return False
-    if sys.platform == "darwin":
-        return platform.machine() == "arm64"
-    return (
-        not sys.platform.startswith("linux")
-        or build == "xpu"
-        or any(map(os.path.exists, _GPU_FILES))
-    )
+    return runtime(model, placement.device)

@@ -73,8 +73,7 @@ def converted(
     alone, with a warning in the log. Raises what `make` does, its OSErrors only the second time.
     """
     content = _content(checkpoint, cache_folder)
-    maker = hashlib.sha256(f"{_CONVERTER_VERSION} {made_by}".encode()).hexdigest()
-    entry = cache_folder / f"{content}.{variant}.{maker[:8]}"
+    entry = _entry(content, variant, made_by, cache_folder)
     if is_whole(entry):
         return Converted(entry)
     try:
@@ -93,6 +92,15 @@ def converted(
     temporary = tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True)
     make(Path(temporary.name))
     return Converted(Path(temporary.name), temporary)
+
+
+def is_converted(checkpoint: Path, variant: str, made_by: str, cache_folder: Path) -> bool:
+    """Whether `converted` will find its files, as far as a glance tells that reads none of them."""
+    stamp = [_stamp(file) for file in _content_files(checkpoint)]
+    noted = _read_note(_note(checkpoint, cache_folder))
+    if noted.get("stamp") != stamp:
+        return False
+    return _entry(str(noted["content"]), variant, made_by, cache_folder).is_dir()
 
 
 def seal(folder: Path) -> None:
@@ -135,13 +143,10 @@ def _content(checkpoint: Path, cache_folder: Path) -> str:
     Hashing takes a second a gigabyte, so the hash is noted beside the times and numbers that the
     file system gives to a file; the time of change among them cannot be set back.
     """
-    files = [checkpoint / CONFIG_FILE, *weight_files(checkpoint)]
+    files = _content_files(checkpoint)
     stamp = [_stamp(file) for file in files]
-    place = hashlib.sha256(os.fsencode(checkpoint.resolve())).hexdigest()
-    note = cache_folder / f"content-{place[:16]}.json"
-    noted: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        noted = json.loads(note.read_text(encoding="utf-8"))
+    note = _note(checkpoint, cache_folder)
+    noted = _read_note(note)
     if noted.get("stamp") == stamp:
         return str(noted["content"])
     total = hashlib.sha256()
@@ -156,6 +161,28 @@ def _content(checkpoint: Path, cache_folder: Path) -> str:
             if noted.get("content", content) != content:
                 _drop(cache_folder.glob(f"{noted['content']}.*"))
     return content
+
+
+def _content_files(checkpoint: Path) -> list[Path]:
+    return [checkpoint / CONFIG_FILE, *weight_files(checkpoint)]
+
+
+def _note(checkpoint: Path, cache_folder: Path) -> Path:
+    place = hashlib.sha256(os.fsencode(checkpoint.resolve())).hexdigest()
+    return cache_folder / f"content-{place[:16]}.json"
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    try:
+        noted: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return noted
+
+
+def _entry(content: str, variant: str, made_by: str, cache_folder: Path) -> Path:
+    maker = hashlib.sha256(f"{_CONVERTER_VERSION} {made_by}".encode()).hexdigest()
+    return cache_folder / f"{content}.{variant}.{maker[:8]}"
 
 
 def _stamp(file: Path) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vlm.checkpoint_files import parameter_count
-from vlm.errors import SightlineError
 from vlm.runtimes.base import PixelValues
 from vlm.runtimes.openvino_cache import (
     EMBEDDINGS_FILE,
@@ -24,7 +21,8 @@ from vlm.runtimes.openvino_cache import (
     converted,
     default_cache_folder,
 )
-from vlm.runtimes.openvino_precision import Precision, choose_precision
+from vlm.runtimes.openvino_here import OpenVinoUnavailable, first_line, openvino_here
+from vlm.runtimes.openvino_precision import Precision
 from vlm.runtimes.openvino_process import ConversionError, convert_in_a_process
 from vlm.runtimes.openvino_state import OpenVinoKVState
 
@@ -35,14 +33,6 @@ _OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough 
 # 140 ms, 84 123 ms, 95 183 ms, 96 144 ms. The rows that fill them up are never attended to.
 _ROWS_AT_ONCE: Final = 4
 _FEW_ROWS: Final = 32
-
-_log = logging.getLogger("sightline")
-
-
-class OpenVinoUnavailable(SightlineError):
-    """OpenVINO is not installed or does not run this model here; the message is a line of why."""
-
-    code = "openvino_unavailable"
 
 
 class OpenVinoRuntime:
@@ -89,38 +79,25 @@ class OpenVinoRuntime:
     def load(
         cls,
         folder: Path,
-        dtype: str,
+        precision: Precision,
+        on_progress: Callable[[str], None],
         *,
-        int8_vision: bool = False,
         threads: int | None = None,
         cache_folder: Path | None = None,
-        on_progress: Callable[[str], None] | None = None,
     ) -> OpenVinoRuntime:
         """The checkpoint in `folder`, converted where the cache does not hold it yet.
 
-        `dtype` is one of `openvino_precision.DTYPES`. `on_progress` gets a line of text now and
-        then while converting; without it they go to the log. Raises SettingsError for another
-        dtype, CheckpointError where files are missing, OpenVinoUnavailable for all that torch may
-        still do.
+        `on_progress` gets a line of text now and then while converting. Raises CheckpointError
+        where files are missing, OpenVinoUnavailable for all that torch may still do.
         """
-        try:
-            import openvino
-
-            capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            made_by: str = openvino.__version__
-        except (ImportError, OSError, RuntimeError) as error:
-            raise OpenVinoUnavailable(f"OpenVINO cannot be loaded: {_line(error)}.") from error
-        precision = choose_precision(
-            dtype, parameter_count(folder), "BF16" in capabilities, int8_vision
-        )
-        report = on_progress or _log.info
+        made_by = openvino_here().version
 
         def make(out: Path) -> None:
             convert_in_a_process(
                 folder,
                 out,
                 precision.converter_options,
-                lambda text: report(f"Converting the model for OpenVINO, once: {text}"),
+                lambda text: on_progress(f"Converting the model for OpenVINO, once: {text}"),
             )
 
         try:
@@ -130,7 +107,7 @@ class OpenVinoRuntime:
             return cls(source, precision, threads)
         except (ConversionError, OSError, RuntimeError) as error:
             raise OpenVinoUnavailable(
-                f"OpenVINO does not run {folder.name}: {_line(error)}."
+                f"OpenVINO does not run {folder.name}: {first_line(error)}."
             ) from error
 
     def encode_image(self, pixel_values: PixelValues) -> Features:
@@ -210,10 +187,4 @@ def _memory_errors() -> Iterator[None]:
     except RuntimeError as error:
         if not any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS):
             raise
-        raise MemoryError(_line(error)) from None
-
-
-def _line(error: BaseException) -> str:
-    """What an error says, in one line: OpenVINO's own begin with where in its source it was."""
-    lines = [line for line in str(error).splitlines() if line and "Exception from" not in line]
-    return (lines or [type(error).__name__])[0].rstrip(".")
+        raise MemoryError(first_line(error)) from None

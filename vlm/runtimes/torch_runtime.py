@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from transformers import DynamicCache
 
-from vlm.checkpoint_files import parameter_count
+from vlm.checkpoint_files import model_size
 from vlm.checkpoint_loading import load_model
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, PixelValues
 from vlm.runtimes.devices import place
@@ -65,7 +65,7 @@ class TorchRuntime:
         Raises SettingsError where the device is not here, CheckpointError where the files do not
         make a model.
         """
-        placement = place(device, dtype, parameter_count(folder))
+        placement = place(device, dtype, model_size(folder))
         model = load_model(folder, placement.dtype, str(placement.device), spread=placement.spread)
         return cls(model, placement.device)
 

@@ -6,23 +6,16 @@ On the CPU the same steps run one operation after the other; that is how they ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
-from vlm.checkpoint_files import parameter_count
-from vlm.checkpoint_loading import load_model
 from vlm.runtimes.base import PixelValues
-from vlm.runtimes.devices import Placement, place
+from vlm.runtimes.devices import Placement
 from vlm.runtimes.torch_memory import memory_errors
 from vlm.runtimes.torch_runtime import TorchRuntime
-from vlm.runtimes.torch_static_slots import BLOCK_TOKENS, KVSlots, StaticKVState
+from vlm.runtimes.torch_static_slots import BLOCK_TOKENS, SLOTS, KVSlots, StaticKVState
 from vlm.runtimes.torch_static_step import WIDTHS, Append, StaticStep
-
-# A step for eight reads the weights once, as a step for one does; 256 tokens for each are 47 MB of
-# SmolVLM-256M's keys and values in bfloat16.
-SLOTS: Final = 8
 
 
 def suits(placement: Placement) -> bool:
@@ -59,13 +52,6 @@ class StaticTorchRuntime:
             device=device,
         )
         self._step = StaticStep(model, self._slots, device)
-
-    @classmethod
-    def load(cls, folder: Path, device: str, dtype: str) -> StaticTorchRuntime:
-        """See `TorchRuntime.load`; all of the model goes to one device, for which see `suits`."""
-        placement = place(device, dtype, parameter_count(folder))
-        model = load_model(folder, placement.dtype, str(placement.device))
-        return cls(model, placement.device)
 
     def encode_image(self, pixel_values: PixelValues) -> torch.Tensor:
         """See `TorchRuntime.encode_image`."""

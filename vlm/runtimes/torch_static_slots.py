@@ -9,6 +9,8 @@ from weakref import ref
 import torch
 
 _KEYS, _VALUES = 0, 1
+# A step for eight reads the weights once, as a step for one does.
+SLOTS: Final = 8
 # The least room for a sequence, and what longer ones are made of by doubling: a tile, its prompt
 # and a caption fit. What a step attends to is as long, so that its time follows the real length,
 # while the lengths, each of which has its own graphs, stay few. All of an 8192-token context for
