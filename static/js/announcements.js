@@ -1,17 +1,20 @@
-// Which captions a screen reader hears: finished ones that say something new, with time to listen.
+// What a screen reader hears: finished captions that say something new, with time to listen, and news.
 
 export const ANNOUNCE_GAP_MS = 7_000;
 
-export const silence = { text: "", at: -Infinity };
+export const silence = { text: "", at: -Infinity, caption: "", news: "" };
 
 /**
  * The announcement due at `at`, or `last` again where there is nothing new or it is too soon.
  *
- * `last` is the one before ({ text, at }) and `caption` what is on the screen ({ text, finished }).
- * Called again later it gives the newest caption, so that one skipped for time is never read late.
+ * `last` is the one before: its `text`, when (`at`), and the `caption` and `news` told until then.
+ * `caption` is what is on the screen ({ text, finished }) and `news` a sentence or "", which does not
+ * wait for captions. Called again later it gives the newest caption, so that one skipped for time is
+ * never read late.
  */
-export function nextAnnouncement(last, caption, at) {
+export function nextAnnouncement(last, caption, news, at) {
+  if (news !== last.news) return news ? { ...last, text: news, at, news } : { ...last, news };
   const text = caption.text.trim();
-  if (!caption.finished || !text || text === last.text) return last;
-  return at - last.at < ANNOUNCE_GAP_MS ? last : { text, at };
+  if (!caption.finished || !text || text === last.caption) return last;
+  return at - last.at < ANNOUNCE_GAP_MS ? last : { ...last, text, at, caption: text };
 }

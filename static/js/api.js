@@ -49,6 +49,32 @@ export async function fetchStatus(signal) {
 }
 
 /**
+ * Asks for something to be done about models: `action` is "switch" (to `model`), "cancel" (the change
+ * under way) or "dismiss" (the problem). Resolves to the `models` of /api/status as they are then.
+ */
+export async function postModels({ action, model, signal }) {
+  const patience = createPatience(STATUS_LIMIT_MS, signal);
+  const request = {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(action === "switch" ? { model } : {}),
+    cache: "no-store",
+    signal: patience.signal,
+  };
+  try {
+    const response = await fetch(`/api/models/${action}`, request);
+    if (!response.ok) throw await refusalOf(response);
+    const models = await response.json();
+    if (!Array.isArray(models?.choices)) throw badAnswer();
+    return models;
+  } catch (error) {
+    throw named(error, patience);
+  } finally {
+    patience.end();
+  }
+}
+
+/**
  * Sends one JPEG and streams its caption back: `onText(textSoFar)` for each piece, and resolves to the
  * `done` event's { text, finish_reason, stats }. Aborting `signal` makes the server stop generating.
  */

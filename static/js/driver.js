@@ -1,6 +1,6 @@
 // Carries out what plan.js reads from the state: opens the camera, asks the server, sends frames.
 
-import { fetchCaption, fetchStatus } from "./api.js";
+import { fetchCaption, fetchStatus, postModels } from "./api.js";
 import { listCameras, openCamera, problemOf } from "./camera.js";
 import { mustSend, plan } from "./plan.js";
 import { createWakeLock } from "./wake-lock.js";
@@ -18,6 +18,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
   let camera = { request: null, controller: null };
   let pass = { id: null, controller: null };
   let asking = null;
+  let modelRequest = { id: null, controller: null };
   let timer;
   /** The thumbnail of the last captioned frame. */
   let reference = null;
@@ -50,16 +51,42 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
   }
 
   async function ask() {
-    asking = new AbortController();
+    const controller = new AbortController();
+    asking = controller;
     let event;
     try {
-      event = { type: "status-answered", status: await fetchStatus(asking.signal) };
+      event = { type: "status-answered", status: await fetchStatus(controller.signal) };
     } catch (error) {
       event = { type: "status-missed", message: error.message };
     }
-    if (asking.signal.aborted) return;
+    if (controller.signal.aborted) return;
     asking = null;
     dispatch(event);
+  }
+
+  function followModelRequest(wanted) {
+    if (modelRequest.id === (wanted?.id ?? null)) return;
+    modelRequest.controller?.abort();
+    modelRequest = { id: null, controller: null };
+    if (wanted) askOfModels(wanted);
+  }
+
+  async function askOfModels({ id, action, model }) {
+    const controller = new AbortController();
+    modelRequest = { id, controller };
+    const { signal } = controller;
+    asking?.abort();
+    asking = null;
+    let event;
+    try {
+      event = {
+        type: "model-request-answered",
+        models: await postModels({ action, model, signal }),
+      };
+    } catch (error) {
+      event = { type: "model-request-refused", kind: error.kind, message: error.message };
+    }
+    if (!signal.aborted) dispatch({ id, ...event });
   }
 
   async function look() {
@@ -118,6 +145,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
     const wanted = plan(state);
     followCamera(wanted.camera);
     followPass(wanted.passId);
+    followModelRequest(wanted.modelRequest);
     wakeLock.follow(wanted.keepAwake);
     clearTimeout(timer);
     const askAt = asking ? null : wanted.askAt;
@@ -139,6 +167,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
       asking?.abort();
       followCamera(null);
       followPass(null);
+      followModelRequest(null);
       wakeLock.follow(false);
     },
   };

@@ -7,6 +7,8 @@ import { mountDock } from "./dock.js";
 import { createDriver } from "./driver.js";
 import { createFrameSource } from "./frames.js";
 import { mountHistory } from "./history.js";
+import { mountModelCard } from "./model-card.js";
+import { mountModelPicker } from "./model-picker.js";
 import { mountNotice } from "./notice.js";
 import { mountOverlay } from "./overlay.js";
 import { mountPanel } from "./panel.js";
@@ -41,7 +43,15 @@ const { dispatch } = store;
 
 function act(action) {
   if (action === "retry") dispatch({ type: "retried" });
+  if (action === "models") showModels();
   if (action === "localhost") location.assign(`http://localhost:${location.port || "80"}/`);
+}
+
+function showModels() {
+  if (store.state.panel !== "preferences") {
+    dispatch({ type: "panel-toggled", panel: "preferences" });
+  }
+  byId("models").scrollIntoView();
 }
 
 /** Applies what concerns the whole page, and remembers the settings when they change. */
@@ -66,6 +76,7 @@ const components = [
   mountPage(),
   mountStage(byId("stage")),
   mountBadge(byId("badge")),
+  mountModelCard(byId("model-card"), dispatch),
   mountNotice(byId("notice"), act),
   mountOverlay(byId("overlay")),
   mountReadout(byId("readout")),
@@ -73,6 +84,7 @@ const components = [
   mountQuestion(byId("question"), dispatch),
   mountHistory(byId("history"), dispatch),
   mountPreferences(byId("preferences"), dispatch),
+  mountModelPicker(byId("models"), dispatch),
   mountPanel(byId("history"), byId("open-history"), dispatch),
   mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
   mountShortcuts(window, dispatch),

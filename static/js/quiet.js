@@ -4,6 +4,7 @@ import { createListeners, setAttribute } from "./dom.js";
 import { noticeOf } from "./words.js";
 
 const QUIET_AFTER_MS = 5_000;
+const ALWAYS_SEEN = "#model-card";
 
 export function mountQuiet(root) {
   const { listen, destroy } = createListeners();
@@ -23,7 +24,7 @@ export function mountQuiet(root) {
   });
   // The tap that brings the controls back must not press one that was out of sight.
   const swallow = (event) => {
-    if (!wokenByTouch) return;
+    if (!wokenByTouch || event.target.closest(ALWAYS_SEEN)) return;
     wokenByTouch = false;
     event.preventDefault();
     event.stopPropagation();

@@ -2,6 +2,14 @@
 // events carry the time `at` (milliseconds, monotonic) and a `random` number (0..1) where one is due.
 // What the state asks of the world is read from it in plan.js, what it says to people in words.js.
 
+import { backoffMs, freshPace } from "./pace.js";
+import {
+  askSoon,
+  initialModels,
+  initialServer,
+  serverGone,
+  serverHandlers,
+} from "./server-state.js";
 import { lawfulSettings } from "./settings.js";
 
 /** A frame is sent after this long even if the scene looks the same. */
@@ -9,14 +17,7 @@ export const HEARTBEAT_MS = 10_000;
 /** The shortest time between two looks at a scene that has not changed. */
 const LOOK_GAP_MS = 150;
 const HISTORY_LIMIT = 500;
-const STATUS_EVERY_MS = { ready: 10_000, loading: 1_000, failed: 5_000 };
 const RETRY_AFTER_LIMIT_S = 60;
-
-/** Waiting time before try number `attempt` (0 is the first): doubling, bounded, half of it by chance. */
-export function backoffMs(attempt, random) {
-  const ceiling = Math.min(8_000, 500 * 2 ** Math.min(attempt, 10));
-  return (ceiling / 2) * (1 + random);
-}
 
 /** `secure` tells whether the browser lends cameras to this page at all. */
 export function initialState({ settings, secure, visible, at }) {
@@ -27,8 +28,8 @@ export function initialState({ settings, secure, visible, at }) {
     wanted: false,
     /** One of "preferences", "history", or null. */
     panel: null,
-    /** phase: connecting | loading | ready | failed | gone. Next asked at `askAt`. */
-    server: { phase: "connecting", status: null, message: "", attempt: 0, askAt: at },
+    server: initialServer(at),
+    models: initialModels,
     /** phase: off | opening | live | failed. `request` names the opening that is under way. */
     camera: {
       phase: "off",
@@ -39,7 +40,7 @@ export function initialState({ settings, secure, visible, at }) {
       devices: [],
       deviceId: "",
     },
-    /** The frame under way: { id, step: looking | sent | speaking, prompt, takenAt }. */
+    /** The frame under way: { id, step: looking | sent | speaking, prompt, takenAt, model }. */
     pass: null,
     lastPassId: 0,
     /** When to look next, when a frame was last sent, and whether the next is sent even if unchanged. */
@@ -68,6 +69,8 @@ export function reduce(state, event) {
 }
 
 const handlers = {
+  ...serverHandlers,
+
   started(state, { at }) {
     if (state.wanted) return state;
     return openCamera(askSoon({ ...state, wanted: true, problem: null }, at), at);
@@ -108,26 +111,6 @@ const handlers = {
     return state.wanted && state.camera.phase === "failed" ? openCamera(next, at) : next;
   },
 
-  // -- the server --
-
-  "status-answered"(state, { status, at }) {
-    const phase = status.state;
-    const server = {
-      phase,
-      status,
-      message: status.error?.message ?? "",
-      attempt: 0,
-      askAt: at + STATUS_EVERY_MS[phase],
-    };
-    const next = { ...state, server };
-    if (phase !== "ready" || state.server.phase === "ready") return next;
-    return state.pass ? next : { ...next, pace: freshPace(at), problem: null };
-  },
-
-  "status-missed"(state, { message, at, random }) {
-    return serverGone(state, message, at, random);
-  },
-
   // -- the camera --
 
   "camera-opened"(state, { request, deviceId, at }) {
@@ -165,7 +148,9 @@ const handlers = {
 
   "look-begun"(state, { at }) {
     const id = state.lastPassId + 1;
-    const pass = { id, step: "looking", prompt: promptOf(state), takenAt: at, firstWordAt: null };
+    const prompt = promptOf(state);
+    const model = runningModel(state);
+    const pass = { id, step: "looking", prompt, takenAt: at, firstWordAt: null, model };
     return { ...state, pass, lastPassId: id };
   },
 
@@ -208,7 +193,13 @@ const handlers = {
         steady: false,
       },
       history: remember(state.history, { id, text, prompt: pass.prompt, clock, lastClock: clock }),
-      pace: { ...state.pace, lookAt: Math.max(at, nextLook(state)), force: false, failures: 0 },
+      pace: {
+        ...state.pace,
+        lookAt: Math.max(at, nextLook(state)),
+        // Another model than the one it was sent to has not seen the scene.
+        force: pass.model !== runningModel(state),
+        failures: 0,
+      },
     };
   },
 
@@ -235,7 +226,7 @@ const handlers = {
   },
 };
 
-const freshPace = (at) => ({ lookAt: at, sentAt: -Infinity, force: true, failures: 0 });
+const runningModel = ({ server }) => server.status?.model ?? null;
 
 const nextLook = ({ pass, settings }) => pass.takenAt + settings.intervalS * 1000;
 
@@ -254,16 +245,6 @@ function openCamera(state, at) {
 function wholeCaption({ caption, history }) {
   if (caption.finished) return caption;
   return { text: history.at(-1)?.text ?? "", finished: true, takenAt: null };
-}
-
-function askSoon(state, at) {
-  return { ...state, server: { ...state.server, askAt: at } };
-}
-
-function serverGone(state, message, at, random) {
-  const attempt = state.server.phase === "gone" ? state.server.attempt + 1 : 0;
-  const askAt = at + backoffMs(attempt, random);
-  return { ...state, server: { ...state.server, phase: "gone", message, attempt, askAt } };
 }
 
 /** The rate in words; null where there were too few tokens to have one. */

@@ -1,5 +1,7 @@
 // What the page says to people, and which way on it offers. Pure: a state in, words out.
 
+import { titleOf } from "./server-state.js";
+
 const PATIENCE_MS = 700;
 
 const CAMERA_PROBLEMS = {
@@ -39,12 +41,14 @@ const FRAME_PROBLEMS = {
 
 const TRY_AGAIN = { action: "retry", label: "Try again" };
 const TRY_NOW = { action: "retry", label: "Try now" };
+const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
 
 /**
  * The one thing a person should know now, or null.
  *
  * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next try
- * by itself (or null), each action is { action, label }, `action` an event's type or "localhost".
+ * by itself (or null), each action is { action, label }, `action` one of "retry", "localhost" and
+ * "models".
  */
 export function noticeOf(state, at) {
   return placeNotice(state) ?? cameraNotice(state, at) ?? serverNotice(state) ?? frameNotice(state);
@@ -109,7 +113,7 @@ function serverNotice({ server, wanted }) {
       title: "The model could not be loaded",
       text,
       until: null,
-      actions: [TRY_NOW],
+      actions: server.status?.models?.choices.length > 0 ? [TRY_NOW, CHOOSE_MODEL] : [TRY_NOW],
     };
   }
   if (server.phase === "loading" && wanted) {
@@ -151,24 +155,14 @@ function frameNotice({ problem, pace, wanted, camera }) {
 }
 
 /** The server in a few words, and the colour of its lamp: { tone: "good" | "wait" | "problem", text }. */
-export function serverLine({ server }) {
-  const { phase, status } = server;
-  if (phase === "ready") {
-    return { tone: "good", text: `${shortModel(status.model)} on ${deviceName(status.device)}` };
-  }
-  if (phase === "loading") return { tone: "wait", text: `Loading ${shortModel(status?.model)}` };
+export function serverLine(state) {
+  const { phase, status } = state.server;
+  const model = titleOf(state, status?.model);
+  if (phase === "ready") return { tone: "good", text: `${model} on ${deviceName(status.device)}` };
+  if (phase === "loading") return { tone: "wait", text: `Loading ${model}` };
   if (phase === "failed") return { tone: "problem", text: "Model failed" };
   if (phase === "gone") return { tone: "problem", text: "Not connected" };
   return { tone: "wait", text: "Connecting" };
-}
-
-function shortModel(model) {
-  return (
-    String(model ?? "model")
-      .split(/[\\/]/)
-      .filter(Boolean)
-      .at(-1) ?? "model"
-  );
 }
 
 function deviceName(device) {

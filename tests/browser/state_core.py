@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from told_models import NANO, models
+
 STATUS = {
     "state": "ready",
-    "model": "nano",
+    "model": NANO,
     "device": "cpu",
     "error": None,
+    "models": models(),
     "presets": [
         {"id": "caption", "label": "Caption", "prompt": "Describe."},
         {"id": "count", "label": "Count", "prompt": "How many?"},
@@ -73,5 +76,10 @@ class Core:
         notice: dict[str, Any] | None = self.run("return M.noticeOf(...arg);", [self.state, at])
         return notice
 
+    def card(self, at: float = 0) -> dict[str, Any] | None:
+        """What is told of a change of models."""
+        card: dict[str, Any] | None = self.run("return M.changeCardOf(...arg);", [self.state, at])
+        return card
+
     def run(self, body: str, arg: Any) -> Any:
-        return self._modules("state plan words settings", body, arg)
+        return self._modules("state plan words model-words pace settings", body, arg)

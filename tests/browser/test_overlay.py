@@ -108,9 +108,9 @@ def test_screen_readers_hear_finished_captions_with_time_between_them(modules):
     body = """
       const heard = [];
       let last = M.silence;
-      const hear = (text, finished, at) => {
-        const next = M.nextAnnouncement(last, { text, finished }, at);
-        if (next !== last) heard.push(next.text);
+      const hear = (text, finished, at, news = "") => {
+        const next = M.nextAnnouncement(last, { text, finished }, news, at);
+        if (next.text !== last.text) heard.push(next.text);
         last = next;
       };
       hear("A red", false, 0);
@@ -124,3 +124,25 @@ def test_screen_readers_hear_finished_captions_with_time_between_them(modules):
       return heard;
     """
     assert modules("announcements", body) == ["A red circle.", "A blue star.", "A green ring."]
+
+
+def test_news_is_heard_at_once_and_captions_then_wait_their_turn(modules):
+    body = """
+      const heard = [];
+      let last = M.silence;
+      const hear = (text, news, at) => {
+        const next = M.nextAnnouncement(last, { text, finished: true }, news, at);
+        if (next.text !== last.text) heard.push(next.text);
+        last = next;
+      };
+      hear("A red circle.", "", 0);
+      hear("A blue star.", "Fetching.", 500);
+      hear("A blue star.", "Fetching.", 600);
+      hear("A blue star.", "", 700);
+      hear("A blue star.", "", 500 + M.ANNOUNCE_GAP_MS);
+      hear("A blue star.", "Fetched.", 60000);
+      hear("A blue star.", "", 120000);
+      return heard;
+    """
+    heard = ["A red circle.", "Fetching.", "A blue star.", "Fetched."]
+    assert modules("announcements", body) == heard
