@@ -6,17 +6,16 @@ import mimetypes
 import os
 import sys
 import threading
-import time
 import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from routes.admission import Admission
 from routes.captions import captions_blueprint
 from routes.errors import install_error_handlers
+from routes.models import models_blueprint
 from routes.pages import pages
 from routes.safety import install_safety
 from routes.status import status_blueprint
@@ -28,13 +27,11 @@ from serving import (
     make_server,
     page_url,
 )
+from terminal import tell_of_models
 from vlm.errors import SettingsError
 from vlm.images import MAX_IMAGE_BYTES
+from vlm.models import Models
 from vlm.settings import Settings
-from vlm.worker import Worker
-
-if TYPE_CHECKING:
-    from vlm.engine import Engine
 
 MULTIPART_OVERHEAD_BYTES = 64 * 2**10
 MAX_FORM_PARTS = 16
@@ -42,26 +39,13 @@ MAX_FORM_PARTS = 16
 WORKER_END_S = 0.2
 
 
-def make_worker(settings: Settings) -> Worker:
-    """A worker, not yet started, that will load the model of `settings`."""
-
-    def load() -> Engine:
-        # Imported in the worker's thread: a runtime takes a while, and the page should open before.
-        from vlm.engine import Engine
-
-        return Engine.load(settings, worker.report)
-
-    worker = Worker(load, settings.max_queue)
-    return worker
-
-
 def create_app(
-    settings: Settings, worker: Worker | None = None, admission: Admission | None = None
+    settings: Settings, models: Models | None = None, admission: Admission | None = None
 ) -> Flask:
-    """The web application over `worker`, which is made and started here where none is given."""
-    if worker is None:
-        worker = make_worker(settings)
-        worker.start()
+    """The web application over `models`, which are made and started here where none are given."""
+    if models is None:
+        models = Models(settings)
+        models.start()
     admission = admission or Admission(settings.max_queue)
     # Some Windows registries say text/plain here, and browsers then refuse to run modules.
     mimetypes.add_type("text/javascript", ".js")
@@ -72,8 +56,9 @@ def create_app(
     install_error_handlers(app)
     install_safety(app, settings)
     app.register_blueprint(pages)
-    app.register_blueprint(status_blueprint(settings, worker))
-    app.register_blueprint(captions_blueprint(settings, worker, admission))
+    app.register_blueprint(status_blueprint(settings, models))
+    app.register_blueprint(models_blueprint(models))
+    app.register_blueprint(captions_blueprint(settings, models.worker, admission))
     return app
 
 
@@ -86,39 +71,24 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         print(f"app.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     url = page_url(listener)
-    worker = make_worker(settings)
+    models = Models(settings)
     admission = Admission(settings.max_queue)
-    app = create_app(settings, worker, admission)
+    app = create_app(settings, models, admission)
     server = make_server(app, listener, admission.limit)
     # A running server takes the interrupt as its end; this is for one that comes just before.
     with suppress(KeyboardInterrupt):
         end_on_signals(admission.stop)
-        worker.start()
-        print(f"Open {url} in your browser. Loading the model {settings.model} ...", flush=True)
+        models.start()
+        print(f"Open {url} in your browser. Loading the model ...", flush=True)
         if is_open_to_others(listener):
             print("Everybody who reaches this machine over the network can use it too.", flush=True)
-        threading.Thread(target=_tell_when_ready, args=(worker, url), daemon=True).start()
+        threading.Thread(target=tell_of_models, args=(models, url), daemon=True).start()
         if settings.open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
-    worker.close(timeout_s=WORKER_END_S)
+    models.worker.close(timeout_s=WORKER_END_S)
     print("Ended.", flush=True)
     return 0
-
-
-def _tell_when_ready(worker: Worker, url: str) -> None:
-    told = ""
-    while worker.state == "loading":
-        if worker.progress != told:
-            told = worker.progress
-            print(told, flush=True)
-        time.sleep(0.1)
-    info = worker.info
-    if info is not None:
-        made_by = f"{info.model} ({info.runtime}, {info.device}, {info.dtype})"
-        print(f"Ready: {url} captions by {made_by}. Ctrl-C ends it.", flush=True)
-    else:
-        print(f"The model failed to load: {worker.error}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

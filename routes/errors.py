@@ -22,6 +22,10 @@ _STATUS_OF_CODE = {
     errors.BusyError.code: 503,
     errors.NotReadyError.code: 503,
     errors.ModelFailedError.code: 503,
+    errors.UnknownModelError.code: 404,
+    errors.SwitchingError.code: 409,
+    errors.ModelTooLargeError.code: 409,
+    errors.OfflineError.code: 409,
 }
 
 TOO_LARGE_MESSAGE = f"At most {MAX_IMAGE_BYTES // 2**20} MiB are taken. Send a smaller image."

@@ -9,14 +9,15 @@ from flask import Blueprint, Response, jsonify
 from routes.errors import error_body
 from vlm import __version__
 from vlm.images import MAX_IMAGE_BYTES
+from vlm.models import Models
 from vlm.prompts import PRESETS, PROMPT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from vlm.worker import Worker
 
 
-def status_blueprint(settings: Settings, worker: Worker) -> Blueprint:
+def status_blueprint(settings: Settings, models: Models) -> Blueprint:
     """Both routes; they answer while the model loads and while it is busy."""
     blueprint = Blueprint("status", __name__)
+    worker = models.worker
 
     @blueprint.get("/api/status")
     def status() -> Response:
@@ -32,6 +33,7 @@ def status_blueprint(settings: Settings, worker: Worker) -> Blueprint:
                 "device": info.device if info else None,
                 "dtype": info.dtype if info else None,
                 "frame_size_px": info.frame_size_px if info else None,
+                "models": asdict(models.status()),
                 "queue": {
                     "waiting": worker.waiting,
                     "limit": settings.max_queue,

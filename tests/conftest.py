@@ -66,7 +66,7 @@ def exact_shape_dir(smolvlm_dir: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def engine(nano_dir: Path) -> Engine:
     """The bundled model on the CPU in float32; use it from one thread at a time."""
-    return Engine.load(Settings(device="cpu", runtime="torch", dtype="float32"))
+    return Engine.load(Settings(model="nano", device="cpu", runtime="torch", dtype="float32"))
 
 
 @pytest.fixture(scope="session")

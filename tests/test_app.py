@@ -8,14 +8,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from routes.safety import HEADERS
 from vlm import __version__
 from vlm.errors import CheckpointError
 from vlm.prompts import PRESETS
 from vlm.settings import Settings
 from vlm.worker import Worker
-from web_client import JPEG, picture, started
+from web_client import JPEG, app_over, picture, started
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_health_is_ok_even_where_the_model_failed() -> None:
         raise CheckpointError("The folder holds no model.")
 
     with started(Worker(load, max_queue=1)) as worker:
-        client = create_app(Settings(), worker).test_client()
+        client = app_over(worker).test_client()
         assert client.get("/healthz").get_json() == {"status": "ok"}
         assert client.get("/").status_code == 200
         status = client.get("/api/status").get_json()

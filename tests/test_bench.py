@@ -63,7 +63,9 @@ def report(printed: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def endless() -> Engine:
-    return EndlessEngine.load(Settings(runtime="torch", device="cpu", dtype="float32"))
+    return EndlessEngine.load(
+        Settings(model="nano", runtime="torch", device="cpu", dtype="float32")
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from routes import captions
 from vlm.engine import Engine
 from vlm.errors import GenerationError
@@ -18,7 +17,15 @@ from vlm.prompts import PRESETS
 from vlm.settings import Settings
 from vlm.types import StreamItem, TokenChunk
 from vlm.worker import Worker
-from web_client import JPEG, SteppedEngine, picture, read_events, started, wait_until
+from web_client import (
+    JPEG,
+    SteppedEngine,
+    app_over,
+    picture,
+    read_events,
+    started,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -78,7 +85,7 @@ def test_max_tokens_respected(client: FlaskClient) -> None:
 
 
 def test_the_setting_is_the_default_for_max_tokens(web_worker: Worker) -> None:
-    client = create_app(Settings(max_tokens=1), web_worker).test_client()
+    client = app_over(web_worker, Settings(max_tokens=1)).test_client()
     assert caption(client)[-1][1]["stats"]["tokens"] == 1
 
 
@@ -141,7 +148,7 @@ def test_a_pass_that_fails_midway_ends_in_one_error_event(engine: Engine) -> Non
             raise GenerationError("The device ran out of memory. Try again.")
 
     with started(Worker(lambda: Failing(engine), max_queue=1)) as worker:
-        client = create_app(Settings(), worker).test_client()
+        client = app_over(worker).test_client()
         for _ in range(3):  # The place is given back each time, and the worker lives on.
             events = caption(client)
             assert [name for name, _ in events] == ["token", "error"]
@@ -156,7 +163,7 @@ def test_an_unforeseen_failure_midway_tells_no_secrets(engine: Engine) -> None:
             raise RuntimeError("secret of the house")
 
     with started(Worker(lambda: Failing(engine), max_queue=1)) as worker:
-        client = create_app(Settings(), worker).test_client()
+        client = app_over(worker).test_client()
         answer = client.post("/api/captions", data=picture(), headers=JPEG)
         assert read_events(answer.text)[-1][0] == "error"
         assert "secret" not in answer.text
@@ -165,7 +172,7 @@ def test_an_unforeseen_failure_midway_tells_no_secrets(engine: Engine) -> None:
 def test_closing_the_answer_stops_the_generation(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with started(Worker(lambda: stepped, max_queue=1)) as worker:
-        client = create_app(Settings(), worker).test_client()
+        client = app_over(worker).test_client()
         stepped.allow(1)
         answer = client.post("/api/captions", data=picture(), headers=JPEG, buffered=False)
         assert b"event: token" in next(iter(answer.response))
@@ -181,7 +188,7 @@ def test_an_answer_never_read_gives_its_place_back(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     stepped.allow(10_000)
     with started(Worker(lambda: stepped, max_queue=1)) as worker:
-        client = create_app(Settings(max_queue=1), worker).test_client()
+        client = app_over(worker, Settings(max_queue=1)).test_client()
         for _ in range(5):
             client.post("/api/captions", data=picture(), headers=JPEG, buffered=False).close()
         wait_until(lambda: not worker.busy)
@@ -192,7 +199,7 @@ def test_an_answer_never_read_gives_its_place_back(engine: Engine) -> None:
 def test_over_the_bound_a_client_is_told_to_come_again(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with started(Worker(lambda: stepped, max_queue=1)) as worker:
-        client = create_app(Settings(max_queue=1), worker).test_client()
+        client = app_over(worker, Settings(max_queue=1)).test_client()
         held = [
             client.post("/api/captions", data=picture(), headers=JPEG, buffered=False)
             for _ in range(2)
@@ -219,7 +226,7 @@ def test_while_the_model_loads_a_client_is_told_to_come_again(engine: Engine) ->
     worker = Worker(load, max_queue=1)
     worker.start()
     try:
-        client = create_app(Settings(), worker).test_client()
+        client = app_over(worker).test_client()
         refused = client.post("/api/captions", data=picture(), headers=JPEG)
         assert refused.status_code == 503
         assert refused.get_json()["error"]["code"] == "loading"
@@ -240,7 +247,7 @@ def test_while_the_model_loads_a_client_is_told_to_come_again(engine: Engine) ->
 def test_a_waiting_client_hears_that_the_server_lives(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with started(Worker(lambda: stepped, max_queue=1)) as worker:
-        client = create_app(Settings(), worker).test_client()
+        client = app_over(worker).test_client()
         answer = client.post("/api/captions", data=picture(), headers=JPEG, buffered=False)
         pieces = iter(answer.response)
         assert next(pieces) == b": waiting\n\n"

@@ -30,7 +30,7 @@ def text_of(engine: Engine, image: Image.Image) -> str:
 def test_a_cpu_is_openvinos_and_reads_what_torch_reads(
     engine: Engine, frames: list[Image.Image]
 ) -> None:
-    chosen = Engine.load(Settings(device="cpu"))
+    chosen = Engine.load(Settings(model="nano", device="cpu"))
     assert (chosen.info.runtime, chosen.info.device) == ("openvino", "cpu")
     for frame in frames[:5]:
         assert text_of(chosen, frame) == text_of(engine, frame)
@@ -97,7 +97,7 @@ def test_the_first_start_tells_what_takes_so_long_and_later_ones_do_not(
 def test_a_start_from_the_cache_imports_no_torch(nano_dir: Path) -> None:
     code = (
         "import sys; from vlm.engine import Engine; from vlm.settings import Settings\n"
-        "engine = Engine.load(Settings(device='cpu'))\n"
+        "engine = Engine.load(Settings(model='nano', device='cpu'))\n"
         "heavy = {'torch', 'transformers', 'accelerate'} & set(sys.modules)\n"
         "sys.exit(f'{engine.info.runtime} imported {heavy}' if heavy else 0)\n"
     )

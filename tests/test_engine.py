@@ -205,7 +205,7 @@ def test_odd_frames_are_captioned(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_coarser_formats_caption_too(frames: list[Image.Image], dtype: str) -> None:
-    engine = Engine.load(Settings(device="cpu", runtime="torch", dtype=dtype))
+    engine = Engine.load(Settings(model="nano", device="cpu", runtime="torch", dtype=dtype))
     assert engine.info.dtype == dtype
     assert ask(engine, frames[0])[1].stats.tokens > 0
 

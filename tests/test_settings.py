@@ -18,12 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_defaults_stay_on_this_machine() -> None:
     settings = Settings.from_args([], {})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "nano")
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "auto")
 
 
 def test_every_option_is_read_from_a_flag(tmp_path: Path) -> None:
     argv = f"--host 0.0.0.0 --port 0 --model {tmp_path} --device cuda:1 --dtype bfloat16".split()
-    argv += ["--runtime", "torch", "--int8-vision", "--max-tokens", "7", "--open"]
+    argv += ["--runtime", "torch", "--int8-vision", "--max-tokens", "7", "--open", "--offline"]
     assert Settings.from_args(argv, {}) == Settings(
         host="0.0.0.0",
         port=0,
@@ -34,6 +34,7 @@ def test_every_option_is_read_from_a_flag(tmp_path: Path) -> None:
         int8_vision=True,
         max_tokens=7,
         open_browser=True,
+        offline=True,
     )
 
 
@@ -41,7 +42,8 @@ def test_every_option_is_read_from_a_variable(tmp_path: Path) -> None:
     env = {
         "SIGHTLINE_HOST": "::1",
         "SIGHTLINE_PORT": "9001",
-        "SIGHTLINE_MODEL": "HuggingFaceTB/SmolVLM-256M-Instruct",
+        "SIGHTLINE_MODEL": "someone/SmolVLM-of-their-own",
+        "SIGHTLINE_OFFLINE": "1",
         "SIGHTLINE_DEVICE": "mps",
         "SIGHTLINE_RUNTIME": "openvino",
         "SIGHTLINE_DTYPE": "float16",
@@ -52,7 +54,8 @@ def test_every_option_is_read_from_a_variable(tmp_path: Path) -> None:
     assert Settings.from_args([], env) == Settings(
         host="::1",
         port=9001,
-        model="HuggingFaceTB/SmolVLM-256M-Instruct",
+        model="someone/SmolVLM-of-their-own",
+        offline=True,
         device="mps",
         runtime="openvino",
         dtype="float16",
@@ -60,6 +63,13 @@ def test_every_option_is_read_from_a_variable(tmp_path: Path) -> None:
         max_tokens=MAX_TOKENS_LIMIT,
         open_browser=True,
     )
+
+
+@pytest.mark.parametrize(
+    "named", ["smolvlm-256m", "SmolVLM-256M", "HuggingFaceTB/SmolVLM-256M-Instruct"]
+)
+def test_a_known_model_has_one_name_however_it_is_named(named: str) -> None:
+    assert Settings.from_args(["--model", named], {}).model == "smolvlm-256m"
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -82,7 +92,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
         (["--device", "tpu"], "auto, cpu, cuda, cuda:N, mps or xpu"),
         (["--runtime", "onnx"], "auto, torch or openvino"),
         (["--dtype", "int4"], "auto, float32, bfloat16, float16 or int8"),
-        (["--model", "./no-such-folder"], "nano"),
+        (["--model", "./no-such-folder"], "smolvlm-256m"),
+        (["--model", "smolvlm-3b"], "smolvlm-256m"),
         (["--model", ""], "nano"),
         (["--host", "a b"], "127.0.0.1"),
     ],
@@ -109,7 +120,7 @@ def test_help_explains_every_option_with_its_default(capsys: pytest.CaptureFixtu
         Settings.from_args(["--help"], {})
     assert ended.value.code == 0
     words = " ".join(capsys.readouterr().out.split())
-    names = ("host", "port", "model", "device", "runtime", "dtype", "max-tokens", "open")
+    names = ("host", "port", "model", "device", "runtime", "dtype", "max-tokens", "open", "offline")
     for option in (*names, "int8-vision"):
         assert f"--{option}" in words
     for field in fields(Settings):

@@ -23,6 +23,7 @@ from waitress import wasyncore
 from app import create_app
 from routes.admission import Admission
 from serving import listen, make_server
+from vlm.models import Models
 from vlm.settings import Settings
 from vlm.types import CaptionRequest, EngineInfo, StreamItem
 from vlm.worker import Worker
@@ -92,6 +93,12 @@ class SteppedEngine:
             self.closed += 1
 
 
+def app_over(worker: Worker, settings: Settings | None = None) -> Flask:
+    """The whole web application over a worker that the test starts and ends."""
+    settings = settings or Settings()
+    return create_app(settings, Models(settings, worker))
+
+
 @contextmanager
 def started(worker: Worker) -> Iterator[Worker]:
     """`worker` running and past loading; ended afterwards."""
@@ -112,7 +119,7 @@ class Served(NamedTuple):
 def served(worker: Worker, settings: Settings) -> Iterator[Served]:
     """A real server over `worker`, in a thread of this process."""
     admission = Admission(settings.max_queue)
-    app: Flask = create_app(settings, worker, admission)
+    app = create_app(settings, Models(settings, worker), admission)
     listener = listen("127.0.0.1", 0)
     server = make_server(app, listener, admission.limit)
     ended = threading.Event()
@@ -138,7 +145,12 @@ class SightlineProcess:
     """`python app.py` as a user starts it, on a free port."""
 
     def __init__(self, args: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("SIGHTLINE_")}
+        kept = ("SIGHTLINE_CACHE", "SIGHTLINE_OFFLINE")
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("SIGHTLINE_") or name in kept
+        }
         self.process = subprocess.Popen(
             [sys.executable, "app.py", "--port", "0", *args],
             cwd=ROOT,

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from app import create_app
 from vlm.checkpoint_random import make_random
 from vlm.engine import Engine
 from vlm.settings import Settings
 from vlm.worker import Worker
-from web_client import started
+from web_client import app_over, started
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +25,7 @@ def web_worker(engine: Engine) -> Iterator[Worker]:
 @pytest.fixture
 def web_app(web_worker: Worker) -> Flask:
     """The whole web application over the bundled model."""
-    return create_app(Settings(), web_worker)
+    return app_over(web_worker)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from PIL import Image
 
+from vlm.checkpoint_files import ModelSize
 from vlm.checkpoint_loading import stop_ids
-from vlm.checkpoints import resolve
+from vlm.checkpoints import known_model, resolve
 from vlm.decoding import Draft, DraftCounts, LastAnswer, LastAnswers, greedy_ids
 from vlm.detokenize import Detokenizer
 from vlm.errors import BadRequestError, CheckpointError
@@ -19,7 +20,8 @@ from vlm.frame_cache import EncodedFrame, FrameCache
 from vlm.inputs import InputBuilder
 from vlm.prompts import DEFAULT_PROMPT, checked_prompt
 from vlm.runtimes.base import ImageFeatures, KVState, Runtime
-from vlm.settings import DEFAULT_MODEL, Settings
+from vlm.runtimes.fit import Fit, fit
+from vlm.settings import Settings
 from vlm.types import (
     CaptionDone,
     CaptionRequest,
@@ -88,7 +90,7 @@ class Engine:
         folder = resolve(settings.model)
         inputs = InputBuilder.load(folder)
         runtime = load_runtime(folder, settings, on_progress)
-        is_path = settings.model != DEFAULT_MODEL and Path(settings.model).is_dir()
+        is_path = known_model(settings.model) is None and Path(settings.model).is_dir()
         engine = cls(
             runtime,
             inputs,
@@ -97,6 +99,14 @@ class Engine:
         )
         engine._warm_up()
         return engine
+
+    @staticmethod
+    def fit(size: ModelSize, settings: Settings) -> Fit:
+        """The memory that a model of that size would need by `settings`, and what is free for it.
+
+        Raises SettingsError where they name a device that is not here.
+        """
+        return fit(size, settings)
 
     def stream(
         self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never

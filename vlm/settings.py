@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm.checkpoints import KNOWN_MODELS, known_model
 from vlm.errors import SettingsError
+from vlm.hub_cache import HUB_ID
 
-DEFAULT_MODEL = "nano"
+AUTO_MODEL = "auto"
+BUNDLED_MODEL = "nano"
 RUNTIMES = ("auto", "torch", "openvino")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 MAX_TOKENS_LIMIT = 512
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?|mps|xpu")
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -26,7 +28,8 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 class Settings:
     """What one process runs with.
 
-    `model` is `nano`, a local checkpoint folder or a hub id. `device` is `auto`, `cpu`, `cuda`,
+    `model` is `auto`, a known model's short name, a local checkpoint folder or a hub id; `offline`
+    forbids to fetch any. `device` is `auto`, `cpu`, `cuda`,
     `cuda:N`, `mps` or `xpu`; `runtime` is one of RUNTIMES and `dtype` one of DTYPES, of which a
     runtime knows some; `int8_vision` lets OpenVINO encode frames in 8-bit integers as well.
     `max_tokens` is what a request gets that names no number itself; `max_queue` is how many may
@@ -35,7 +38,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    model: str = DEFAULT_MODEL
+    model: str = AUTO_MODEL
     device: str = "auto"
     runtime: str = "auto"
     dtype: str = "auto"
@@ -43,6 +46,7 @@ class Settings:
     max_tokens: int = 64
     open_browser: bool = False
     max_queue: int = 8
+    offline: bool = False
 
     @classmethod
     def from_args(cls, argv: Sequence[str], env: Mapping[str, str]) -> Settings:
@@ -127,13 +131,17 @@ def _whole_number(low: int, high: int) -> Callable[[str, str], int]:
 def _model(source: str, text: str) -> str:
     # Unlike Path.expanduser, this leaves the "~" of an unknown user as it is instead of raising.
     folder = Path(os.path.expanduser(text))
-    if text == DEFAULT_MODEL or _HUB_ID.fullmatch(text):
+    known = known_model(text)
+    if known is not None:
+        return known.name
+    if text == AUTO_MODEL or HUB_ID.fullmatch(text):
         return text
     if text and folder.is_dir():
         return str(folder)
     raise SettingsError(
-        f"{source}: {text!r} is neither {DEFAULT_MODEL!r} (the bundled model), nor a folder that "
-        "exists, nor a hub id such as HuggingFaceTB/SmolVLM-256M-Instruct."
+        f"{source}: {text!r} is neither {AUTO_MODEL!r}, nor one of "
+        f"{', '.join(known.name for known in KNOWN_MODELS)}, nor a folder that exists, nor a hub "
+        "id such as HuggingFaceTB/SmolVLM-256M-Instruct."
     )
 
 
@@ -166,7 +174,14 @@ def _yes_or_no(source: str, text: str) -> bool:
 _OPTIONS = (
     _Option("--host", "host", _host, "address to listen on; 0.0.0.0 lets other machines in"),
     _Option("--port", "port", _whole_number(0, 65535), "port to listen on; 0 takes a free one"),
-    _Option("--model", "model", _model, "nano (bundled), a local checkpoint folder, or a hub id"),
+    _Option(
+        "--model",
+        "model",
+        _model,
+        "auto (the best for this machine), a short name (python -m vlm.checkpoints list shows "
+        "them), a local checkpoint folder, or a hub id",
+    ),
+    _Option("--offline", "offline", _yes_or_no, "never fetch a model"),
     _Option("--device", "device", _device, "auto, cpu, cuda, cuda:N, mps or xpu"),
     _Option("--runtime", "runtime", _one_of("runtime", RUNTIMES), ", ".join(RUNTIMES)),
     _Option("--dtype", "dtype", _one_of("dtype", DTYPES), ", ".join(DTYPES)),

@@ -1,4 +1,7 @@
-"""The thread that owns the engine: it loads it, then serves one request after the other."""
+"""The thread that owns the engine: it loads it, then serves one request after the other.
+
+Another engine may take its place between two requests.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ log = logging.getLogger("sightline")
 _MAX_RETRY_AFTER_S: Final = 60
 # How much the newest caption counts in the average that Retry-After is told from.
 _NEWEST_WEIGHT: Final = 0.3
+# What a caption is taken to cost before the first one has been timed.
+_FIRST_CAPTION_S: Final = 1.0
 _CLOSED_MESSAGE: Final = "The server is shutting down."
 
 
@@ -99,9 +104,10 @@ class Worker:
         self._state: EngineState = "loading"
         self._error: SightlineError | None = None
         self._info: EngineInfo | None = None
+        self._successor: CaptionEngine | None = None
         self._progress = ""
         self._closing = False
-        self._caption_s = 1.0
+        self._caption_s = _FIRST_CAPTION_S
 
     @property
     def state(self) -> EngineState:
@@ -140,6 +146,16 @@ class Worker:
     def report(self, progress: str) -> None:
         """For `load`: what it is at."""
         self._progress = progress
+
+    def replace(self, engine: CaptionEngine) -> None:
+        """Serve by `engine` from the next request on; returns when it is so, or the worker closes.
+
+        A worker whose own load failed is ready thereby. One caller at a time.
+        """
+        with self._changed:
+            self._successor = engine
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._successor is None or self._closing)
 
     def submit(self, request: CaptionRequest) -> CaptionStream:
         """Queue `request`; its stream begins when all before it are done.
@@ -185,30 +201,51 @@ class Worker:
                 self._waiting.remove(stream)
 
     def _run(self) -> None:
-        try:
-            engine = self._load()
-        except Exception as error:
-            if not isinstance(error, SightlineError):
-                log.exception("The model could not be loaded")
-            self._error = _load_error(error)
-            self._state = "failed"
-            return
-        self._info = engine.info
-        self._state = "ready"
-        while (stream := self._next_stream()) is not None:
+        engine = self._first_engine()
+        while not self._closing:
+            stream = self._next_stream()
+            if stream is None:
+                engine = self._take_successor() or engine
+                continue
+            assert engine is not None, "a request was taken in without an engine"
             last = self._serve(engine, stream)
             with self._changed:
                 # Before the reader learns of the end, so that it finds the place free.
                 self._current = None
             stream.put(last)
 
+    def _first_engine(self) -> CaptionEngine | None:
+        try:
+            engine = self._load()
+        except Exception as error:
+            if not isinstance(error, SightlineError):
+                log.exception("The model could not be loaded")
+            self._error = load_error(error)
+            self._state = "failed"
+            return None
+        self._info = engine.info
+        self._state = "ready"
+        return engine
+
     def _next_stream(self) -> CaptionStream | None:
+        """The next request; None where something else is to be done first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            if self._closing:
+            self._changed.wait_for(lambda: self._waiting or self._successor or self._closing)
+            if self._closing or self._successor:
                 return None
             self._current = self._waiting.popleft()
             return self._current
+
+    def _take_successor(self) -> CaptionEngine | None:
+        with self._changed:
+            engine, self._successor = self._successor, None
+            if engine is not None:
+                self._info = engine.info
+                self._error = None
+                self._state = "ready"
+                self._caption_s = _FIRST_CAPTION_S
+            self._changed.notify_all()
+            return engine
 
     def _serve(self, engine: CaptionEngine, stream: CaptionStream) -> CaptionDone | SightlineError:
         """Runs one request to its end, whatever that is; returns the last item of its stream."""
@@ -241,12 +278,13 @@ class Worker:
             self._caption_s += _NEWEST_WEIGHT * (taken_s - self._caption_s)
 
 
-def _load_error(error: Exception) -> SightlineError:
+def load_error(error: Exception) -> SightlineError:
+    """Why a model could not be loaded, in words for people."""
     if isinstance(error, SightlineError):
         return error
     if isinstance(error, MemoryError):
         return ModelFailedError(
-            "There is not enough memory for this model. Choose a smaller one with --model."
+            "There is not enough memory for this model. Choose a smaller one."
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ModelFailedError(f"The model could not be loaded: {reason}")

@@ -16,7 +16,7 @@ from vlm.bench.options import RANDOM, Options
 from vlm.bench.pictures import drawn_scene, read_picture
 from vlm.checkpoint_random import make_random
 from vlm.checkpoints import BUNDLED_FOLDER, resolve
-from vlm.settings import DEFAULT_MODEL, Settings
+from vlm.settings import BUNDLED_MODEL, Settings
 
 Say = Callable[[str], None]
 Samples = dict[str, list[float]]
@@ -84,7 +84,7 @@ def prepared(options: Options, say: Say) -> Iterator[Setup]:
 
 
 def _random_model(source: str, scratch: Path, say: Say) -> Path:
-    folder = BUNDLED_FOLDER if source == DEFAULT_MODEL else Path(source).expanduser()
+    folder = BUNDLED_FOLDER if source == BUNDLED_MODEL else Path(source).expanduser()
     say(f"Making random weights in the shape of {source}, once for this run.")
     out = scratch / "random"
     make_random(folder, out)

@@ -1,0 +1,128 @@
+"""What models there are to choose from here, and which of them suits this machine best."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vlm.checkpoint_files import model_size
+from vlm.checkpoints import KNOWN_MODELS, complete_folder, known_model
+from vlm.hub_cache import CachedRepository
+from vlm.settings import AUTO_MODEL, BUNDLED_MODEL, Settings
+
+if TYPE_CHECKING:
+    from vlm.runtimes.fit import Fit
+
+# A caption a second is live. On two cores SmolVLM-256M has its first word after 0.75 s, and the
+# time grows with the parameters: so eight cores or more keep up with the 500M, and a GPU with all.
+_FEW_CORES_PARAMETERS: Final = 300_000_000
+_MANY_CORES: Final = 8
+_MANY_CORES_PARAMETERS: Final = 600_000_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that could run. `name` is for the page and never a path, `model` for `Engine.load`.
+
+    `fit` is None while nothing is known of the model but its name.
+    """
+
+    name: str
+    model: str
+    title: str
+    good_for: str
+    hub_id: str | None
+    revision: str
+    parameters: int
+    download_bytes: int
+    received_bytes: int
+    here: bool
+    fit: Fit | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether it would find the memory that it needs, as far as can be told."""
+        return self.fit is None or self.fit.fits
+
+
+def candidates(settings: Settings) -> Iterator[Candidate]:
+    """The known models, and the one that `settings` name where it is none of them.
+
+    Looks at the disk and at the free memory, never at the network.
+    """
+    # A runtime's modules take a while, and the page should open before.
+    from vlm.engine import Engine
+
+    for known in KNOWN_MODELS:
+        yield Candidate(
+            name=known.name,
+            model=known.name,
+            title=known.title,
+            good_for=known.good_for,
+            hub_id=known.hub_id,
+            revision=known.revision,
+            parameters=known.size.parameters,
+            download_bytes=known.download_bytes,
+            received_bytes=_received_bytes(known.hub_id),
+            here=complete_folder(known.name) is not None,
+            fit=Engine.fit(known.size, settings),
+        )
+    model = settings.model
+    if model == AUTO_MODEL or known_model(model) is not None:
+        return
+    is_path = Path(model).is_dir()
+    folder = complete_folder(model)
+    if folder is None and is_path:
+        # Loading it will tell what it lacks; there is nothing here to choose.
+        return
+    size = None if folder is None else model_size(folder)
+    yield Candidate(
+        name=Path(model).resolve().name if is_path else model,
+        model=model,
+        title=Path(model).resolve().name if is_path else model,
+        good_for="The model that was named at the start.",
+        hub_id=None if is_path else model,
+        revision="main",
+        parameters=size.parameters if size else 0,
+        download_bytes=0,
+        received_bytes=0 if is_path else _received_bytes(model),
+        here=folder is not None,
+        fit=Engine.fit(size, settings) if size else None,
+    )
+
+
+def best_here(found: Iterable[Candidate]) -> Candidate | None:
+    """The best known model that is here and fits, None where there is but the bundled one.
+
+    The best is the largest that this machine keeps pace with, else the smallest beyond that.
+    """
+    usable = [each for each in found if _is_published(each) and each.here and each.fits]
+    swift = [each for each in usable if _keeps_pace(each)]
+    if swift:
+        return max(swift, key=lambda each: each.parameters)
+    return min(usable, key=lambda each: each.parameters, default=None)
+
+
+def best_to_fetch(found: Iterable[Candidate]) -> Candidate | None:
+    """The largest known model that fits and that this machine keeps pace with, None if none is."""
+    swift = [each for each in found if _is_published(each) and each.fits and _keeps_pace(each)]
+    return max(swift, key=lambda each: each.parameters, default=None)
+
+
+def _is_published(candidate: Candidate) -> bool:
+    return candidate.model != BUNDLED_MODEL and known_model(candidate.model) is not None
+
+
+def _keeps_pace(candidate: Candidate) -> bool:
+    if candidate.fit is None or candidate.fit.device != "cpu":
+        return True
+    cores = os.cpu_count() or 1
+    limit = _MANY_CORES_PARAMETERS if cores >= _MANY_CORES else _FEW_CORES_PARAMETERS
+    return candidate.parameters <= limit
+
+
+def _received_bytes(hub_id: str | None) -> int:
+    return CachedRepository.of(hub_id).received_bytes() if hub_id else 0

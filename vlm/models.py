@@ -1,0 +1,284 @@
+"""Which model runs, what else could, and the one change from one to another.
+
+The first model is loaded by the worker's own thread. A change happens beside it: a thread fetches
+the model where it is not here, loads it, and hands it to the worker, which goes on with the old one
+until then and for good where anything fails.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from vlm.errors import (
+    FetchCancelledError,
+    ModelTooLargeError,
+    OfflineError,
+    SightlineError,
+    SwitchingError,
+    UnknownModelError,
+)
+from vlm.model_choice import Candidate, best_here, best_to_fetch, candidates
+from vlm.settings import AUTO_MODEL, BUNDLED_MODEL, Settings
+from vlm.worker import Worker, load_error
+
+if TYPE_CHECKING:
+    from vlm.engine import Engine
+    from vlm.hub import FetchProgress
+
+log = logging.getLogger("sightline")
+
+Step = Literal["fetching", "loading"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One model that a person may choose.
+
+    `memory_bytes` is what it needs to run, None while nothing is known of it; `received_bytes` is
+    what an unfinished fetch has left; `fits` is against the memory that was free at the last look.
+    """
+
+    name: str
+    title: str
+    good_for: str
+    download_bytes: int
+    received_bytes: int
+    memory_bytes: int | None
+    here: bool
+    fits: bool
+    running: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far a change has come; bytes and speed are those of its fetch."""
+
+    model: str
+    title: str
+    step: Step
+    received_bytes: int = 0
+    total_bytes: int = 0
+    bytes_per_s: float = 0.0
+    left_s: float | None = None
+    detail: str | None = None
+    cancelling: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the last change came to nothing."""
+
+    model: str
+    title: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ModelsStatus:
+    """All that `/api/status` tells of models."""
+
+    auto: bool
+    offline: bool
+    choices: tuple[Choice, ...]
+    change: Change | None
+    problem: Problem | None
+
+
+class Models:
+    """The models of one process and the worker that runs one of them. Safe from any thread."""
+
+    def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
+        """`worker` is one that loads what it likes; by default one that loads what `settings` ask.
+
+        `start` begins either.
+        """
+        self._settings = settings
+        self.worker = worker or Worker(self._load_first, settings.max_queue)
+        # Guards the fields below.
+        self._lock = threading.Lock()
+        self._candidates: tuple[Candidate, ...] = ()
+        self._change: Change | None = None
+        self._cancelled = threading.Event()
+        self._problem: Problem | None = None
+
+    def start(self) -> None:
+        """Begin to load the first model; returns at once."""
+        self.worker.start()
+
+    def status(self) -> ModelsStatus:
+        """What is here, what runs, what changes and what went wrong."""
+        info = self.worker.info
+        running = info.model if info else None
+        with self._lock:
+            return ModelsStatus(
+                auto=self._settings.model == AUTO_MODEL,
+                offline=self._settings.offline,
+                choices=tuple(_choice(each, running) for each in self._candidates),
+                change=self._change,
+                problem=self._problem,
+            )
+
+    def switch(self, name: str) -> None:
+        """Begin to change to the model of that name, which is fetched first where it is not here.
+
+        Returns at once. Raises UnknownModelError, SwitchingError while another change is under way,
+        ModelTooLargeError, or OfflineError for one that is not here and must not be fetched.
+        """
+        info = self.worker.info
+        with self._lock:
+            candidate = next((each for each in self._candidates if each.name == name), None)
+            if candidate is None:
+                raise UnknownModelError(f"There is no model {name!r} to choose.")
+            if self._change is not None:
+                raise SwitchingError(
+                    f"{self._change.title} is on its way already. Cancel that first, or wait."
+                )
+            if info is not None and info.model == name:
+                self._problem = None
+                return
+            if not candidate.fits:
+                raise ModelTooLargeError(
+                    f"{candidate.title} needs more memory than is free here. Choose a smaller one."
+                )
+            if not candidate.here and self._settings.offline:
+                raise OfflineError(
+                    f"{candidate.title} is not on this machine, and --offline forbids to fetch it."
+                )
+            self._problem = None
+            self._cancelled = threading.Event()
+            self._change = Change(name, candidate.title, _first_step(candidate))
+            cancelled = self._cancelled
+        threading.Thread(
+            target=self._run_change, args=(candidate, cancelled), name="models", daemon=True
+        ).start()
+
+    def cancel(self) -> None:
+        """Give up the change under way, if any: what was fetched is kept, what was loaded is not.
+
+        Returns at once; the change ends within about a second of fetching, or when it has loaded.
+        """
+        with self._lock:
+            self._cancelled.set()
+            if self._change is not None:
+                self._change = replace(self._change, cancelling=True)
+
+    def dismiss(self) -> None:
+        """Forget the problem."""
+        with self._lock:
+            self._problem = None
+
+    def look(self) -> None:
+        """See anew what is here and what fits; takes some tenths of a second."""
+        try:
+            found = tuple(candidates(self._settings))
+        except Exception:
+            # Whatever is the matter with a disk or a driver, the bundled model can caption.
+            log.exception("The models on this machine could not be looked through")
+            return
+        with self._lock:
+            self._candidates = found
+
+    def _load_first(self) -> Engine:
+        """For the worker: the engine to begin with; what is to be fetched for it begins beside."""
+        asked = self._settings.model
+        if asked == BUNDLED_MODEL:
+            # Only people who open the list of models wait for this look.
+            threading.Thread(target=self.look, daemon=True).start()
+            return self._load(BUNDLED_MODEL, self.worker.report)
+        self.look()
+        if asked == AUTO_MODEL:
+            best = best_here(self._candidates)
+            wanted = None if best else best_to_fetch(self._candidates)
+        else:
+            best = None
+            wanted = next((each for each in self._candidates if each.model == asked), None)
+            if wanted is None or wanted.here or self._settings.offline:
+                return self._load(asked, self.worker.report)
+        if best is not None:
+            try:
+                return self._load(best.model, self.worker.report)
+            except Exception as error:
+                self._tell_problem(best, error)
+        if wanted is not None and not self._settings.offline:
+            self.switch(wanted.name)
+        return self._load(BUNDLED_MODEL, self.worker.report)
+
+    def _load(self, model: str, on_progress: Callable[[str], None]) -> Engine:
+        # Imported in the thread that loads: a runtime takes a while, and the page opens before.
+        from vlm.engine import Engine
+
+        return Engine.load(replace(self._settings, model=model), on_progress)
+
+    def _run_change(self, candidate: Candidate, cancelled: threading.Event) -> None:
+        try:
+            self._change_to(candidate, cancelled)
+        except FetchCancelledError:
+            pass
+        except Exception as error:
+            self._tell_problem(candidate, error)
+        # The old engine, or one that was given up, is some gigabytes that should go now.
+        gc.collect()
+        self.look()
+        with self._lock:
+            self._change = None
+
+    def _change_to(self, candidate: Candidate, cancelled: threading.Event) -> None:
+        if not candidate.here:
+            self._fetch(candidate, cancelled)
+        self._update(step="loading", left_s=None)
+        engine = self._load(candidate.model, lambda detail: self._update(detail=detail))
+        if cancelled.is_set():
+            raise FetchCancelledError(f"{candidate.title} was given up.")
+        self.worker.replace(engine)
+
+    def _fetch(self, candidate: Candidate, cancelled: threading.Event) -> None:
+        # The hub's client takes half a second to import, which most starts can do without.
+        from vlm.hub import fetch
+
+        def on_progress(progress: FetchProgress) -> None:
+            self._update(
+                received_bytes=progress.received_bytes,
+                total_bytes=progress.total_bytes,
+                bytes_per_s=progress.bytes_per_s,
+                left_s=progress.left_s,
+            )
+
+        assert candidate.hub_id is not None, "what is not here comes from the hub"
+        fetch(candidate.hub_id, candidate.revision, on_progress, cancelled.is_set)
+
+    def _update(self, **fields: object) -> None:
+        with self._lock:
+            if self._change is not None:
+                self._change = replace(self._change, **fields)  # type: ignore[arg-type]
+
+    def _tell_problem(self, candidate: Candidate, error: Exception) -> None:
+        if not isinstance(error, SightlineError):
+            log.error("%s could not be loaded", candidate.title, exc_info=error)
+        told = load_error(error)
+        with self._lock:
+            self._problem = Problem(candidate.name, candidate.title, told.code, str(told))
+
+
+def _first_step(candidate: Candidate) -> Step:
+    return "loading" if candidate.here else "fetching"
+
+
+def _choice(candidate: Candidate, running: str | None) -> Choice:
+    return Choice(
+        name=candidate.name,
+        title=candidate.title,
+        good_for=candidate.good_for,
+        download_bytes=candidate.download_bytes,
+        received_bytes=candidate.received_bytes,
+        memory_bytes=candidate.fit.needed_bytes if candidate.fit else None,
+        here=candidate.here,
+        # What runs has the memory that it needs, whatever is free beside it.
+        fits=candidate.fits or candidate.name == running,
+        running=candidate.name == running,
+    )
