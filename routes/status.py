@@ -28,7 +28,7 @@ def status_blueprint(settings: Settings, models: Models) -> Blueprint:
                 "state": state,
                 "error": error_body(error.code, str(error))["error"] if error else None,
                 "progress": worker.progress or None if state == "loading" else None,
-                "model": info.model if info else settings.model,
+                "model": info.model if info else models.first,
                 "runtime": info.runtime if info else None,
                 "device": info.device if info else None,
                 "dtype": info.dtype if info else None,

@@ -119,6 +119,12 @@ def known_model(name: str) -> KnownModel | None:
     return None
 
 
+def display_name(model: str) -> str:
+    """What people are told for what `--model` names: of a folder its own name, never the path."""
+    is_path = known_model(model) is None and Path(model).is_dir()
+    return Path(model).resolve().name if is_path else model
+
+
 def complete_folder(model: str, cache_folder: Path | None = None) -> Path | None:
     """The folder of `model`, checked, or None where it is not here or not whole.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 
 from vlm.checkpoint_files import ModelSize
 from vlm.checkpoint_loading import stop_ids
-from vlm.checkpoints import known_model, resolve
+from vlm.checkpoints import display_name, resolve
 from vlm.decoding import Draft, DraftCounts, LastAnswer, LastAnswers, greedy_ids
 from vlm.detokenize import Detokenizer
 from vlm.errors import BadRequestError, CheckpointError
@@ -90,12 +89,11 @@ class Engine:
         folder = resolve(settings.model)
         inputs = InputBuilder.load(folder)
         runtime = load_runtime(folder, settings, on_progress)
-        is_path = known_model(settings.model) is None and Path(settings.model).is_dir()
         engine = cls(
             runtime,
             inputs,
             stop_ids(folder, inputs.tokenizer),
-            folder.resolve().name if is_path else settings.model,
+            display_name(settings.model),
         )
         engine._warm_up()
         return engine

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vlm.checkpoint_files import model_size
-from vlm.checkpoints import KNOWN_MODELS, complete_folder, known_model
+from vlm.checkpoints import KNOWN_MODELS, complete_folder, display_name, known_model
 from vlm.hub_cache import CachedRepository
 from vlm.settings import AUTO_MODEL, BUNDLED_MODEL, Settings
 
@@ -80,9 +80,9 @@ def candidates(settings: Settings) -> Iterator[Candidate]:
         return
     size = None if folder is None else model_size(folder)
     yield Candidate(
-        name=Path(model).resolve().name if is_path else model,
+        name=display_name(model),
         model=model,
-        title=Path(model).resolve().name if is_path else model,
+        title=display_name(model),
         good_for="The model that was named at the start.",
         hub_id=None if is_path else model,
         revision="main",

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from vlm.checkpoints import display_name
 from vlm.errors import (
     FetchCancelledError,
     ModelTooLargeError,
@@ -106,6 +107,12 @@ class Models:
         self._change: Change | None = None
         self._cancelled = threading.Event()
         self._problem: Problem | None = None
+        self._first: str | None = None
+
+    @property
+    def first(self) -> str | None:
+        """The name of the model that is loaded first; None while that is still being found out."""
+        return self._first
 
     def start(self) -> None:
         """Begin to load the first model; returns at once."""
@@ -190,7 +197,7 @@ class Models:
         if asked == BUNDLED_MODEL:
             # Only people who open the list of models wait for this look.
             threading.Thread(target=self.look, daemon=True).start()
-            return self._load(BUNDLED_MODEL, self.worker.report)
+            return self._load_as_first(BUNDLED_MODEL)
         self.look()
         if asked == AUTO_MODEL:
             best = best_here(self._candidates)
@@ -199,15 +206,19 @@ class Models:
             best = None
             wanted = next((each for each in self._candidates if each.model == asked), None)
             if wanted is None or wanted.here or self._settings.offline:
-                return self._load(asked, self.worker.report)
+                return self._load_as_first(asked)
         if best is not None:
             try:
-                return self._load(best.model, self.worker.report)
+                return self._load_as_first(best.model)
             except Exception as error:
                 self._tell_problem(best, error)
         if wanted is not None and not self._settings.offline:
             self.switch(wanted.name)
-        return self._load(BUNDLED_MODEL, self.worker.report)
+        return self._load_as_first(BUNDLED_MODEL)
+
+    def _load_as_first(self, model: str) -> Engine:
+        self._first = display_name(model)
+        return self._load(model, self.worker.report)
 
     def _load(self, model: str, on_progress: Callable[[str], None]) -> Engine:
         # Imported in the thread that loads: a runtime takes a while, and the page opens before.
