@@ -52,7 +52,7 @@ export function mountModelPicker(root, dispatch) {
     setProperty(button, "hidden", !action);
     if (!action) return;
     setText(part("label"), action.label);
-    setText(part("of"), `: ${title}`);
+    setText(part("of"), title);
     setAttribute(button, "aria-disabled", action.waits ? "true" : null);
     // Above the list stands why it waits.
     setAttribute(button, "aria-describedby", action.waits ? hint.id : null);

@@ -22,6 +22,12 @@ def wait_for_caption(page: Page) -> None:
     expect(page.locator(".history-entry")).not_to_have_count(0)
 
 
+def wait_for_new_caption(page: Page) -> None:
+    """Waits until one more caption is whole, whatever was listed before."""
+    page.locator(".history-clear").evaluate("(button) => button.click()")
+    wait_for_caption(page)
+
+
 def start(page: Page) -> None:
     """Presses start and waits until the first caption is whole."""
     press_start(page)
@@ -31,3 +37,8 @@ def start(page: Page) -> None:
 def is_running(page: Page) -> bool:
     """Whether captions are wanted, going by what the button offers."""
     return "Stop" in page.locator("#start").inner_text()
+
+
+def card(page: Page, name: str) -> None:
+    """Waits until the card of a change of models tells of `name`."""
+    expect(page.locator("#model-card")).to_have_attribute("data-change", name)

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from chromium import FAKE_CAMERA
-from person import press_start, url_of, wait_for_caption
+from person import press_start, url_of, wait_for_caption, wait_for_new_caption
 from playwright.sync_api import Page, Route, expect
 
 from web_client import SightlineProcess
@@ -22,8 +22,7 @@ def notice(page: Page, name: str) -> None:
 
 def goes_on(page: Page) -> None:
     """Waits until a new caption is whole and nothing is left to tell."""
-    page.locator(".history-clear").evaluate("(button) => button.click()")
-    wait_for_caption(page)
+    wait_for_new_caption(page)
     expect(page.locator(".notice")).to_be_hidden()
 
 

@@ -5,23 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from controls import DESKTOP, PHONE, SMALL_PHONE, assert_within_reach
 from person import is_running, press_start, start, wait_for_caption
 from playwright.sync_api import Page, expect
-
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-SMALL_PHONE = {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True}
-FIND_CONTROLS = """() => [
-    ...document.querySelectorAll("button, select, input:not(.switch, [type=radio])"),
-  ]
-  .filter((one) => one.checkVisibility())
-  .map((one) => {
-    const { left, right, top, width, height } = one.getBoundingClientRect();
-    const scrolls = one.closest(".panel-body") !== null;
-    const isHigh = top < 0 || top + height > innerHeight;
-    const inside = left >= 0 && right <= innerWidth && (scrolls || !isHigh);
-    return [one.id || one.name || one.className, inside, Math.min(width, height) >= 44];
-  })"""
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 
 
 def focused(page: Page) -> str:
@@ -112,10 +98,7 @@ def test_every_control_can_be_hit_and_none_is_cut_off(open_page, url, still_came
     for panel in (None, "history", "preferences"):
         if panel:
             page.locator(f"#open-{panel}").click()
-        found = page.evaluate(FIND_CONTROLS)
-        assert len(found) >= 3
-        assert [one for one in found if one[1:] != [True, True]] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert_within_reach(page)
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

@@ -89,21 +89,31 @@ class ToldModels:
         self.models = models()
         self.refusal: dict[str, Any] | None = None
         self.asked: list[tuple[str, Any]] = []
+        self._page = page
+        self._then: dict[str, Any] | None = None
+        self._rest: dict[str, Any] = {}
         page.route("**/api/status", self._status)
         page.route("**/api/models/*", self._asked)
 
     def tell(self, model: str = NANO, **what: Any) -> None:
-        """From the next status on."""
+        """From now on."""
         self.model = model
         self.models = models(model, **what)
+        # The page then asks at once.
+        self._page.evaluate("window.dispatchEvent(new Event('online'))")
+
+    def tell_when_asked(self, **what: Any) -> None:
+        """From the answer to the next request on."""
+        self._then = models(self.model, **what)
 
     def _status(self, route: Route) -> None:
-        answer = route.fetch()
-        told = {"model": self.model, "models": self.models}
-        route.fulfill(response=answer, json=answer.json() | told)
+        # Once only: an answer that is still to be read when the test ends would be an error.
+        self._rest = self._rest or route.fetch().json()
+        route.fulfill(json=self._rest | {"model": self.model, "models": self.models})
 
     def _asked(self, route: Route) -> None:
         self.asked.append((route.request.url.rsplit("/", 1)[1], route.request.post_data_json))
+        self.models, self._then = self._then or self.models, None
         if self.refusal:
             route.fulfill(status=409, json={"error": self.refusal})
         else:
