@@ -35,22 +35,27 @@ _PIECE_BYTES = 1 << 16
 class Fault:
     """What goes wrong where `path` is part of a request's path.
 
-    `status` is answered in place of the content, with `headers`. The others spoil a body that is
-    sent: cut or silent after so many bytes of it, only that much of the file, or its last byte
-    changed. `times` is how often, None for always.
+    `status` is answered in place of the content, with `headers` and `body`. The others spoil what
+    is sent: cut or silent after so many bytes of it, only that much of the file, or its last byte
+    changed. `times` is how often, None for always, after the first `spared` requests.
     """
 
     path: str = ".safetensors"
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b'{"error": "on demand"}'
     cut_after_bytes: int | None = None
     stall_after_bytes: int | None = None
     truncate_to_bytes: int | None = None
     wrong_content: bool = False
     times: int | None = None
+    spared: int = 0
 
     def is_due(self, path: str) -> bool:
-        return self.path in path and self.times != 0
+        if self.path not in path or self.times == 0:
+            return False
+        self.spared -= 1
+        return self.spared < 0
 
     def use(self) -> None:
         if self.times is not None:
@@ -61,6 +66,7 @@ class Fault:
 class Request:
     """One request that came in; `first_byte` is where the range that it asked for begins."""
 
+    at_s: float
     method: str
     path: str
     first_byte: int
@@ -110,14 +116,15 @@ def _hashed(path: Path, size: int, _: int) -> _File:
 class HubServer:
     """Serves `repositories`, a folder for each hub id, until it is closed.
 
-    `faults` and `bytes_per_s` (of each response; None: as fast as it goes) may be changed at any
-    time; `requests` are all that came, oldest first.
+    `faults`, `bytes_per_s` (of each response; None: as fast as it goes) and `ignores_ranges` may be
+    changed at any time; `requests` are all that came, oldest first.
     """
 
     def __init__(self, repositories: Mapping[str, Path]) -> None:
         self.repositories = dict(repositories)
         self.faults: list[Fault] = []
         self.bytes_per_s: float | None = None
+        self.ignores_ranges = False
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._server = _Listener(("127.0.0.1", 0), _Handler)
@@ -206,11 +213,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0]
-        self._request = Request(self.command, path, int(asked), headers)
+        self._request = Request(time.monotonic(), self.command, path, int(asked), headers)
         hub.requests.append(self._request)
         for fault in [each for each in hub.faults if each.status and each.is_due(path)]:
             fault.use()
-            return self._answer(fault.status or 500, b'{"error": "on demand"}', fault.headers)
+            return self._answer(fault.status or 500, fault.body, fault.headers)
         if path.startswith("/api/models/"):
             return self._model_info(*self._repository(path.removeprefix("/api/models/")))
         hub_id, rest = self._repository(path.removeprefix("/cdn/").removeprefix("/"))
@@ -246,6 +253,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "RevisionNotFound", "Invalid rev id")
         files = hub.files(hub_id).items()
         siblings = [file.as_sibling(name) for name, file in files]
+        stalled = [each for each in hub.faults if each.is_due("/api/models/") and not each.status]
+        if stalled:
+            return self._stall()
         told: object = {"id": hub_id, "modelId": hub_id, "sha": commit, "siblings": siblings}
         if what == "tree":
             told = [file.as_tree_entry(name) for name, file in files]
@@ -268,7 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _content(self, path: str, file: _File, headers: dict[str, str]) -> None:
-        hub, first = self.server.hub, self._request.first_byte
+        hub = self.server.hub
+        first = 0 if hub.ignores_ranges else self._request.first_byte
         fault = next((each for each in hub.faults if each.is_due(path)), Fault(times=0))
         end = file.size if fault.truncate_to_bytes is None else fault.truncate_to_bytes
         if first and first >= end:

@@ -24,7 +24,7 @@ from vlm.checkpoint_files import (
 from vlm.errors import CheckpointError, DiskFullError, FetchError
 from vlm.hub_blobs import BlobReceiver, RemoteFile, WrongContentError
 from vlm.hub_cache import CachedRepository, is_blob_name
-from vlm.hub_failures import failure_of
+from vlm.hub_failures import Failure, failure_of
 from vlm.hub_progress import FetchProgress, Meter
 from vlm.hub_requests import TICK_S, Hub, check_cancelled
 
@@ -38,6 +38,7 @@ _SMALL_FILES: Final = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+_AGAIN_AFTER_S: Final = 1.0
 _SHARD: Final = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
 
 _log = logging.getLogger("sightline")
@@ -216,12 +217,14 @@ class _Fetch:
                 if failed >= failure.attempts:
                     # Not chained: addresses in other errors may be signed for the one who asked.
                     raise FetchError(failure.message) from None
-            self._wait(failure.wait_s, failure.note)
+            self._wait(failure)
 
-    def _wait(self, wait_s: float, note: str) -> None:
-        self._meter.note = note
-        if note:
-            _log.info("%s", note)
+    def _wait(self, failure: Failure) -> None:
+        self._meter.note = failure.note
+        self._meter.tick(always=True)
+        if failure.note:
+            _log.info("%s", failure.note)
+        wait_s = _AGAIN_AFTER_S if failure.wait_s is None else failure.wait_s
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0:
             self._meter.tick()

@@ -20,6 +20,7 @@ HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _BLOB_NAME: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Releases of huggingface_hub before 2 go on where such a file ends; later ones name theirs anew.
 _INCOMPLETE: Final = ".incomplete"
+_READ_BYTES: Final = 1 << 20
 
 
 def hub_cache_folder() -> Path:
@@ -101,10 +102,19 @@ class CachedRepository:
             return revision
 
 
-def blob_name_of(file: Path) -> str | None:
-    """What a snapshot's `file` must hash to; None where nothing says so."""
-    name = file.resolve().name
-    return name if _BLOB_NAME.fullmatch(name) else None
+def content_matches(file: Path) -> bool | None:
+    """Whether a snapshot's `file` hashes to the name of its blob; None where it has no such name.
+
+    Raises OSError.
+    """
+    blob = file.resolve()
+    if not is_blob_name(blob.name):
+        return None
+    content = new_hash(blob.name, blob.stat().st_size)
+    with blob.open("rb") as opened:
+        while piece := opened.read(_READ_BYTES):
+            content.update(piece)
+    return content.hexdigest() == blob.name
 
 
 def is_blob_name(name: object) -> bool:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 # A hub that asks for more patience is told to the person, who can do something else meanwhile.
 LONGEST_WAIT_S: Final = 60.0
-_AGAIN_AFTER_S: Final = 1.0
 # Attempts in a row that bring nothing new.
 _BROKEN_ATTEMPTS: Final = 4
 _BUSY_ATTEMPTS: Final = 3
@@ -26,12 +25,13 @@ class TruncatedError(Exception):
 class Failure:
     """What to do about an error: tell `message` at once, or ask again up to `attempts` times.
 
-    `note` is what a person is told while waiting for the next attempt.
+    `note` is what a person is told while waiting for the next attempt; `wait_s` is for how long,
+    where the hub has said so.
     """
 
     message: str
     attempts: int = 1
-    wait_s: float = _AGAIN_AFTER_S
+    wait_s: float | None = None
     note: str = ""
 
 
@@ -61,7 +61,7 @@ def failure_of(error: BaseException, hub_id: str) -> Failure | None:
         return Failure("HF_ENDPOINT is no address of a hub. Correct it, or unset it.")
     if isinstance(error, httpx2.HTTPError):
         return _broken(error)
-    if isinstance(error, ValueError):
+    if isinstance(error, (ValueError, KeyError, TypeError)):
         return Failure(
             "Something else than the hub answered: a proxy, or the login page of a network. "
             "Open any page in a browser to see, then try again."
@@ -115,15 +115,16 @@ def _refused(error: Any, hub_id: str) -> Failure:
 def _too_many(headers: Any) -> Failure:
     told = str(headers.get("Retry-After", "")).strip()
     # An HTTP date is allowed too; the hub sends seconds.
-    wait_s = float(told) if told.isdecimal() else _AGAIN_AFTER_S
+    wait_s = float(told) if told.isdecimal() else None
     message = "The hub has had too many requests from here (429)."
-    if wait_s > LONGEST_WAIT_S:
+    if wait_s is not None and wait_s > LONGEST_WAIT_S:
         return Failure(f"{message} It asks to try again in {_in_words(wait_s)}.")
+    asked = "" if wait_s is None else f" and asks to wait {_in_words(wait_s)}"
     return Failure(
         f"{message} Try again in some minutes.",
         _BUSY_ATTEMPTS,
         wait_s,
-        f"The hub has had too many requests from here and asks to wait {_in_words(wait_s)}.",
+        f"The hub has had too many requests from here{asked}.",
     )
 
 
