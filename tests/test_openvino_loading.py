@@ -72,9 +72,10 @@ def test_a_conversion_reports_to_nobody(reports: Path) -> None:
 
 
 @pytest.mark.usefixtures("progress")
-def test_a_start_from_the_cache_says_nothing_and_imports_no_torch(
-    nano_dir: Path, cache: Path
+def test_a_start_from_the_cache_says_nothing_to_anybody_and_imports_no_torch(
+    nano_dir: Path, cache: Path, reports: Path
 ) -> None:
+    (reports / "wanted").unlink(missing_ok=True)
     code = (
         "import sys, pathlib, numpy\n"
         "from vlm.runtimes.openvino_here import precision_here\n"
@@ -90,8 +91,10 @@ def test_a_start_from_the_cache_says_nothing_and_imports_no_torch(
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     command = [sys.executable, "-c", code, str(nano_dir), str(cache)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": str(reports)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert not (reports / "wanted").exists()
 
 
 def test_the_converter_ends_with_the_process_that_wants_it(nano_dir: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlm.runtimes.openvino_here import import_openvino
 from vlm.runtimes.openvino_process import FAILED, NOT_WRITTEN, PROGRESS
 
 
@@ -30,9 +31,8 @@ def main(argv: Sequence[str]) -> int:
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     # Tracing warns of every shape that it takes for a constant; those of a tile are constant.
     warnings.filterwarnings("ignore")
-    # A conversion reports to OpenVINO's makers over the network where it finds this package.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
+        import_openvino()
         import torch
 
         from vlm.checkpoint_loading import load_model

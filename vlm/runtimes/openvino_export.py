@@ -1,6 +1,6 @@
 """From a transformers model to OpenVINO's: the modules traced, the text model made stateful.
 
-Import it only where `openvino_telemetry` cannot be (see openvino_convert.py).
+Import it only after `openvino_here.import_openvino`, which keeps its reports to its makers in.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 from vlm.errors import SightlineError
 from vlm.runtimes.openvino_precision import Precision, choose_precision
@@ -22,11 +24,20 @@ class OpenVino:
     has_bfloat16: bool
 
 
+def import_openvino() -> Any:
+    """The package `openvino`, which is imported in no other way than through here."""
+    # It reports each import and each conversion to its makers over the network, and keeps a number
+    # for this user in the home folder, where it finds this package.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 def openvino_here() -> OpenVino:
     """The OpenVINO that is here; raises OpenVinoUnavailable where there is none that works."""
     try:
-        import openvino
-
+        openvino = import_openvino()
         capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return OpenVino(openvino.__version__, "BF16" in capabilities)
     except (ImportError, OSError, RuntimeError) as error:

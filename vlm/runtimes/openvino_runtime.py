@@ -21,7 +21,12 @@ from vlm.runtimes.openvino_cache import (
     converted,
     default_cache_folder,
 )
-from vlm.runtimes.openvino_here import OpenVinoUnavailable, first_line, openvino_here
+from vlm.runtimes.openvino_here import (
+    OpenVinoUnavailable,
+    first_line,
+    import_openvino,
+    openvino_here,
+)
 from vlm.runtimes.openvino_precision import Precision
 from vlm.runtimes.openvino_process import ConversionError, convert_in_a_process
 from vlm.runtimes.openvino_state import OpenVinoKVState
@@ -44,8 +49,6 @@ class OpenVinoRuntime:
 
     def __init__(self, source: Converted, precision: Precision, threads: int | None = None) -> None:
         """`source` is a whole conversion for `precision`; `threads`: None for what is best here."""
-        import openvino
-
         facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
         # Kept: the files are mapped, not read, and a temporary folder goes with its object.
         self._source = source
@@ -53,7 +56,7 @@ class OpenVinoRuntime:
         self.context_tokens: int = facts["context_tokens"]
         self.dtype = precision.name
         self._embeddings: Features = np.load(source.folder / EMBEDDINGS_FILE, mmap_mode="r")
-        core = openvino.Core()
+        core = import_openvino().Core()
         # By itself the plugin takes a thread for each physical core. One that is not pinned can
         # leave a core that another process wants: alone as fast, beside a busy one 13 % faster.
         properties: dict[str, object] = {
