@@ -149,18 +149,19 @@ def test_the_largest_model_that_would_fit_is_named(huge_dir: Path, leave: Leave)
             load_runtime(huge_dir, ON_CPU, print)
 
 
-def test_a_shorter_format_is_named_where_it_would_fit(
+def test_what_else_would_fit_is_named_and_nothing_that_would_not(
     nano_dir: Path, tmp_path: Path, leave: Leave
 ) -> None:
     folder = copy_checkpoint(nano_dir, tmp_path / "copy")
     leave(fit(SIZE, replace(ON_CPU, dtype="int8")).needed_bytes)
     as_float32 = replace(ON_CPU, dtype="float32")
-    with pytest.raises(ModelTooLargeError, match="--dtype int8"):
+    with pytest.raises(ModelTooLargeError, match=r"--dtype int8\).*--runtime torch"):
         require_fit(plan(SIZE, as_float32), SIZE, as_float32, folder)
     leave(0)
     with pytest.raises(ModelTooLargeError) as caught:
         require_fit(plan(SIZE, as_float32), SIZE, as_float32, folder)
     assert "--dtype" not in str(caught.value)
+    assert "--runtime" not in str(caught.value)
 
 
 def test_the_bundled_model_is_always_tried(nano_dir: Path, leave: Leave) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from vlm.checkpoint_files import ModelSize
-from vlm.checkpoints import BUNDLED_FOLDER, KNOWN_MODELS
+from vlm.checkpoints import BUNDLED_FOLDER, KNOWN_MODELS, complete_folder
 from vlm.errors import ModelTooLargeError
 from vlm.runtimes.free_memory import free_host_bytes
-from vlm.runtimes.needed_memory import conversion_bytes, openvino_bytes
+from vlm.runtimes.needed_memory import conversion_bytes, openvino_bytes, torch_cpu_bytes
 from vlm.runtimes.openvino_cache import default_cache_folder, is_converted
 from vlm.runtimes.openvino_here import openvino_here
 from vlm.runtimes.openvino_precision import Precision
@@ -19,6 +19,7 @@ from vlm.runtimes.plan import OpenVinoPlan, Plan, plan
 from vlm.settings import BUNDLED_MODEL, Settings
 
 _GB: Final = 1e9
+_BFLOAT16_BYTES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,19 @@ def _counted(chosen: Plan, folder: Path) -> str:
 
 
 def _remedies(chosen: Plan, size: ModelSize, settings: Settings, folder: Path) -> Iterator[str]:
-    """What a person can do, in sentences, of which those that need room would have it."""
+    """What a person can do, in words; what is named of models and formats would fit."""
     smaller = [
         model
         for model in KNOWN_MODELS
-        if model.size.parameters < size.parameters and fit(model.size, settings).fits
+        if model.size.parameters < size.parameters
+        and fit(model.size, settings, complete_folder(model.name)).fits
     ]
     name = max(smaller, key=lambda model: model.size.parameters).name if smaller else BUNDLED_MODEL
     yield f"Choose a smaller model (--model {name})"
-    in_int8 = replace(settings, dtype="int8", runtime="openvino")
-    if isinstance(chosen, OpenVinoPlan) and fit(size, in_int8, folder).fits:
-        yield "the format that takes least (--dtype int8)"
+    if isinstance(chosen, OpenVinoPlan):
+        if fit(size, replace(settings, dtype="int8"), folder).fits:
+            yield "the format that takes least (--dtype int8)"
+        # It converts nothing, and reads its weights from where the file is mapped.
+        if torch_cpu_bytes(size, _BFLOAT16_BYTES) <= free_host_bytes():
+            yield "torch, which is slower (--runtime torch --dtype bfloat16)"
     yield "or close other programs."
