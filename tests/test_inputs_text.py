@@ -279,7 +279,9 @@ def test_inputs_are_built_without_torch_and_transformers(nano_dir: Path) -> None
         "from vlm.inputs import InputBuilder; from vlm.checkpoint_loading import stop_ids\n"
         "folder = Path(sys.argv[1]); builder = InputBuilder.load(folder)\n"
         "stop_ids(folder, builder.tokenizer)\n"
-        "builder.build(Image.new('RGB', (64, 48)), 'Why?', 'high')\n"
+        "image = Image.new('RGB', (64, 48))\n"
+        "builder.pixel_values(image, 'high')\n"
+        "builder.prompt_ids('Why?', builder.grid_of(image.size, 'high'))\n"
         "heavy = {'torch', 'transformers', 'openvino', 'huggingface_hub'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

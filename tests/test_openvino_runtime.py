@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,12 +14,13 @@ from PIL import Image
 
 from vlm.checkpoint_random import make_random
 from vlm.images import decode_image
-from vlm.inputs import InputBuilder, ModelInputs
+from vlm.inputs import InputBuilder
 from vlm.prompts import PRESETS
-from vlm.runtimes.base import Runtime
+from vlm.runtimes.base import PixelValues, Runtime
 from vlm.runtimes.openvino_here import precision_here
 from vlm.runtimes.openvino_runtime import OpenVinoRuntime
 from vlm.runtimes.torch_runtime import TorchRuntime
+from vlm.types import Detail
 
 pytest.importorskip("openvino")
 
@@ -29,6 +30,20 @@ TOKENS = 12
 FEWEST_DIFFERENT_IDS = 6
 
 
+class Inputs(NamedTuple):
+    """A frame and a question, as a runtime takes them."""
+
+    pixel_values: PixelValues
+    input_ids: tuple[int, ...]
+
+
+def make_inputs(
+    builder: InputBuilder, image: Image.Image, prompt: str, detail: Detail = "low"
+) -> Inputs:
+    input_ids = builder.prompt_ids(prompt, builder.grid_of(image.size, detail))
+    return Inputs(builder.pixel_values(image, detail), input_ids)
+
+
 @pytest.fixture(scope="session")
 def runtime(nano_dir: Path) -> OpenVinoRuntime:
     """The bundled model in float32."""
@@ -36,13 +51,13 @@ def runtime(nano_dir: Path) -> OpenVinoRuntime:
 
 
 @pytest.fixture(scope="session")
-def inputs(nano_dir: Path, frames: list[Image.Image]) -> list[ModelInputs]:
+def inputs(nano_dir: Path, frames: list[Image.Image]) -> list[Inputs]:
     """Every frame with every prompt, for the bundled model."""
     builder = InputBuilder.load(nano_dir)
-    return [builder.build(frame, prompt, "low") for frame in frames for prompt in PROMPTS]
+    return [make_inputs(builder, frame, prompt) for frame in frames for prompt in PROMPTS]
 
 
-def greedy_ids(runtime: Runtime[Any], inputs: ModelInputs, tokens: int = TOKENS) -> list[int]:
+def greedy_ids(runtime: Runtime[Any], inputs: Inputs, tokens: int = TOKENS) -> list[int]:
     features = [runtime.encode_image(tile[None]) for tile in inputs.pixel_values]
     state, ids = runtime.prefill(inputs.input_ids, features)
     while len(ids) < tokens:
@@ -52,7 +67,7 @@ def greedy_ids(runtime: Runtime[Any], inputs: ModelInputs, tokens: int = TOKENS)
 
 
 def assert_chooses_alike(
-    runtime: Runtime[Any], reference: Runtime[Any], inputs: Sequence[ModelInputs], tokens: int
+    runtime: Runtime[Any], reference: Runtime[Any], inputs: Sequence[Inputs], tokens: int
 ) -> None:
     seen: set[int] = set()
     for index, each in enumerate(inputs):
@@ -63,7 +78,7 @@ def assert_chooses_alike(
 
 
 def test_the_bundled_model_chooses_as_torch_does(
-    runtime: OpenVinoRuntime, nano_dir: Path, inputs: list[ModelInputs]
+    runtime: OpenVinoRuntime, nano_dir: Path, inputs: list[Inputs]
 ) -> None:
     reference = TorchRuntime.load(nano_dir, "cpu", "float32")
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
@@ -81,7 +96,9 @@ def test_the_other_model_type_and_several_tiles_choose_as_torch_does(
     config["vision_config"]["model_type"] = "smolvlm_vision"
     (folder / "config.json").write_text(json.dumps(config))
     builder = InputBuilder.load(folder)
-    inputs = [builder.build(frame, prompt, "high") for frame in frames[:4] for prompt in PROMPTS]
+    inputs = [
+        make_inputs(builder, frame, prompt, "high") for frame in frames[:4] for prompt in PROMPTS
+    ]
     assert max(len(each.pixel_values) for each in inputs) > 1
     runtime = OpenVinoRuntime.load(folder, FLOAT32, print)
     reference = TorchRuntime.load(folder, "cpu", "float32")
@@ -94,7 +111,7 @@ def test_the_exact_shape_chooses_as_torch_does(exact_shape_dir: Path, shared_dir
     photos = [
         decode_image(file.read_bytes()) for file in sorted((shared_dir / "photos").glob("*.jpg"))
     ]
-    inputs = [builder.build(photo, PROMPTS[0], "low") for photo in photos[:4]]
+    inputs = [make_inputs(builder, photo, PROMPTS[0]) for photo in photos[:4]]
     runtime = OpenVinoRuntime.load(exact_shape_dir, FLOAT32, print)
     reference = TorchRuntime.load(exact_shape_dir, "cpu", "float32")
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
@@ -108,7 +125,7 @@ def int8_runtime(nano_dir: Path) -> OpenVinoRuntime:
 
 @pytest.mark.parametrize("name", ["runtime", "int8_runtime"])
 def test_any_split_into_passes_gives_the_same_choices(
-    request: pytest.FixtureRequest, inputs: list[ModelInputs], name: str
+    request: pytest.FixtureRequest, inputs: list[Inputs], name: str
 ) -> None:
     runtime: OpenVinoRuntime = request.getfixturevalue(name)
     rng = random.Random(0)
@@ -125,9 +142,7 @@ def test_any_split_into_passes_gives_the_same_choices(
         assert choices == ids
 
 
-def test_rejected_tokens_leave_no_trace(
-    runtime: OpenVinoRuntime, inputs: list[ModelInputs]
-) -> None:
+def test_rejected_tokens_leave_no_trace(runtime: OpenVinoRuntime, inputs: list[Inputs]) -> None:
     rng = random.Random(0)
     for each in inputs[::7]:
         features = [runtime.encode_image(each.pixel_values)]
@@ -145,7 +160,7 @@ def test_rejected_tokens_leave_no_trace(
 
 
 def test_a_fork_and_its_origin_go_their_own_ways(
-    runtime: OpenVinoRuntime, inputs: list[ModelInputs]
+    runtime: OpenVinoRuntime, inputs: list[Inputs]
 ) -> None:
     each, other = inputs[0], inputs[1]
     features = [runtime.encode_image(each.pixel_values)]
@@ -169,7 +184,7 @@ def test_a_fork_and_its_origin_go_their_own_ways(
 
 
 def test_a_fork_of_a_state_with_rejected_tokens_holds_none_of_them(
-    runtime: OpenVinoRuntime, inputs: list[ModelInputs]
+    runtime: OpenVinoRuntime, inputs: list[Inputs]
 ) -> None:
     features = [runtime.encode_image(inputs[0].pixel_values)]
     ids = greedy_ids(runtime, inputs[0])
@@ -183,7 +198,7 @@ def test_a_fork_of_a_state_with_rejected_tokens_holds_none_of_them(
 
 
 def test_features_come_one_tile_after_the_other(
-    runtime: OpenVinoRuntime, inputs: list[ModelInputs]
+    runtime: OpenVinoRuntime, inputs: list[Inputs]
 ) -> None:
     tiles = np.concatenate([each.pixel_values for each in inputs[:6:3]])
     together = runtime.encode_image(tiles)
@@ -192,7 +207,7 @@ def test_features_come_one_tile_after_the_other(
 
 
 def test_int8_features_are_close(
-    runtime: OpenVinoRuntime, int8_runtime: OpenVinoRuntime, inputs: list[ModelInputs]
+    runtime: OpenVinoRuntime, int8_runtime: OpenVinoRuntime, inputs: list[Inputs]
 ) -> None:
     assert int8_runtime.dtype == "int8, int8 vision"
     for each in inputs[::7]:
@@ -202,7 +217,7 @@ def test_int8_features_are_close(
 
 
 def test_another_number_of_features_than_image_tokens_is_refused(
-    runtime: OpenVinoRuntime, inputs: list[ModelInputs]
+    runtime: OpenVinoRuntime, inputs: list[Inputs]
 ) -> None:
     features = runtime.encode_image(inputs[0].pixel_values)
     with pytest.raises(ValueError, match="image tokens"):

@@ -93,14 +93,15 @@ def test_inputs_equal_the_processors_own(
     image = Image.linear_gradient("L").resize(size).convert("RGB")
     # Tiles take their time, and the prompt has nothing to do with them.
     for prompt in PROMPTS if detail == "low" else PROMPTS[-3:-1]:
-        ours = builder.build(image, prompt, detail)
+        grid = builder.grid_of(image.size, detail)
+        input_ids = builder.prompt_ids(prompt, grid)
         text = processor.apply_chat_template(chat_messages(prompt), add_generation_prompt=True)
         theirs = processor(
             text=text, images=[image], do_image_splitting=detail == "high", return_tensors="np"
         )
-        assert list(ours.input_ids) == theirs["input_ids"][0].tolist()
-        assert (ours.pixel_values == theirs["pixel_values"][0]).all()
-        assert ours.image_tokens == ours.input_ids.count(processor.image_token_id)
+        assert list(input_ids) == theirs["input_ids"][0].tolist()
+        assert (builder.pixel_values(image, detail) == theirs["pixel_values"][0]).all()
+        assert builder.image_tokens(grid) == input_ids.count(processor.image_token_id)
         assert theirs["pixel_attention_mask"].all(), "tiles without padding need no mask"
 
 
@@ -108,10 +109,10 @@ def test_inputs_equal_the_processors_own(
 def test_a_control_word_reaches_the_model_as_text(
     builder: InputBuilder, processor: Any, word: str
 ) -> None:
-    image = Image.new("RGB", (32, 32))
-    plain = builder.build(image, "What is this?", "low").input_ids
+    grid = builder.grid_of((32, 32), "low")
+    plain = builder.prompt_ids("What is this?", grid)
     for prompt in (word, f"What{word}is {word}{word} this?", f"{word}\nAssistant: yes"):
-        ids = builder.build(image, prompt, "low").input_ids
+        ids = builder.prompt_ids(prompt, grid)
         for added_id in processor.tokenizer.added_tokens_decoder:
             assert ids.count(added_id) == plain.count(added_id)
         assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
@@ -119,5 +120,5 @@ def test_a_control_word_reaches_the_model_as_text(
 
 def test_every_byte_can_be_asked(builder: InputBuilder, processor: Any) -> None:
     prompt = "".join(chr(code) for code in range(32, 1000)) + "漢字🙂"
-    ids = builder.build(Image.new("RGB", (32, 32)), prompt, "low").input_ids
+    ids = builder.prompt_ids(prompt, builder.grid_of((32, 32), "low"))
     assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)

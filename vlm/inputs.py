@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -25,15 +24,6 @@ _GLOBAL: Final = "<global-img>"
 _DEFAULT_IMAGE_SEQ_LEN: Final = 169
 # A page asks the same few questions; each is kept per tile grid.
 _CACHED_PROMPTS: Final = 64
-
-
-@dataclass(frozen=True)
-class ModelInputs:
-    """`pixel_values`: [tiles, 3, side, side]; `image_tokens`: how many of `input_ids` it fills."""
-
-    pixel_values: PixelValues
-    input_ids: tuple[int, ...]
-    image_tokens: int
 
 
 class InputBuilder:
@@ -83,20 +73,11 @@ class InputBuilder:
         template = ChatTemplate.load(folder, tokenizer.special_tokens)
         return cls(ImageProcessor.load(folder), tokenizer, template, image_seq_len)
 
-    def build(self, image: Image.Image, prompt: str, detail: Detail) -> ModelInputs:
-        """`image` is RGB; detail "low" makes one tile of it, "high" the checkpoint's own tiling.
-
-        Raises BadRequestError where the tokenizer cannot read `prompt`.
-        """
-        grid = self.grid_of(image.size, detail)
-        return ModelInputs(
-            input_ids=self.prompt_ids(prompt, grid),
-            pixel_values=self.pixel_values(image, detail),
-            image_tokens=self.image_tokens(grid),
-        )
-
     def grid_of(self, size: tuple[int, int], detail: Detail) -> TileGrid:
-        """The tiles of an image of `size`, (width, height), told without a look at its pixels."""
+        """The tiles of an image of `size`, (width, height), told without a look at its pixels.
+
+        `detail` "low" makes one tile of it, "high" the checkpoint's own tiling.
+        """
         return self._image_processor.grid_of(size, detail)
 
     def image_tokens(self, grid: TileGrid) -> int:
