@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from static_prompts import BLOCK_TOKENS, CPU, TOKENS, Prompt, go_on
 
-from static_prompts import BLOCK_TOKENS, CPU, TOKENS, Prompt, go_on, make_prompts
-from vlm.checkpoint_loading import load_model
 from vlm.runtimes.torch_static import StaticTorchRuntime
 from vlm.runtimes.torch_static_step import WIDTHS, Shape, StaticStep
-
-
-@pytest.fixture(scope="module")
-def model(nano_dir: Path) -> Any:
-    """The bundled model in float32."""
-    return load_model(nano_dir, torch.float32, "cpu")
-
-
-@pytest.fixture(scope="module")
-def prompts(nano_dir: Path, model: Any, frames: list[Image.Image]) -> list[Prompt]:
-    """More than `runtime` has slots."""
-    return make_prompts(nano_dir, model, frames)
-
-
-@pytest.fixture
-def runtime(model: Any) -> StaticTorchRuntime:
-    """One with fewer slots than there are prompts."""
-    return StaticTorchRuntime(model, CPU, slots=4, block_tokens=BLOCK_TOKENS)
 
 
 def test_slots_of_the_dead_are_used_again_and_tell_nothing(

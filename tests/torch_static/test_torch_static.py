@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-
 from static_prompts import (
     BLOCK_TOKENS,
     CPU,
@@ -23,8 +22,8 @@ from static_prompts import (
     TOKENS,
     Prompt,
     go_on,
-    make_prompts,
 )
+
 from vlm.checkpoint_loading import load_model, stop_ids
 from vlm.engine import Engine
 from vlm.inputs import InputBuilder
@@ -34,24 +33,6 @@ from vlm.runtimes.torch_static import StaticTorchRuntime, suits
 from vlm.runtimes.torch_static_slots import KVSlots
 from vlm.runtimes.torch_static_step import WIDTHS, StaticStep
 from vlm.types import CaptionRequest
-
-
-@pytest.fixture(scope="module")
-def model(nano_dir: Path) -> Any:
-    """The bundled model in float32."""
-    return load_model(nano_dir, torch.float32, "cpu")
-
-
-@pytest.fixture(scope="module")
-def prompts(nano_dir: Path, model: Any, frames: list[Image.Image]) -> list[Prompt]:
-    """More than `runtime` has slots."""
-    return make_prompts(nano_dir, model, frames)
-
-
-@pytest.fixture
-def runtime(model: Any) -> StaticTorchRuntime:
-    """One with fewer slots than there are prompts."""
-    return StaticTorchRuntime(model, CPU, slots=4, block_tokens=BLOCK_TOKENS)
 
 
 def test_answers_are_those_of_the_plain_runtime(
