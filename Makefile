@@ -23,6 +23,8 @@ lint: $(VENV)/.test-packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; \
 	else echo "Skipped eslint and prettier: there is no npm here."; fi
 
