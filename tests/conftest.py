@@ -30,6 +30,9 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGHTLINE_CACHE", str(folder))
+        # Servers that tests start fetch nothing, and see nothing of what this machine has fetched.
+        patch.setenv("SIGHTLINE_OFFLINE", "1")
+        patch.setenv("HF_HOME", str(folder / "hub"))
         yield folder
 
 

@@ -242,7 +242,7 @@ class Models:
     def _change_to(self, candidate: Candidate, cancelled: threading.Event) -> None:
         if not candidate.here:
             self._fetch(candidate, cancelled)
-        self._update(step="loading", left_s=None)
+        self._update(step="loading", left_s=None, detail=None)
         engine = self._load(candidate.model, lambda detail: self._update(detail=detail))
         if cancelled.is_set():
             raise FetchCancelledError(f"{candidate.title} was given up.")
@@ -258,6 +258,7 @@ class Models:
                 total_bytes=progress.total_bytes,
                 bytes_per_s=progress.bytes_per_s,
                 left_s=progress.left_s,
+                detail=progress.note or None,
             )
 
         assert candidate.hub_id is not None, "what is not here comes from the hub"
