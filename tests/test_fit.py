@@ -20,6 +20,7 @@ from vlm.checkpoints import KNOWN_MODELS, known_model
 from vlm.errors import ModelTooLargeError
 from vlm.runtimes import fit as fit_module
 from vlm.runtimes.choice import load_runtime
+from vlm.runtimes.device_memory import free_bytes, free_bytes_of_all
 from vlm.runtimes.devices import Placement
 from vlm.runtimes.fit import fit, require_fit
 from vlm.runtimes.free_memory import free_host_bytes
@@ -139,12 +140,12 @@ def test_a_model_that_cannot_fit_is_refused_in_words_before_its_weights_are_read
 
 def test_the_largest_model_that_would_fit_is_named(huge_dir: Path, leave: Leave) -> None:
     needed = {model.name: fit(model.size, ON_CPU).needed_bytes for model in KNOWN_MODELS}
-    for free_bytes, named in (
+    for left_bytes, named in (
         (needed["smolvlm-500m"], "smolvlm-500m"),
         (needed["smolvlm-256m"], "smolvlm-256m"),
         (0, "nano"),
     ):
-        leave(free_bytes)
+        leave(left_bytes)
         with pytest.raises(ModelTooLargeError, match=rf"--model {named}\)"):
             load_runtime(huge_dir, ON_CPU, print)
 
@@ -174,6 +175,24 @@ def test_a_model_that_goes_over_several_gpus_is_always_tried(huge_dir: Path, lea
     leave(0)
     spread = Placement(torch.device("cuda:0"), torch.bfloat16, spread=True)
     require_fit(TorchPlan(spread), replace(SIZE, parameters=10**12), Settings(), huge_dir)
+
+
+def test_an_accelerator_is_asked_what_it_has_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def untold(_: torch.device) -> tuple[int, int]:
+        raise RuntimeError("The device does not support querying the available free memory.")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 + device.index, 9))
+    monkeypatch.setattr(torch.xpu, "mem_get_info", untold)
+    monkeypatch.setattr(
+        torch.xpu, "get_device_properties", lambda _: SimpleNamespace(total_memory=90)
+    )
+    monkeypatch.setattr(torch.xpu, "memory_reserved", lambda _: 20)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 60)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 10)
+    told = [free_bytes(torch.device(name)) for name in ("cuda:1", "xpu", "mps")]
+    assert told == [6, 70, 50]
+    assert free_bytes_of_all() > 5 + 6
 
 
 def test_telling_imports_no_torch() -> None:

@@ -8,14 +8,8 @@ import torch
 
 from vlm.checkpoint_files import ModelSize
 from vlm.errors import SettingsError
-from vlm.frame_cache import MAX_CACHED_BYTES
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS
-from vlm.runtimes.free_memory import free_host_bytes
-from vlm.runtimes.needed_memory import kv_bytes, torch_cpu_bytes
-from vlm.runtimes.torch_static_slots import BLOCK_TOKENS, SLOTS
-
-# Beside weights and KV cache: activations of a frame's tiles, kernels' workspaces, CUDA graphs.
-_GPU_ROOM_BYTES = 400 * 10**6
+from vlm.runtimes.device_memory import free_bytes, needed_bytes
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -52,39 +46,6 @@ def place(device: str, dtype: str, size: ModelSize) -> Placement:
         and needed_bytes(size, chosen, number_format) > free_bytes(chosen)
     )
     return Placement(chosen, number_format, spread)
-
-
-def needed_bytes(size: ModelSize, device: torch.device, dtype: torch.dtype) -> int:
-    """What a model of `size` needs on `device` to caption.
-
-    On a GPU that is everyday's captions, of twice the least room for a sequence: where a longer
-    request finds no room there, it is refused and the model goes on.
-    """
-    if device.type == "cpu":
-        return torch_cpu_bytes(size, dtype.itemsize)
-    everyday = kv_bytes(size, dtype.itemsize, SLOTS * 2 * BLOCK_TOKENS)
-    return size.parameters * dtype.itemsize + everyday + MAX_CACHED_BYTES + _GPU_ROOM_BYTES
-
-
-def free_for(placement: Placement) -> int:
-    """What is free where `placement` may lay a model, the machine's memory last."""
-    if not placement.spread:
-        return free_bytes(placement.device)
-    gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    return sum(map(free_bytes, gpus)) + free_host_bytes()
-
-
-def free_bytes(device: torch.device) -> int:
-    """What is free on `device`, as far as torch and its driver tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "xpu":
-        return int(torch.xpu.mem_get_info(device)[0])
-    if device.type == "mps":
-        # Its memory is the machine's, of which Metal leaves some to others.
-        room = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return min(room, free_host_bytes())
-    return free_host_bytes()
 
 
 def available_devices() -> list[str]:

@@ -73,12 +73,14 @@ def _fit(chosen: Plan, size: ModelSize, folder: Path | None) -> Fit:
             needed_bytes = max(needed_bytes, conversion_bytes(size, chosen.precision))
         return Fit(needed_bytes, free_host_bytes(), chosen.device, chosen.dtype)
     # Torch is imported by now: the plan has asked it for its devices.
-    from vlm.runtimes import devices
+    from vlm.runtimes import device_memory
 
     placement = chosen.placement
     return Fit(
-        devices.needed_bytes(size, placement.device, placement.dtype),
-        devices.free_for(placement),
+        device_memory.needed_bytes(size, placement.device, placement.dtype),
+        device_memory.free_bytes_of_all()
+        if placement.spread
+        else device_memory.free_bytes(placement.device),
         chosen.device,
         chosen.dtype,
     )
