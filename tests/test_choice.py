@@ -76,6 +76,17 @@ def test_torch_takes_over_with_one_line_where_openvino_fails(
     assert "not installed" in record.message
 
 
+def test_without_openvino_torch_runs_a_model_and_says_why(
+    nano_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with caplog.at_level(logging.WARNING, "sightline"):
+        runtime = load_runtime(nano_dir, Settings(device="cpu"), print)
+    assert (runtime.name, runtime.device) == ("torch", "cpu")
+    (record,) = caplog.records
+    assert "OpenVINO cannot be loaded" in record.message
+
+
 def test_a_checkpoint_that_is_broken_is_not_handed_on_to_torch(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         load_runtime(tmp_path, Settings(device="cpu"), print)

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from vlm.errors import SettingsError
+from vlm.settings import Settings
 from web_client import JPEG, ROOT, ask, picture, read_events
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -100,6 +102,15 @@ def test_a_service_is_for_this_machine_and_may_do_little(name: str) -> None:
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_the_variables_that_pass_into_a_service_are_read_there(name: str) -> None:
+    variables = {each for each in COMPOSE["services"][name]["environment"] if "SIGHTLINE" in each}
+    assert variables
+    for variable in variables:
+        with pytest.raises(SettingsError, match=variable):
+            Settings.from_args([], {variable: "nothing of the kind"})
 
 
 def test_what_is_written_lies_in_the_volume_and_the_user_is_nobody() -> None:
