@@ -73,12 +73,11 @@ function underWay(state) {
   const { request, refusal } = state.models;
   const isFetched = change.step === "fetching";
   const cancelling = change.cancelling || request?.action === "cancel";
-  const words = [isFetched && fetchWords(change), change.detail, refusal?.message];
   return {
     id: change.step,
     tone: "wait",
     title: `${isFetched ? "Fetching" : "Loading"} ${change.title}`,
-    text: words.filter(Boolean).join(". "),
+    text: [changeWords(change), refusal?.message].filter(Boolean).join(". "),
     bar: isFetched
       ? { value: Math.min(change.received_bytes, change.total_bytes), max: change.total_bytes }
       : { value: 0, max: 0 },
@@ -90,6 +89,11 @@ function underWay(state) {
       },
     ],
   };
+}
+
+function changeWords(change) {
+  const amounts = change.step === "fetching" && fetchWords(change);
+  return [amounts, change.detail].filter(Boolean).join(". ");
 }
 
 function refused(state) {
@@ -106,7 +110,7 @@ function refused(state) {
 }
 
 function failed(state) {
-  const { problem } = state.server.status.models;
+  const problem = state.server.status?.models?.problem;
   if (!problem) return null;
   const titled = PROBLEM_TITLES[problem.code] ?? ((title) => `${title} was not loaded`);
   const { request } = state.models;
@@ -159,13 +163,15 @@ export function changeNews(state, at) {
 
 // -- the list to choose from --
 
-/** What the list says above its models: how choosing works, or why it waits. */
+/** What the list says above its models: how choosing works, why it waits, or what went wrong. */
 export function pickerHint(state) {
   const change = changeOf(state);
   if (change) {
     const doing = change.step === "fetching" ? "fetched" : "loaded";
     return `${change.title} is being ${doing}. One model changes at a time: wait for it, or cancel it.`;
   }
+  const wrong = refused(state) ?? failed(state);
+  if (wrong) return `${wrong.title}. ${wrong.text}`;
   if (state.server.status?.models?.offline) {
     return "The server was started with --offline: it fetches no model.";
   }
@@ -185,7 +191,7 @@ export function choicesOf(state) {
       name: choice.name,
       title: choice.title,
       goodFor: choice.good_for,
-      facts: factsOf(choice, standing),
+      facts: standing === "changing" ? changeWords(change) || "Loading" : factsOf(choice, standing),
       standing,
       action: actionOf(choice, standing, state.models.request, change),
     };

@@ -156,7 +156,7 @@ def test_a_change_is_announced_at_its_beginning_each_quarter_and_its_end(core):
         if news != heard[-1]:
             heard.append(news)
 
-    for received in range(0, 513_000_001, 5_130_000):
+    for received in range(0, 513_000_001, 51_300_000):
         show(core, change=fetching(received))
         listen()
     for detail in ("Converting 10 %", "Converting 20 %"):
@@ -238,5 +238,14 @@ def test_one_model_changes_at_a_time_and_the_list_says_so(core):
         "label": "Cancel",
         "waits": False,
     }
+    assert choice(core, SMALL)["facts"] == "120 of 513 MB, 8.2 MB/s, 48 s left"
     assert choice(core, "smolvlm2-256m-video")["action"]["waits"]
     assert "One model changes at a time" in hint(core)
+
+
+def test_what_went_wrong_is_told_where_a_model_was_chosen_too(core):
+    show(core, problem=problem())
+    assert problem()["message"] in hint(core)
+    core.tell("model-chosen", model=SMALL)
+    core.tell("model-request-refused", id=1, kind="refused", message="It needs 6.1 GB.")
+    assert "It needs 6.1 GB." in hint(core)
