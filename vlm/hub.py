@@ -145,14 +145,15 @@ class _Fetch:
             if len(weights) < len({*weight_map.values()}):
                 raise CheckpointError(f"{self._hub_id} lacks weights that its {index} names.")
             self._meter.total_bytes = sum(file.size_bytes for file in first + small + weights)
-        self._check_room(small + weights)
+        self._check_room(small + weights, commit)
         yield from small + weights
 
-    def _check_room(self, files: list[RemoteFile]) -> None:
+    def _check_room(self, files: list[RemoteFile], commit: str) -> None:
         missing_bytes = 0
         for file in files:
             found = [
                 self._repository.blob(file.blob_name),
+                self._repository.shown(commit, file.name),
                 self._repository.incomplete_blob(file.blob_name),
             ]
             here = max((each.stat().st_size for each in found if each.exists()), default=0)
@@ -168,7 +169,7 @@ class _Fetch:
     def _receive(self, file: RemoteFile, commit: str) -> None:
         if not is_blob_name(file.blob_name):
             raise FetchError(f"The hub does not say what {file.name} hashes to. Try again later.")
-        receiver = BlobReceiver(file, self._repository, self._meter, self._is_cancelled)
+        receiver = BlobReceiver(file, self._repository, commit, self._meter, self._is_cancelled)
         with receiver.locked():
             if not receiver.is_here():
                 receiver.find_incomplete()

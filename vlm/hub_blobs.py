@@ -44,7 +44,7 @@ class WrongContentError(Exception):
 
 
 class BlobReceiver:
-    """Receives `file` into `repository`; `meter` counts its bytes from what lies here already on.
+    """Receives `file` of `commit` into `repository`; `meter` counts its bytes, those found here too.
 
     Only who holds the lock of `locked` receives. What is received is kept where receiving fails,
     except on a full disk and where it turns out wrong.
@@ -54,6 +54,7 @@ class BlobReceiver:
         self,
         file: RemoteFile,
         repository: CachedRepository,
+        commit: str,
         meter: Meter,
         is_cancelled: Callable[[], bool],
     ) -> None:
@@ -61,6 +62,8 @@ class BlobReceiver:
         self._meter = meter
         self._is_cancelled = is_cancelled
         self._blob = repository.blob(file.blob_name)
+        # Where links are not allowed, the file itself lies there.
+        self._shown = repository.shown(commit, file.name)
         self._incomplete = repository.incomplete_blob(file.blob_name)
         self._lock_file = repository.lock_file(file.blob_name)
         self._hash: _Hash = new_hash(file.blob_name, file.size_bytes)
@@ -87,14 +90,15 @@ class BlobReceiver:
 
     def is_here(self) -> bool:
         """Whether the file lies here, whole and right. A wrong one is removed."""
-        with self._on_disk():
-            if not self._blob.exists():
-                return False
-            self._found(self._blob)
-            if self._is_right():
-                return True
-            self._blob.unlink()
-        self._lose()
+        for path in (self._blob, self._shown):
+            with self._on_disk():
+                if not path.is_file():
+                    continue
+                self._found(path)
+                if self._is_right():
+                    return True
+                path.unlink()
+            self._lose()
         return False
 
     def find_incomplete(self) -> None:

@@ -76,9 +76,15 @@ class CachedRepository:
         """What a program locks while it receives the content that hashes to `name`."""
         return self.folder.parent / ".locks" / self.folder.name / f"{name}.lock"
 
+    def shown(self, commit: str, file_name: str) -> Path:
+        """Where programs look for `file_name` of `commit`."""
+        return self.folder / "snapshots" / commit / file_name
+
     def link(self, commit: str, file_name: str, blob_name: str) -> None:
-        """Show the whole blob `blob_name` as `file_name` of `commit`; raises OSError."""
-        blob, shown = self.blob(blob_name), self.folder / "snapshots" / commit / file_name
+        """Show the blob `blob_name` as `file_name` of `commit`, where it is not; raises OSError."""
+        blob, shown = self.blob(blob_name), self.shown(commit, file_name)
+        if not blob.exists():
+            return
         shown.parent.mkdir(parents=True, exist_ok=True)
         shown.unlink(missing_ok=True)
         try:
@@ -107,14 +113,15 @@ def content_matches(file: Path) -> bool | None:
 
     Raises OSError.
     """
-    blob = file.resolve()
-    if not is_blob_name(blob.name):
+    # One step: a blob itself may be a link to where huggingface_hub keeps what repositories share.
+    blob_name = Path(os.readlink(file)).name if file.is_symlink() else ""
+    if not is_blob_name(blob_name):
         return None
-    content = new_hash(blob.name, blob.stat().st_size)
-    with blob.open("rb") as opened:
+    content = new_hash(blob_name, file.stat().st_size)
+    with file.open("rb") as opened:
         while piece := opened.read(_READ_BYTES):
             content.update(piece)
-    return content.hexdigest() == blob.name
+    return content.hexdigest() == blob_name
 
 
 def is_blob_name(name: object) -> bool:

@@ -104,6 +104,14 @@ def test_a_changed_byte_fails_the_check(
     assert main(["check", HUB_ID]) == 0
 
 
+def test_content_that_repositories_share_passes_the_check(ordinary: Fetcher) -> None:
+    blob = (ordinary() / WEIGHTS_FILE).resolve()
+    shared = ordinary.cache / ("0" * 64)
+    blob.rename(shared)
+    blob.symlink_to(shared)
+    assert main(["check", HUB_ID]) == 0
+
+
 def test_what_is_not_here_fails_the_check(
     ordinary: Fetcher, capsys: pytest.CaptureFixture[str]
 ) -> None:

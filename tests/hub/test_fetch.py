@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import safetensors.torch
@@ -109,6 +111,24 @@ def test_a_file_that_was_damaged_on_the_disk_is_fetched_anew(fetcher: Fetcher) -
     blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     fetcher()
     assert fetcher.weights_from() == [0, 0]
+
+
+def test_where_links_are_not_allowed_files_are_moved_and_found_again(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> NoReturn:
+        raise PermissionError(errno.EPERM, "links are for administrators here")
+
+    monkeypatch.setattr(Path, "symlink_to", forbidden)
+    folder = fetcher()
+    assert not any(file.is_symlink() for file in folder.iterdir())
+    assert fetcher.complete() == fetcher() == folder
+    assert len(fetcher.weights_from()) == 1
+    shown = folder / WEIGHTS_FILE
+    shown.write_bytes(bytes(shown.stat().st_size))
+    fetcher()
+    assert len(fetcher.weights_from()) == 2
+    check_folder(folder)
 
 
 def test_of_a_newer_commit_only_what_changed_is_fetched(fetcher: Fetcher, repository: Path) -> None:
