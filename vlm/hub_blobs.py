@@ -44,7 +44,7 @@ class WrongContentError(Exception):
 
 
 class BlobReceiver:
-    """Receives `file` of `commit` into `repository`; `meter` counts its bytes, those found here too.
+    """Receives `file` of `commit` into `repository`; `meter` counts its bytes, found ones too.
 
     Only who holds the lock of `locked` receives. What is received is kept where receiving fails,
     except on a full disk and where it turns out wrong.
