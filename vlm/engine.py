@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
@@ -99,12 +100,13 @@ class Engine:
         return engine
 
     @staticmethod
-    def fit(size: ModelSize, settings: Settings) -> Fit:
+    def fit(size: ModelSize, settings: Settings, folder: Path | None = None) -> Fit:
         """The memory that a model of that size would need by `settings`, and what is free for it.
 
-        Raises SettingsError where they name a device that is not here.
+        `folder` is its checkpoint where it is here. Raises SettingsError where they name a device
+        that is not here.
         """
-        return fit(size, settings)
+        return fit(size, settings, folder)
 
     def stream(
         self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never

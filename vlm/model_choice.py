@@ -44,8 +44,11 @@ class Candidate:
 
     @property
     def fits(self) -> bool:
-        """Whether it would find the memory that it needs, as far as can be told."""
-        return self.fit is None or self.fit.fits
+        """Whether it would find the memory that it needs, as far as can be told.
+
+        The bundled model always would: it is what is left where nothing else does.
+        """
+        return self.model == BUNDLED_MODEL or self.fit is None or self.fit.fits
 
 
 def candidates(settings: Settings) -> Iterator[Candidate]:
@@ -57,6 +60,7 @@ def candidates(settings: Settings) -> Iterator[Candidate]:
     from vlm.engine import Engine
 
     for known in KNOWN_MODELS:
+        folder = complete_folder(known.name)
         yield Candidate(
             name=known.name,
             model=known.name,
@@ -67,8 +71,8 @@ def candidates(settings: Settings) -> Iterator[Candidate]:
             parameters=known.size.parameters,
             download_bytes=known.download_bytes,
             received_bytes=_received_bytes(known.hub_id),
-            here=complete_folder(known.name) is not None,
-            fit=Engine.fit(known.size, settings),
+            here=folder is not None,
+            fit=Engine.fit(known.size, settings, folder),
         )
     model = settings.model
     if model == AUTO_MODEL or known_model(model) is not None:
@@ -90,7 +94,7 @@ def candidates(settings: Settings) -> Iterator[Candidate]:
         download_bytes=0,
         received_bytes=0 if is_path else _received_bytes(model),
         here=folder is not None,
-        fit=Engine.fit(size, settings) if size else None,
+        fit=Engine.fit(size, settings, folder) if size else None,
     )
 
 
