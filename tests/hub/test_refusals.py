@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import httpx2
-import huggingface_hub
 import pytest
 from fetcher import HUB_ID, TOKEN, Fetcher
 from huggingface_hub import constants
@@ -134,6 +133,7 @@ def test_a_hub_that_is_not_there_is_told(fetcher: Fetcher, closed_port: int) -> 
     assert "cannot be reached. Check the network" in told
 
 
+@pytest.mark.usefixtures("new_session")
 def test_a_proxy_that_is_not_there_is_told(
     fetcher: Fetcher, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +142,7 @@ def test_a_proxy_that_is_not_there_is_told(
     assert "cannot be reached through the proxy that is set" in told
 
 
+@pytest.mark.usefixtures("new_session")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_refuses_is_told(
     fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, scheme: str
@@ -184,5 +185,4 @@ def test_offline_mode_is_respected(fetcher: Fetcher, monkeypatch: pytest.MonkeyP
 
 def test_a_session_can_be_used_again_after_a_failure(fetcher: Fetcher, closed_port: int) -> None:
     refusal(fetcher, endpoint=f"http://127.0.0.1:{closed_port}")
-    huggingface_hub.close_session()
     assert fetcher() == fetcher.complete()
