@@ -28,12 +28,13 @@ export const initialModels = {
 /** The change under way, or null. Over as soon as the new model runs, whatever is tidied up after. */
 export function changeOf({ server: { status } }) {
   const change = status?.models?.change ?? null;
-  return change && change.model !== status.model ? change : null;
+  const runs = status?.state === "ready" && status.model === change?.model;
+  return runs ? null : change;
 }
 
 /** What people call the model of that name; "model" while the server has not settled on one. */
 export function titleOf({ server: { status } }, name) {
-  if (!name || name === "auto") return "model";
+  if (!name) return "model";
   const choice = status?.models?.choices.find((one) => one.name === name);
   return choice?.title ?? name.split(/[\\/]/).findLast(Boolean) ?? name;
 }
@@ -117,7 +118,8 @@ function withRequest(state, action, model) {
 function withEnding(state, next, at) {
   const [before, after] = [state.server.status, next.server.status];
   const wasThere = ["ready", "failed"].includes(state.server.phase);
-  if (wasThere && after.state === "ready" && before.model !== after.model) {
+  const isAnother = before?.state === "failed" || before?.model !== after.model;
+  if (wasThere && isAnother && after.state === "ready") {
     const ending = { how: "swapped", title: titleOf(next, after.model), at };
     // The words on the screen are the old model's: the new one is shown even a still scene.
     const pace = { ...state.pace, lookAt: Math.min(state.pace.lookAt, at), force: true };

@@ -157,7 +157,7 @@ def test_the_swap_is_told_once_and_for_some_seconds(core):
     assert core.card(60_000) is None
 
 
-@pytest.mark.parametrize("first", ["auto", NANO])
+@pytest.mark.parametrize("first", [None, NANO])
 def test_the_first_model_of_a_server_is_no_swap(core, first):
     core.live(status={**STATUS, "state": "loading", "model": first})
     core.tell("status-answered", status=SWAPPED)
@@ -169,8 +169,10 @@ def test_another_model_after_a_new_start_of_the_server_is_no_swap(core):
     assert core.card() is None
 
 
-def test_a_model_that_replaces_one_that_failed_is_told_of_and_captions_begin(core):
-    core.live(status={**status(change=loading()), "state": "failed"})
+@pytest.mark.parametrize("failed_model", [NANO, SMALL])
+def test_a_model_that_replaces_one_that_failed_is_told_of_and_captions_begin(core, failed_model):
+    failed = {**status(failed_model, change=loading()), "state": "failed"}
+    assert core.live(status=failed).card()["id"] == "loading"
     core.tell("status-answered", 1000, status=SWAPPED)
     assert core.card(1000)["id"] == "swapped"
     assert core.plan["lookAt"] == 1000

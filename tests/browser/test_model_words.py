@@ -136,7 +136,7 @@ def test_the_badge_names_what_captions_until_the_swap(core):
     assert core.run(line, show(core, SMALL).state) == "SmolVLM 256M on CPU"
     folder = {**STATUS, "model": "/models/mine/"}
     assert core.run(line, core.live(status=folder).state) == "mine on CPU"
-    unsettled = {**STATUS, "state": "loading", "model": "auto"}
+    unsettled = {**STATUS, "state": "loading", "model": None}
     assert core.run(line, core.live(status=unsettled).state) == "Loading model"
 
 
