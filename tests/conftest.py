@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,14 @@ from vlm.inputs import InputBuilder
 from vlm.nano.scenes import make_frame
 from vlm.runtimes.torch_runtime import TorchRuntime
 from vlm.settings import Settings
+from vlm.types import CaptionRequest
+from worker_kit import QUESTION
 
 pytest_plugins = ["web_fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAME_COUNT = 20
+_CAMERAS = itertools.count()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -118,3 +122,16 @@ def exact_shape_engine(exact_shape_dir: Path) -> Engine:
 def frames() -> list[Image.Image]:
     """FRAME_COUNT different scenes of the kind that the bundled model knows."""
     return [make_frame(seed, "test").image for seed in range(FRAME_COUNT)]
+
+
+@pytest.fixture
+def request_for(frames: list[Image.Image]) -> Callable[[int], CaptionRequest]:
+    """`request_for(n)` asks for a few tokens about frame n, each time from another camera."""
+
+    def make(index: int, max_tokens: int = 8) -> CaptionRequest:
+        # A camera of its own, so that no earlier answer is there to draft from: each token is a
+        # step, between which a test can do something.
+        camera = f"camera-{next(_CAMERAS)}"
+        return CaptionRequest(frames[index], QUESTION, max_tokens, camera=camera)
+
+    return make

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import logging
 import threading
-import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from PIL import Image
@@ -25,109 +22,18 @@ from vlm.errors import (
     NotReadyError,
     SightlineError,
 )
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
-from vlm.worker import CaptionStream, Worker
-
-# Only keeps a broken test from hanging; nothing is asserted on it.
-GUARD_S = 120.0
-QUESTION = "What is this?"
-_CAMERAS = itertools.count()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    limit = time.monotonic() + GUARD_S
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.005)
-
-
-@contextmanager
-def running(engine: object, max_queue: int = 8) -> Iterator[Worker]:
-    worker = Worker(lambda: engine, max_queue)  # type: ignore[arg-type, return-value]
-    worker.start()
-    try:
-        wait_until(lambda: worker.state != "loading")
-        yield worker
-    finally:
-        worker.close(GUARD_S)
-
-
-def read(stream: CaptionStream) -> list[StreamItem]:
-    items = []
-    while True:
-        item = stream.next(GUARD_S)
-        assert item is not None, "the stream hangs"
-        items.append(item)
-        if isinstance(item, CaptionDone):
-            return items
-
-
-def text_of(stream: CaptionStream) -> str:
-    done = read(stream)[-1]
-    assert isinstance(done, CaptionDone)
-    return done.text
-
-
-class HeldEngine:
-    """The real engine, which makes one token for each `allow`, so that a test decides when."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.info: EngineInfo = engine.info
-        self.begun: list[CaptionRequest] = []
-        self.tokens = 0
-        self._engine = engine
-        self._permits = threading.Semaphore(0)
-
-    def allow(self, tokens: int) -> None:
-        for _ in range(tokens):
-            self._permits.release()
-
-    def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> Generator[StreamItem, None, None]:
-        self.begun.append(request)
-
-        def asked_before_each_token() -> bool:
-            while not self._permits.acquire(timeout=0.005):
-                if is_cancelled():
-                    return True
-            self.tokens += 1
-            return is_cancelled()
-
-        yield from self._engine.stream(request, asked_before_each_token)
-
-
-class FailingEngine:
-    """The real engine, in which `fault` strikes between two tokens of the first request."""
-
-    def __init__(self, engine: Engine, fault: BaseException) -> None:
-        self.info = engine.info
-        self._engine = engine
-        self._fault: BaseException | None = fault
-
-    def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> Generator[StreamItem, None, None]:
-        asked = itertools.count()
-
-        def struck() -> bool:
-            if self._fault is not None and next(asked) == 4:
-                fault, self._fault = self._fault, None
-                raise fault
-            return is_cancelled()
-
-        yield from self._engine.stream(request, struck)
-
-
-@pytest.fixture
-def request_for(frames: list[Image.Image]) -> Callable[[int], CaptionRequest]:
-    def make(index: int, max_tokens: int = 8) -> CaptionRequest:
-        # A camera of its own, so that no earlier answer is there to draft from: each token is a
-        # step, between which a test can do something.
-        camera = f"camera-{next(_CAMERAS)}"
-        return CaptionRequest(frames[index], QUESTION, max_tokens, camera=camera)
-
-    return make
+from vlm.types import CaptionDone, CaptionRequest, StreamItem
+from vlm.worker import Worker
+from worker_kit import (
+    GUARD_S,
+    QUESTION,
+    FailingEngine,
+    HeldEngine,
+    read,
+    running,
+    text_of,
+    wait_until,
+)
 
 
 def test_a_worker_gives_what_its_engine_does(
@@ -451,72 +357,3 @@ def test_of_fifty_at_once_each_is_served_or_refused(
         assert "served" in outcomes
         wait_until(lambda: not worker.busy and worker.waiting == 0)
         assert worker.state == "ready"
-
-
-def test_another_engine_takes_over_between_two_requests(
-    endless_engine: Engine, engine: Engine, request_for: Callable[[int], CaptionRequest]
-) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker, ThreadPoolExecutor(1) as beside:
-        under_way, waiting = worker.submit(request_for(0)), worker.submit(request_for(1))
-        wait_until(lambda: len(held.begun) == 1)
-        replaced = beside.submit(worker.replace, engine)
-        assert worker.info is endless_engine.info
-        held.allow(1000)
-        replaced.result(GUARD_S)
-        assert worker.info is engine.info
-        texts = text_of(under_way), text_of(waiting)
-        assert len(held.begun) == 1
-    direct = [
-        list(each.stream(request_for(index)))[-1]
-        for index, each in enumerate((endless_engine, engine))
-    ]
-    assert texts == tuple(done.text for done in direct if isinstance(done, CaptionDone))
-
-
-def test_an_engine_for_a_worker_whose_load_failed_makes_it_ready(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
-) -> None:
-    def load() -> Engine:
-        raise CheckpointError("config.json is missing.")
-
-    worker = Worker(load, 2)
-    worker.start()
-    wait_until(lambda: worker.state == "failed")
-    worker.replace(endless_engine)
-    assert (worker.state, worker.error) == ("ready", None)
-    read(worker.submit(request_for(0)))
-    worker.close(GUARD_S)
-
-
-def test_an_engine_that_was_replaced_is_let_go(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
-) -> None:
-    first = HeldEngine(endless_engine)
-    kept = weakref.ref(first)
-    first.allow(1000)
-    worker = Worker(lambda found=[first]: found.pop(), 2)  # type: ignore[misc]
-    del first
-    worker.start()
-    wait_until(lambda: worker.state == "ready")
-    read(worker.submit(request_for(0)))
-    worker.replace(endless_engine)
-    gc.collect()
-    assert kept() is None
-    worker.close(GUARD_S)
-
-
-def test_closing_does_not_wait_for_a_successor(endless_engine: Engine) -> None:
-    loaded = threading.Event()
-
-    def load() -> Engine:
-        assert loaded.wait(GUARD_S)
-        return endless_engine
-
-    worker = Worker(load, 2)
-    worker.start()
-    with ThreadPoolExecutor(1) as beside:
-        replaced = beside.submit(worker.replace, endless_engine)
-        worker.close(0.01)
-        replaced.result(GUARD_S)
-    loaded.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from fetcher import assert_nothing_half
 
 from hub_server import Fault, HubServer
 from vlm.checkpoint_files import WEIGHTS_FILE
-from web_client import JPEG, SightlineProcess, ask, picture, read_events, wait_until
+from web_client import HANG_GUARD_S, JPEG, SightlineProcess, ask, picture, read_events, wait_until
 
 HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
 NAME = "smolvlm-256m"
@@ -33,6 +34,7 @@ class Person:
     """Asks a running server what its page would."""
 
     def __init__(self, sightline: SightlineProcess) -> None:
+        self.sightline = sightline
         self.port = sightline.port
 
     def status(self) -> dict[str, Any]:
@@ -87,7 +89,8 @@ def test_the_first_start_ends_with_the_published_model_and_the_next_begins_with_
     hub: HubServer, home: Path
 ) -> None:
     with person_at(hub, home) as person:
-        person.wait_for(lambda status: status["model"] == NAME)
+        assert person.sightline.wait_for_line("Loading SmolVLM 256M beside")
+        assert f"captions by {NAME}" in person.sightline.wait_for_line("From here on")
         person.wait_for_the_end()
         assert person.models()["problem"] is None
         assert person.choice()["here"]
@@ -181,6 +184,9 @@ def test_another_architecture_is_refused_and_the_bundled_model_goes_on(
         assert "'llama'" in problem["message"]
         assert str(home) not in problem["message"]
         assert person.gets_a_caption()
+        person.sightline.process.send_signal(signal.SIGINT)
+        told = person.sightline.process.communicate(timeout=HANG_GUARD_S)[1]
+        assert told == f"SmolVLM 256M: {problem['message']}\n"
     assert hub.requests_for(WEIGHTS_FILE) == []
 
 
