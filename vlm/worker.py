@@ -283,8 +283,6 @@ def load_error(error: Exception) -> SightlineError:
     if isinstance(error, SightlineError):
         return error
     if isinstance(error, MemoryError):
-        return ModelFailedError(
-            "There is not enough memory for this model. Choose a smaller one."
-        )
+        return ModelFailedError("There is not enough memory for this model. Choose a smaller one.")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ModelFailedError(f"The model could not be loaded: {reason}")
