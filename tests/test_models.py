@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -63,7 +65,7 @@ def client(web_app: Flask) -> FlaskClient:
 @pytest.fixture
 def here(named_dir: Path) -> Settings:
     """Settings that name that second model, so that it is among the choices."""
-    return Settings(model=str(named_dir), device="cpu", offline=True)
+    return Settings(model=str(named_dir), device="cpu", runtime="torch", offline=True)
 
 
 def choice(models: Models, name: str) -> Choice:
@@ -175,7 +177,7 @@ def test_what_runs_is_not_loaded_again(here: Settings) -> None:
 
 def test_a_model_that_failed_at_the_start_can_be_left_for_another(named_dir: Path) -> None:
     (named_dir / "model.safetensors").unlink()
-    settings = Settings(model=str(named_dir), device="cpu", offline=True)
+    settings = Settings(model=str(named_dir), device="cpu", runtime="torch", offline=True)
     with running(settings) as models:
         assert models.worker.state == "failed"
         switched(models, "nano")
@@ -186,7 +188,7 @@ def test_a_model_that_failed_at_the_start_can_be_left_for_another(named_dir: Pat
 
 
 def test_offline_nothing_is_fetched(empty_hub_cache: Path) -> None:
-    with running(Settings(device="cpu", offline=True)) as models:
+    with running(Settings(device="cpu", runtime="torch", offline=True)) as models:
         assert models.worker.info is not None
         assert models.worker.info.model == "nano"
         assert models.status().change is None
@@ -232,7 +234,7 @@ def test_unknown_and_too_large_models_are_told_apart(
     with running(here) as models:
         with pytest.raises(UnknownModelError):
             models.switch(here.model)
-        monkeypatch.setattr("vlm.runtimes.fit.free_host_bytes", lambda *_: 10**6)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
         models.look()
         with pytest.raises(ModelTooLargeError):
             models.switch("smolvlm-256m")
