@@ -26,7 +26,6 @@ from vlm.prompts import DEFAULT_PROMPT, PRESETS
 from vlm.types import CaptionDone, CaptionRequest
 
 DETAILED_PROMPT = PRESETS[1].prompt
-PAIRS = 500
 MAX_TOKENS = 28
 
 
@@ -54,14 +53,15 @@ def live_scenes(count: int) -> Iterator[Image.Image]:
         yield frame.point(lambda level: min(255, level + 2))
 
 
+@pytest.mark.parametrize("pairs", [120, pytest.param(500, marks=pytest.mark.slow)])
 def test_consecutive_scenes_read_the_same_with_a_draft(
-    engine: Engine, drafting: tuple[Engine, CountingRuntime]
+    engine: Engine, drafting: tuple[Engine, CountingRuntime], pairs: int
 ) -> None:
     counts = DraftCounts()
     prompts = (DEFAULT_PROMPT, DETAILED_PROMPT)
     last: dict[str, list[int]] = {prompt: [] for prompt in prompts}
     whole = 0
-    for frame in live_scenes(PAIRS // len(prompts) + 2):
+    for frame in live_scenes(pairs // len(prompts) + 2):
         for prompt in prompts:
             request = CaptionRequest(frame, prompt, MAX_TOKENS)
             plain = plain_ids(engine, request)
@@ -69,7 +69,7 @@ def test_consecutive_scenes_read_the_same_with_a_draft(
             whole += plain == last[prompt]
             last[prompt] = plain
     # Drafts of both kinds were among them: right to the end, and given up midway.
-    assert 0 < whole < PAIRS
+    assert 0 < whole < pairs
     assert 0 < counts.accepted < counts.drafted
 
 
