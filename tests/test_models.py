@@ -238,3 +238,28 @@ def test_unknown_and_too_large_models_are_told_apart(
         models.look()
         with pytest.raises(ModelTooLargeError):
             models.switch("smolvlm-256m")
+
+
+def test_a_named_model_that_cannot_fit_is_told_and_the_bundled_one_captions(
+    empty_hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
+    settings = Settings(model="smolvlm-2.2b", device="cpu", runtime="torch")
+    with running(settings) as models:
+        status = models.status()
+        assert models.worker.info is not None
+        assert models.worker.info.model == "nano"
+        assert status.change is None
+        assert status.problem is not None
+        assert (status.problem.model, status.problem.code) == ("smolvlm-2.2b", "model_too_large")
+
+
+def test_a_device_that_is_not_here_is_told_in_words_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    models = Models(Settings(device="cuda:99", runtime="torch", offline=True))
+    models.start()
+    wait_until(lambda: models.worker.state == "failed")
+    assert "'cuda:99' is not available here" in str(models.worker.error)
+    assert caplog.records == []
+    models.worker.close(HANG_GUARD_S)

@@ -19,6 +19,7 @@ from vlm.errors import (
     FetchCancelledError,
     ModelTooLargeError,
     OfflineError,
+    SettingsError,
     SightlineError,
     SwitchingError,
     UnknownModelError,
@@ -184,6 +185,9 @@ class Models:
         """See anew what is here and what fits; takes some tenths of a second."""
         try:
             found = tuple(candidates(self._settings))
+        except SettingsError:
+            # A device that is not here, for one: whoever loads a model is told.
+            return
         except Exception:
             # Whatever is the matter with a disk or a driver, the bundled model can caption.
             log.exception("The models on this machine could not be looked through")
@@ -213,7 +217,10 @@ class Models:
             except Exception as error:
                 self._tell_problem(best, error)
         if wanted is not None and not self._settings.offline:
-            self.switch(wanted.name)
+            try:
+                self.switch(wanted.name)
+            except SightlineError as error:
+                self._tell_problem(wanted, error)
         return self._load_as_first(BUNDLED_MODEL)
 
     def _load_as_first(self, model: str) -> Engine:
