@@ -154,11 +154,11 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Exchange:
 _OTHER_TASKS: Final = {
     "detailed": 0.1,
     "list": 0.05,
-    "count": 0.08,
-    "colour": 0.16,
-    "exists": 0.28,
-    "position": 0.2,
-    "read": 0.09,
+    "count": 0.05,
+    "colour": 0.14,
+    "exists": 0.27,
+    "position": 0.25,
+    "read": 0.12,
     "light": 0.02,
     "json": 0.02,
 }
