@@ -27,7 +27,7 @@ def read_caption_request(request: Request, settings: Settings) -> CaptionRequest
     """
     data = _image_bytes(request)
     fields = request.values
-    return CaptionRequest(
+    return CaptionRequest.about(
         prompt=_prompt(fields.get("prompt", ""), fields.get("preset")),
         max_tokens=_max_tokens(fields.get("max_tokens", str(settings.max_tokens))),
         detail=_detail(fields.get("detail", "low")),

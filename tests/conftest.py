@@ -132,6 +132,6 @@ def request_for(frames: list[Image.Image]) -> Callable[[int], CaptionRequest]:
         # A camera of its own, so that no earlier answer is there to draft from: each token is a
         # step, between which a test can do something.
         camera = f"camera-{next(_CAMERAS)}"
-        return CaptionRequest(frames[index], QUESTION, max_tokens, camera=camera)
+        return CaptionRequest.about(frames[index], QUESTION, max_tokens, camera=camera)
 
     return make

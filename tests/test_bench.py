@@ -113,7 +113,7 @@ def test_all_captions_have_the_asked_length_though_the_model_would_end_earlier(
     engine: Engine, scenarios: Scenarios, reference: Reference
 ) -> None:
     scene = drawn_scene(0)
-    *_, done = engine.stream(CaptionRequest(scene, DEFAULT_PROMPT, TOKENS))
+    *_, done = engine.stream(CaptionRequest.about(scene, DEFAULT_PROMPT, TOKENS))
     assert isinstance(done, CaptionDone)
     assert done.stats.tokens < TOKENS
     for scenario in (

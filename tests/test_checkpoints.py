@@ -36,7 +36,7 @@ def edited(file: Path, **changes: object) -> str:
 
 
 def caption(engine: Engine, image: Image.Image) -> str:
-    items = list(engine.stream(CaptionRequest(image, "What is this?", max_tokens=12)))
+    items = list(engine.stream(CaptionRequest.about(image, "What is this?", max_tokens=12)))
     assert isinstance(items[-1], CaptionDone)
     return items[-1].text
 

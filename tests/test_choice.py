@@ -22,7 +22,7 @@ QUESTION = "What is this?"
 
 
 def text_of(engine: Engine, image: Image.Image) -> str:
-    *_, done = engine.stream(CaptionRequest(image, QUESTION, 12))
+    *_, done = engine.stream(CaptionRequest.about(image, QUESTION, 12))
     assert isinstance(done, CaptionDone)
     return done.text
 

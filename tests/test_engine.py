@@ -31,14 +31,14 @@ def ask(
     max_tokens: int = 12,
     detail: Detail = "low",
 ) -> tuple[list[TokenChunk], CaptionDone]:
-    items = list(engine.stream(CaptionRequest(image, prompt, max_tokens, detail)))
+    items = list(engine.stream(CaptionRequest.about(image, prompt, max_tokens, detail)))
     *chunks, done = items
     assert isinstance(done, CaptionDone)
     return [chunk for chunk in chunks if isinstance(chunk, TokenChunk)], done
 
 
 def ids_of(engine: Engine, image: Image.Image, max_tokens: int) -> list[int]:
-    request = CaptionRequest(image, QUESTION, max_tokens)
+    request = CaptionRequest.about(image, QUESTION, max_tokens)
     return list(engine.generate_ids(engine.ask(request), draft=()))
 
 
@@ -88,7 +88,7 @@ def test_closing_the_stream_stops_within_one_token(
     nano_dir: Path, frames: list[Image.Image]
 ) -> None:
     engine, runtime = counting(nano_dir)
-    stream = engine.stream(CaptionRequest(frames[0], QUESTION, 40))
+    stream = engine.stream(CaptionRequest.about(frames[0], QUESTION, 40))
     next(stream)
     decodes = runtime.decodes
     stream.close()
@@ -98,7 +98,7 @@ def test_closing_the_stream_stops_within_one_token(
 
 def test_cancelling_stops_within_one_token(nano_dir: Path, frames: list[Image.Image]) -> None:
     engine, runtime = counting(nano_dir)
-    request = CaptionRequest(frames[0], QUESTION, 40)
+    request = CaptionRequest.about(frames[0], QUESTION, 40)
     items: list[StreamItem] = list(engine.stream(request, lambda: runtime.decodes >= 5))
     assert isinstance(items[-1], CaptionDone)
     assert items[-1].finish_reason == "cancelled"
@@ -107,7 +107,7 @@ def test_cancelling_stops_within_one_token(nano_dir: Path, frames: list[Image.Im
 
 def test_cancelling_stops_between_tiles(tiled_dir: Path, frames: list[Image.Image]) -> None:
     engine, runtime = counting(tiled_dir)
-    request = CaptionRequest(frames[0], QUESTION, 4, "high")
+    request = CaptionRequest.about(frames[0], QUESTION, 4, "high")
     assert engine.ask(request).image_tokens > 3 * load_processor(tiled_dir).image_seq_len
     (done,) = engine.stream(request, lambda: runtime.encoded_tiles >= 2)
     assert isinstance(done, CaptionDone)
@@ -120,7 +120,7 @@ def test_what_was_left_midway_leaves_no_trace(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     _, before = ask(endless_engine, frames[1])
-    abandoned = endless_engine.stream(CaptionRequest(frames[0], QUESTION, 40))
+    abandoned = endless_engine.stream(CaptionRequest.about(frames[0], QUESTION, 40))
     next(abandoned)
     _, meanwhile = ask(endless_engine, frames[1])
     abandoned.close()
@@ -153,7 +153,7 @@ def test_stats_count_what_was_done(
     tiled_dir: Path, frames: list[Image.Image], detail: Detail
 ) -> None:
     engine, runtime = counting(tiled_dir)
-    asked = engine.ask(CaptionRequest(frames[0], QUESTION, 6, detail))
+    asked = engine.ask(CaptionRequest.about(frames[0], QUESTION, 6, detail))
     _, done = ask(engine, frames[0], max_tokens=6, detail=detail)
     stats = done.stats
     assert isinstance(stats, Stats)

@@ -47,7 +47,7 @@ class Reference:
 def our_ids(
     engine: Engine, image: Image.Image, prompt: str, detail: Detail, max_tokens: int
 ) -> list[int]:
-    request = CaptionRequest(image, prompt, max_tokens, detail)
+    request = CaptionRequest.about(image, prompt, max_tokens, detail)
     return list(engine.generate_ids(engine.ask(request)))
 
 

@@ -244,9 +244,9 @@ def test_what_cannot_be_asked_is_told_as_that(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     with running(endless_engine) as worker:
-        stream = worker.submit(CaptionRequest(frames[0], "word " * 390, max_tokens=2))
+        stream = worker.submit(CaptionRequest.about(frames[0], "word " * 390, max_tokens=2))
         read(stream)
-        stream = worker.submit(CaptionRequest(frames[0], QUESTION, max_tokens=0))
+        stream = worker.submit(CaptionRequest.about(frames[0], QUESTION, max_tokens=0))
         with pytest.raises(BadRequestError, match="max_tokens"):
             stream.next(GUARD_S)
 

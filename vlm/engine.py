@@ -160,8 +160,9 @@ class Engine:
         """What the model is asked by `request`; raises BadRequestError where it cannot be."""
         if request.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
-        prompt = checked_prompt(request.prompt)
-        grid = self._inputs.grid_of(request.image.size, request.detail)
+        image, typed = request.messages[0].parts
+        prompt = checked_prompt(typed)
+        grid = self._inputs.grid_of(image.size, request.detail)
         input_ids = self._inputs.prompt_ids(prompt, grid)
         limit = min(request.max_tokens, self._runtime.context_tokens - len(input_ids))
         if limit < 1:
@@ -183,7 +184,8 @@ class Engine:
         `draft` are ids that the answer may begin with or share parts of, by default the last answer
         to the same question of the same camera; they only ever save time.
         """
-        key = self._frames.key(asked.request.image, asked.request.detail)
+        image = asked.request.messages[0].parts[0]
+        key = self._frames.key(image, asked.request.detail)
         frame = self._frames.get(key)
         if frame is None:
             frame = EncodedFrame(self._encode(asked.request, is_cancelled))
@@ -216,7 +218,7 @@ class Engine:
         self, request: CaptionRequest, is_cancelled: Callable[[], bool]
     ) -> list[ImageFeatures]:
         """The features of a frame, some tiles at a time; fewer than all where it was cancelled."""
-        pixel_values = self._inputs.pixel_values(request.image, request.detail)
+        pixel_values = self._inputs.pixel_values(request.messages[0].parts[0], request.detail)
         at_once = self._runtime.tiles_per_pass
         features: list[ImageFeatures] = []
         for start in range(0, len(pixel_values), at_once):
@@ -250,7 +252,7 @@ class Engine:
         side_px = self.info.frame_size_px
         frame = Image.new("RGB", (side_px, side_px), (128, 128, 128))
         try:
-            for _ in self.stream(CaptionRequest(frame, DEFAULT_PROMPT, _WARM_UP_TOKENS)):
+            for _ in self.stream(CaptionRequest.about(frame, DEFAULT_PROMPT, _WARM_UP_TOKENS)):
                 pass
         except ValueError as error:
             raise CheckpointError(

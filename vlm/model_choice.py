@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from vlm.checkpoint_files import model_size
 from vlm.checkpoints import KNOWN_MODELS, complete_folder, display_name, known_model
 from vlm.hub_cache import CachedRepository
-from vlm.settings import AUTO_MODEL, BUNDLED_MODEL, Settings
+from vlm.setting_values import AUTO_MODEL
+from vlm.settings import BUNDLED_MODEL, Settings
 
 if TYPE_CHECKING:
     from vlm.runtimes.fit import Fit

@@ -25,7 +25,8 @@ from vlm.errors import (
     UnknownModelError,
 )
 from vlm.model_choice import Candidate, best_here, best_to_fetch, candidates
-from vlm.settings import AUTO_MODEL, BUNDLED_MODEL, Settings
+from vlm.setting_values import AUTO_MODEL
+from vlm.settings import BUNDLED_MODEL, Settings
 from vlm.worker import Worker, load_error
 
 if TYPE_CHECKING:

@@ -3,37 +3,104 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Detail = Literal["low", "high"]
+Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
+Outcome = Literal["done", "cancelled", "superseded", "refused", "failed"]
 EngineState = Literal["loading", "ready", "failed"]
 
 
 @dataclass(frozen=True)
-class CaptionRequest:
-    """One question about one frame.
+class Message:
+    """One turn of a chat: texts and images in the order in which they are said.
 
-    `image` is a bounded RGB image as `vlm.images.decode_image` returns it. `detail` is "low" for
-    one tile (a live frame) or "high" for the checkpoint's own tiling. `camera` names who asks, so
-    that requests of one camera can be told from another's.
+    Each image is a bounded RGB image as `vlm.images.decode_image` returns it.
     """
 
-    image: Image.Image
-    prompt: str
+    role: Role
+    parts: tuple[str | Image.Image, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How each token is chosen: `temperature` 0 takes the likeliest.
+
+    Above 0, up to 2, tokens are drawn out of the likeliest ones that have `top_p` (above 0, up to
+    1) of the probability together; the same `seed` draws the same.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+GREEDY: Final = Sampling()
+
+
+@dataclass(frozen=True)
+class CaptionRequest:
+    """What is asked, about which images.
+
+    `detail` is "low" for one tile an image (a live frame) or "high" for the checkpoint's own
+    tiling. `camera` names who asks, None nobody in particular; a `live` frame gives way to a newer
+    one of its camera, a question does not. The answer ends before the first of the `stop` texts.
+    `top_logprobs`, 0 to 20, asks for the logprob of each token and of so many others. With
+    `json_object` the answer is one JSON object.
+    """
+
+    messages: tuple[Message, ...]
     max_tokens: int
     detail: Detail = "low"
-    camera: str = "default"
+    camera: str | None = None
+    live: bool = False
+    sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    json_object: bool = False
+
+    @classmethod
+    def about(
+        cls,
+        image: Image.Image,
+        prompt: str,
+        max_tokens: int,
+        detail: Detail = "low",
+        camera: str | None = None,
+        live: bool = False,
+    ) -> CaptionRequest:
+        """One question about one frame, as the page asks it."""
+        messages = (Message("user", (image, prompt)),)
+        return cls(messages, max_tokens, detail=detail, camera=camera, live=live)
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One token, its natural log probability, and the likeliest ones in its place.
+
+    `token` is its text, `token_bytes` the UTF-8 that it stands for, which may be part of a
+    character.
+    """
+
+    token: str
+    token_bytes: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """Text that became complete (whole UTF-8 characters) with the newest tokens; never empty."""
+    """Text that became complete (whole UTF-8 characters) with the newest tokens; never empty.
+
+    `logprobs` are of the tokens since the last chunk, where they were asked for.
+    """
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,10 +139,36 @@ StreamItem = TokenChunk | CaptionDone
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is loaded, as `/api/status` tells it; `frame_size_px`: longest side worth sending."""
+    """What is loaded, as `/api/status` tells it; `frame_size_px`: longest side worth sending.
+
+    `remote` are the origins that frames are sent to, none where the model runs here.
+    """
 
     model: str
     runtime: str
     device: str
     dtype: str
     frame_size_px: int
+    remote: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """How one request ended; `stats` only where it was answered."""
+
+    outcome: Outcome
+    live: bool
+    queued_s: float
+    error_code: str | None = None
+    finish_reason: FinishReason | None = None
+    stats: Stats | None = None
+
+
+class WorkerWatcher(Protocol):
+    """Is told what the worker does, from its thread. It must be quick and must not raise."""
+
+    def request_ended(self, record: RequestRecord) -> None:
+        """One request is over; a refused one tells so from the thread that submitted it."""
+
+    def pass_ran(self, batch_size: int) -> None:
+        """So many requests were advanced together by one step."""

@@ -107,7 +107,9 @@ def test_the_bar_shows_loss_images_per_second_and_time_left(
         encoding="utf-8"
     )
     engine = Engine.load(Settings(model=str(exported), device="cpu"))
-    items = list(engine.stream(CaptionRequest(Image.new("RGB", (192, 144)), "What is this?", 2)))
+    items = list(
+        engine.stream(CaptionRequest.about(Image.new("RGB", (192, 144)), "What is this?", 2))
+    )
     assert isinstance(items[-1], CaptionDone)
 
 

@@ -43,7 +43,7 @@ def test_answers_are_those_of_the_plain_runtime(
     seen: set[int] = set()
     for frame in frames:
         for prompt in PROMPTS:
-            request = CaptionRequest(frame, prompt, max_tokens=24)
+            request = CaptionRequest.about(frame, prompt, max_tokens=24)
             ids = list(static_engine.generate_ids(static_engine.ask(request)))
             assert ids == list(engine.generate_ids(engine.ask(request)))
             seen |= set(ids)

@@ -114,7 +114,7 @@ def _caption(
 ) -> LiveCaption:
     started = clock()
     first_word_s = None
-    for item in engine.stream(CaptionRequest(decode_image(jpeg), prompt, max_tokens)):
+    for item in engine.stream(CaptionRequest.about(decode_image(jpeg), prompt, max_tokens)):
         now_s = clock() - started
         if first_word_s is None:
             first_word_s = now_s

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         print(READY, flush=True)
         image = decode_image(Path(file).read_bytes())
         for camera in ("first", "second"):
-            for _ in engine.stream(CaptionRequest(image, prompt, int(tokens), camera=camera)):
+            for _ in engine.stream(CaptionRequest.about(image, prompt, int(tokens), camera=camera)):
                 pass
         print(json.dumps({"peak_rss_bytes": peak_rss_bytes()}), flush=True)
     except SightlineError as error:

@@ -72,7 +72,9 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
             image = decode_image(jpeg)
             # As long as theirs, which may end by itself.
             limit = max(1, theirs.stats.tokens)
-            ours = _hear_engine(engine, CaptionRequest(image, options.prompt, limit, camera=camera))
+            ours = _hear_engine(
+                engine, CaptionRequest.about(image, options.prompt, limit, camera=camera)
+            )
             if number:
                 late_s = theirs.first_word_late_s - ours.first_word_late_s
                 measured.add("http_ttft_ms", 1000 * late_s)

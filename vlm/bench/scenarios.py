@@ -40,7 +40,7 @@ class Scenarios:
         self._tokens = tokens
         self._number = 0
         self._turns = 0
-        room = engine.ask(CaptionRequest(image, prompt, tokens)).limit
+        room = engine.ask(CaptionRequest.about(image, prompt, tokens)).limit
         if room < tokens:
             raise BadRequestError(
                 f"This model has room for {room} tokens after the image and the prompt. Choose a "
@@ -72,7 +72,7 @@ class Scenarios:
         return touched(self._image, self._number)
 
     def _ask(self, frame: Image.Image, prompt: str, camera: str) -> Stats:
-        request = CaptionRequest(frame, prompt, self._tokens, camera=camera)
+        request = CaptionRequest.about(frame, prompt, self._tokens, camera=camera)
         for item in self._engine.stream(request):
             if isinstance(item, CaptionDone):
                 return item.stats

@@ -48,7 +48,7 @@ TARGETS: Final[dict[str, float]] = {
 
 def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
     """The engine's whole answer to one question."""
-    request = CaptionRequest(image, prompt, ANSWER_TOKENS)
+    request = CaptionRequest.about(image, prompt, ANSWER_TOKENS)
     for item in engine.stream(request):
         if isinstance(item, CaptionDone):
             return item.text
