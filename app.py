@@ -17,6 +17,7 @@ from routes.captions import captions_blueprint
 from routes.errors import install_error_handlers
 from routes.models import models_blueprint
 from routes.pages import pages
+from routes.request_log import install_request_log, write_request_log
 from routes.safety import install_safety
 from routes.status import status_blueprint
 from serving import (
@@ -53,6 +54,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES + MULTIPART_OVERHEAD_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MULTIPART_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
+    install_request_log(app, settings, models.worker)
     install_error_handlers(app)
     install_safety(app, settings)
     app.register_blueprint(pages)
@@ -71,6 +73,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         print(f"app.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     url = page_url(listener)
+    write_request_log(settings)
     models = Models(settings)
     admission = Admission(settings.max_queue)
     app = create_app(settings, models, admission)

@@ -7,6 +7,7 @@ import logging
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from routes.request_log import request_log
 from vlm import errors
 from vlm.images import MAX_IMAGE_BYTES
 
@@ -73,6 +74,7 @@ def install_error_handlers(app: Flask) -> None:
 
 
 def _answer_own_error(error: errors.SightlineError) -> Response:
+    request_log().error_code = error.code
     response = jsonify(error_body(error.code, str(error)))
     response.status_code = status_of(error)
     if isinstance(error, errors.BusyError):
@@ -86,6 +88,7 @@ def _answer_http_error(error: HTTPException) -> Response:
     code, message = _CODE_AND_MESSAGE_OF_STATUS.get(
         error.code or 500, ("http_error", "The server cannot do what was asked.")
     )
+    request_log().error_code = code
     response = jsonify(error_body(code, message))
     response.status_code = error.code or 500
     allowed = getattr(error, "valid_methods", None)
@@ -96,6 +99,7 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 def _answer_unforeseen_error(error: Exception) -> Response:
     log.error("Unforeseen error in %s %s", request.method, request.path, exc_info=error)
+    request_log().error_code = "internal"
     response = jsonify(error_body("internal", INTERNAL_MESSAGE))
     response.status_code = 500
     return response

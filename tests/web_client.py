@@ -154,7 +154,8 @@ class SightlineProcess:
         self.process = subprocess.Popen(
             [sys.executable, "app.py", "--port", "0", *args],
             cwd=ROOT,
-            env=clean | dict(env or {}),
+            # Nobody reads stderr while the process runs, and a full pipe would hold it up.
+            env={"SIGHTLINE_LOG_REQUESTS": "off"} | clean | dict(env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
