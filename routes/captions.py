@@ -14,6 +14,7 @@ from flask import Blueprint, Response, request
 from routes.admission import Admission
 from routes.caption_request import read_caption_request
 from routes.errors import INTERNAL_MESSAGE, error_body
+from routes.request_log import RequestLog, request_log
 from vlm.errors import SightlineError
 from vlm.settings import Settings
 from vlm.types import CaptionDone
@@ -32,14 +33,19 @@ def captions_blueprint(settings: Settings, worker: Worker, admission: Admission)
 
     @blueprint.post("/api/captions")
     def caption() -> Response:
+        entry = request_log()
+        entry.outcome = "refused"
         with ExitStack() as held:
             admission.enter()
             held.callback(admission.leave)
-            stream = worker.submit(read_caption_request(request, settings))
+            asked = read_caption_request(request, settings)
+            entry.asked(asked)
+            stream = worker.submit(asked)
             held.callback(stream.close)
+            entry.outcome = "cancelled"
             client_gone = request.environ.get("waitress.client_disconnected", _never)
             response = Response(
-                _events(stream, admission, client_gone),
+                _events(stream, admission, client_gone, entry),
                 mimetype="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -55,23 +61,30 @@ def _never() -> bool:
 
 
 def _events(
-    stream: CaptionStream, admission: Admission, client_gone: Callable[[], bool]
+    stream: CaptionStream,
+    admission: Admission,
+    client_gone: Callable[[], bool],
+    entry: RequestLog,
 ) -> Iterator[str]:
     last_sent = time.monotonic()
     while not client_gone():
         if admission.stopping:
+            entry.error_code = "stopping"
             yield _event("error", error_body("stopping", "The server is shutting down."))
             return
         try:
             item = stream.next(timeout_s=POLL_S)
         except SightlineError as error:
+            entry.failed(error.code)
             yield _event("error", error_body(error.code, str(error)))
             return
         except Exception as error:
             log.error("Unforeseen error in a caption stream", exc_info=error)
+            entry.failed("internal")
             yield _event("error", error_body("internal", INTERNAL_MESSAGE))
             return
         if isinstance(item, CaptionDone):
+            entry.done(item)
             yield _event("done", asdict(item))
             return
         if item is not None:
