@@ -1,4 +1,4 @@
-"""Every error leaves as `{"error": {"code", "message"}}`; which status it gets is decided here."""
+"""Every error leaves as `{"error": {...}}`; which status and which form it gets is decided here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from routes.openai_errors import FieldError, is_openai_path, openai_error_body
 from routes.request_log import request_log
 from vlm import errors
 from vlm.images import MAX_IMAGE_BYTES
@@ -53,17 +54,37 @@ class UnsupportedMediaTypeError(errors.SightlineError):
     code = "unsupported_media_type"
 
 
-_STATUS_OF_CODE |= {ForbiddenError.code: 403, UnsupportedMediaTypeError.code: 415}
+class StoppingError(errors.SightlineError):
+    """The server is being ended, and what is under way with it."""
+
+    code = "stopping"
+
+
+class InternalError(errors.SightlineError):
+    """What nobody foresaw; the log says what it was, the client is told no more than that."""
+
+    code = "internal"
+
+    def __init__(self) -> None:
+        super().__init__(INTERNAL_MESSAGE)
+
+
+_STATUS_OF_CODE |= {
+    ForbiddenError.code: 403,
+    UnsupportedMediaTypeError.code: 415,
+    StoppingError.code: 503,
+    InternalError.code: 500,
+}
 
 
 def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
-    """The one JSON form of an error, in answers and in stream events alike."""
+    """The JSON form of an error outside of /v1, in answers and in stream events alike."""
     return {"error": {"code": code, "message": message}}
 
 
 def status_of(error: errors.SightlineError) -> int:
     """The HTTP status that says who has to act: 4xx the client, 503 wait, 500 us."""
-    return _STATUS_OF_CODE.get(error.code, 500)
+    return error.status if isinstance(error, FieldError) else _STATUS_OF_CODE.get(error.code, 500)
 
 
 def install_error_handlers(app: Flask) -> None:
@@ -74,9 +95,8 @@ def install_error_handlers(app: Flask) -> None:
 
 
 def _answer_own_error(error: errors.SightlineError) -> Response:
-    request_log().error_code = error.code
-    response = jsonify(error_body(error.code, str(error)))
-    response.status_code = status_of(error)
+    param = error.param if isinstance(error, FieldError) else None
+    response = _answer(error.code, str(error), status_of(error), param)
     if isinstance(error, errors.BusyError):
         response.headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, errors.NotReadyError):
@@ -88,9 +108,7 @@ def _answer_http_error(error: HTTPException) -> Response:
     code, message = _CODE_AND_MESSAGE_OF_STATUS.get(
         error.code or 500, ("http_error", "The server cannot do what was asked.")
     )
-    request_log().error_code = code
-    response = jsonify(error_body(code, message))
-    response.status_code = error.code or 500
+    response = _answer(code, message, error.code or 500)
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -99,7 +117,14 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 def _answer_unforeseen_error(error: Exception) -> Response:
     log.error("Unforeseen error in %s %s", request.method, request.path, exc_info=error)
-    request_log().error_code = "internal"
-    response = jsonify(error_body("internal", INTERNAL_MESSAGE))
-    response.status_code = 500
+    return _answer(InternalError.code, INTERNAL_MESSAGE, 500)
+
+
+def _answer(code: str, message: str, status: int, param: str | None = None) -> Response:
+    request_log().error_code = code
+    is_openai = is_openai_path(request.path)
+    response = jsonify(
+        openai_error_body(code, message, status, param) if is_openai else error_body(code, message)
+    )
+    response.status_code = status
     return response

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from routes import captions
+from routes import caption_reading
 from vlm.engine import Engine
 from vlm.errors import GenerationError
 from vlm.prompts import PRESETS
@@ -36,7 +36,7 @@ def client(web_app: Flask) -> FlaskClient:
 @pytest.fixture
 def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams send their first bytes at once, which is what the test client waits for."""
-    monkeypatch.setattr(captions, "KEEPALIVE_S", 0.0)
+    monkeypatch.setattr(caption_reading, "KEEPALIVE_S", 0.0)
 
 
 def caption(client: FlaskClient, **query: object) -> list[tuple[str, Any]]:

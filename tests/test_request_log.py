@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from routes import captions
+from routes import caption_reading
 from routes.request_log import JsonLines, log, request_log, write_request_log
 from vlm.engine import Engine
 from vlm.prompts import PRESETS
@@ -162,7 +162,7 @@ def test_an_answer_without_a_body_is_told_once(client: FlaskClient, lines: Lines
 def test_a_stream_that_is_broken_off_is_told_once_it_is(
     engine: Engine, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(captions, "KEEPALIVE_S", 0.0)
+    monkeypatch.setattr(caption_reading, "KEEPALIVE_S", 0.0)
     stepped = SteppedEngine(engine)
     with started(Worker(lambda: stepped, max_queue=1)) as worker:
         client = client_of(app_over(worker))
