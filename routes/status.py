@@ -2,56 +2,99 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from flask import Blueprint, Response, jsonify
 
-from routes.errors import error_body
 from vlm import __version__
 from vlm.images import MAX_IMAGE_BYTES
-from vlm.models import Models
-from vlm.prompts import PRESETS, PROMPT_MAX_CHARS
+from vlm.models import Models, ModelsStatus
+from vlm.prompts import PRESETS, PROMPT_MAX_CHARS, Preset
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
+from vlm.types import EngineState
+
+
+@dataclass(frozen=True)
+class LoadError:
+    """Why no model could be loaded, in words for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """How many requests wait for the model, how many may, and whether it works on any."""
+
+    waiting: int
+    limit: int
+    busy: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may have at most, and how many tokens it gets that names no number."""
+
+    max_body_bytes: int
+    prompt_max_chars: int
+    max_tokens_default: int
+    max_tokens_limit: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of `/api/status`.
+
+    What is loaded is None until it is, but for `model`, which may be known before. `progress` is
+    what loading is at.
+    """
+
+    state: EngineState
+    error: LoadError | None
+    progress: str | None
+    model: str | None
+    runtime: str | None
+    device: str | None
+    dtype: str | None
+    frame_size_px: int | None
+    models: ModelsStatus
+    queue: QueueStatus
+    limits: Limits
+    presets: tuple[Preset, ...]
+    version: str
 
 
 def status_blueprint(settings: Settings, models: Models) -> Blueprint:
     """Both routes; they answer while the model loads and while it is busy."""
     blueprint = Blueprint("status", __name__)
-    worker = models.worker
 
     @blueprint.get("/api/status")
     def status() -> Response:
-        # State first: `ready` is only ever told together with what is loaded.
-        state, info, error = worker.state, worker.info, worker.error
-        return jsonify(
-            {
-                "state": state,
-                "error": error_body(error.code, str(error))["error"] if error else None,
-                "progress": worker.progress or None if state == "loading" else None,
-                "model": info.model if info else models.first,
-                "runtime": info.runtime if info else None,
-                "device": info.device if info else None,
-                "dtype": info.dtype if info else None,
-                "frame_size_px": info.frame_size_px if info else None,
-                "models": asdict(models.status()),
-                "queue": {
-                    "waiting": worker.waiting,
-                    "limit": settings.max_queue,
-                    "busy": worker.busy,
-                },
-                "limits": {
-                    "max_body_bytes": MAX_IMAGE_BYTES,
-                    "prompt_max_chars": PROMPT_MAX_CHARS,
-                    "max_tokens_default": settings.max_tokens,
-                    "max_tokens_limit": MAX_TOKENS_LIMIT,
-                },
-                "presets": [asdict(preset) for preset in PRESETS],
-                "version": __version__,
-            }
-        )
+        return jsonify(asdict(_status(settings, models)))
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
         return jsonify({"status": "ok"})
 
     return blueprint
+
+
+def _status(settings: Settings, models: Models) -> Status:
+    worker = models.worker
+    # State first: `ready` is only ever told together with what is loaded.
+    state, info, error = worker.state, worker.info, worker.error
+    return Status(
+        state=state,
+        error=LoadError(error.code, str(error)) if error else None,
+        progress=worker.progress or None if state == "loading" else None,
+        model=info.model if info else models.first,
+        runtime=info.runtime if info else None,
+        device=info.device if info else None,
+        dtype=info.dtype if info else None,
+        frame_size_px=info.frame_size_px if info else None,
+        models=models.status(),
+        queue=QueueStatus(worker.waiting, settings.max_queue, worker.busy),
+        limits=Limits(MAX_IMAGE_BYTES, PROMPT_MAX_CHARS, settings.max_tokens, MAX_TOKENS_LIMIT),
+        presets=PRESETS,
+        version=__version__,
+    )
