@@ -15,6 +15,7 @@ from flask import Flask
 from routes.admission import Admission
 from routes.captions import captions_blueprint
 from routes.errors import install_error_handlers
+from routes.metrics import Metrics, metrics_blueprint
 from routes.models import models_blueprint
 from routes.pages import pages
 from routes.request_log import install_request_log, write_request_log
@@ -54,11 +55,13 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES + MULTIPART_OVERHEAD_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MULTIPART_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
-    install_request_log(app, settings, models.worker)
+    metrics = Metrics(models)
+    install_request_log(app, settings, models.worker, metrics.answered)
     install_error_handlers(app)
     install_safety(app, settings)
     app.register_blueprint(pages)
     app.register_blueprint(status_blueprint(settings, models))
+    app.register_blueprint(metrics_blueprint(metrics))
     app.register_blueprint(models_blueprint(models))
     app.register_blueprint(captions_blueprint(settings, models.worker, admission))
     return app
