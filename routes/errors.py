@@ -28,6 +28,9 @@ _STATUS_OF_CODE = {
     errors.SwitchingError.code: 409,
     errors.ModelTooLargeError.code: 409,
     errors.OfflineError.code: 409,
+    errors.UpstreamError.code: 502,
+    errors.UpstreamDownError.code: 503,
+    errors.UpstreamTimeoutError.code: 504,
 }
 
 TOO_LARGE_MESSAGE = f"At most {MAX_IMAGE_BYTES // 2**20} MiB are taken. Send a smaller image."
@@ -127,4 +130,6 @@ def _answer(code: str, message: str, status: int, param: str | None = None) -> R
         openai_error_body(code, message, status, param) if is_openai else error_body(code, message)
     )
     response.status_code = status
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -43,6 +43,12 @@ class BusyError(SightlineError):
         self.retry_after_s = retry_after_s
 
 
+class SupersededError(SightlineError):
+    """A live frame was still waiting when a newer one of its camera came; nothing is wrong."""
+
+    code = "superseded"
+
+
 class NotReadyError(SightlineError):
     """The model is still loading."""
 
@@ -113,3 +119,21 @@ class DiskFullError(FetchError):
     """The disk has not enough room for the model; what was half written is removed."""
 
     code = "disk_full"
+
+
+class UpstreamError(SightlineError):
+    """A server that runs the model gave no whole answer; the message says which and why."""
+
+    code = "upstream_failed"
+
+
+class UpstreamDownError(UpstreamError):
+    """No server that runs the model takes the request, or it broke off."""
+
+    code = "upstream_down"
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """A server that runs the model took too long."""
+
+    code = "upstream_timeout"

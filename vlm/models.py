@@ -2,7 +2,8 @@
 
 The first model is loaded by the worker's own thread. A change happens beside it: a thread fetches
 the model where it is not here, loads it, and hands it to the worker, which goes on with the old one
-until then and for good where anything fails.
+until then and for good where anything fails. Where other servers run the model there is nothing to
+choose here.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from vlm.worker import Worker, load_error
 if TYPE_CHECKING:
     from vlm.engine import Engine
     from vlm.hub import FetchProgress
+    from vlm.remote.engine import RemoteEngine
+    from vlm.remote.upstream import UpstreamStatus
 
 log = logging.getLogger("sightline")
 
@@ -99,9 +102,10 @@ class Models:
     def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
         """`worker` is one that loads what it likes; by default one that loads what `settings` ask.
 
-        `start` begins either.
+        `start` begins either. Raises SettingsError where the key for other servers is not there.
         """
         self._settings = settings
+        self._remote = _remote_engine(settings)
         self.worker = worker or Worker(self._load_first, settings.max_queue)
         # Guards the fields below.
         self._lock = threading.Lock()
@@ -109,7 +113,7 @@ class Models:
         self._change: Change | None = None
         self._cancelled = threading.Event()
         self._problem: Problem | None = None
-        self._first: str | None = None
+        self._first: str | None = settings.remote_model
 
     @property
     def first(self) -> str | None:
@@ -119,6 +123,16 @@ class Models:
     def start(self) -> None:
         """Begin to load the first model; returns at once."""
         self.worker.start()
+
+    def close(self, timeout_s: float) -> None:
+        """End the worker, and the talk with other servers, after `timeout_s` at the latest."""
+        if self._remote is not None:
+            self._remote.stop_waiting()
+        self.worker.close(timeout_s)
+
+    def upstreams(self) -> tuple[UpstreamStatus, ...]:
+        """The servers that run the model, as they are now; none where it runs here."""
+        return () if self._remote is None else self._remote.upstreams()
 
     def status(self) -> ModelsStatus:
         """What is here, what runs, what changes and what went wrong."""
@@ -196,8 +210,11 @@ class Models:
         with self._lock:
             self._candidates = found
 
-    def _load_first(self) -> Engine:
+    def _load_first(self) -> Engine | RemoteEngine:
         """For the worker: the engine to begin with; what is to be fetched for it begins beside."""
+        if self._remote is not None:
+            self._remote.open(self.worker.report)
+            return self._remote
         asked = self._settings.model
         if asked == BUNDLED_MODEL:
             # Only people who open the list of models wait for this look.
@@ -283,6 +300,15 @@ class Models:
         told = load_error(error)
         with self._lock:
             self._problem = Problem(candidate.name, candidate.title, told.code, str(told))
+
+
+def _remote_engine(settings: Settings) -> RemoteEngine | None:
+    if settings.engine != "openai":
+        return None
+    # Imported here: its client of HTTP takes a while, and most starts need none.
+    from vlm.remote.engine import RemoteEngine
+
+    return RemoteEngine(settings)
 
 
 def _first_step(candidate: Candidate) -> Step:

@@ -1,0 +1,89 @@
+"""A caption request in the form of OpenAI's chat API, pictures as JPEG data URIs.
+
+https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any, Final
+
+from PIL import Image
+
+from vlm.errors import BadRequestError
+from vlm.types import CaptionRequest, Detail, Message
+
+# The longest side of a frame of detail "low": one tile of the SmolVLM models.
+FRAME_SIZE_PX: Final = 512
+MAX_JPEG_BYTES: Final = 2 * 2**20
+
+_JPEG_QUALITY: Final = 90
+_SHRINK: Final = 0.75
+
+
+def body_of(request: CaptionRequest) -> dict[str, Any]:
+    """The body of a streamed chat completion, without the model's name."""
+    body: dict[str, Any] = {
+        "messages": [_message(each, request.detail) for each in request.messages],
+        "max_tokens": request.max_tokens,
+        "temperature": request.sampling.temperature,
+        "stream": True,
+    }
+    if request.sampling.top_p != 1.0:
+        body["top_p"] = request.sampling.top_p
+    if request.sampling.seed is not None:
+        body["seed"] = request.sampling.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.top_logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = request.top_logprobs
+    if request.json_object:
+        body["response_format"] = {"type": "json_object"}
+    if request.camera is not None:
+        body["user"] = request.camera
+    return body
+
+
+def as_bytes(body: dict[str, Any]) -> bytes:
+    """`body` as JSON; raises BadRequestError for text that is none in UTF-8."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise BadRequestError("The text must be plain UTF-8.") from None
+
+
+def jpeg_of(image: Image.Image, longest_px: int | None) -> bytes:
+    """`image` as a JPEG of at most MAX_JPEG_BYTES, its longest side at most `longest_px`."""
+    longest = max(image.size)
+    scale = min(1.0, longest_px / longest) if longest_px else 1.0
+    while True:
+        shrunk = image if scale == 1.0 else _scaled(image, scale)
+        out = io.BytesIO()
+        shrunk.save(out, "JPEG", quality=_JPEG_QUALITY)
+        if out.tell() <= MAX_JPEG_BYTES:
+            return out.getvalue()
+        scale *= _SHRINK
+
+
+def _scaled(image: Image.Image, scale: float) -> Image.Image:
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _message(message: Message, detail: Detail) -> dict[str, Any]:
+    texts = [part for part in message.parts if isinstance(part, str)]
+    if len(texts) == len(message.parts) == 1:
+        # Some servers know no other form of a message without a picture.
+        return {"role": message.role, "content": texts[0]}
+    return {"role": message.role, "content": [_part(part, detail) for part in message.parts]}
+
+
+def _part(part: str | Image.Image, detail: Detail) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    jpeg = jpeg_of(part, FRAME_SIZE_PX if detail == "low" else None)
+    url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
