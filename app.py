@@ -17,6 +17,7 @@ from routes.captions import captions_blueprint
 from routes.errors import install_error_handlers
 from routes.metrics import Metrics, metrics_blueprint
 from routes.models import models_blueprint
+from routes.openai_api import install_client_key, openai_blueprint
 from routes.pages import pages
 from routes.request_log import install_request_log, write_request_log
 from routes.safety import install_safety
@@ -44,7 +45,10 @@ WORKER_END_S = 0.2
 def create_app(
     settings: Settings, models: Models | None = None, admission: Admission | None = None
 ) -> Flask:
-    """The web application over `models`, which are made and started here where none are given."""
+    """The web application over `models`, which are made and started here where none are given.
+
+    Raises SettingsError where `settings` name a file of a key that is not there.
+    """
     if models is None:
         models = Models(settings)
         models.start()
@@ -59,11 +63,13 @@ def create_app(
     install_request_log(app, settings, models.worker, metrics.answered)
     install_error_handlers(app)
     install_safety(app, settings)
+    install_client_key(app, settings)
     app.register_blueprint(pages)
     app.register_blueprint(status_blueprint(settings, models))
     app.register_blueprint(metrics_blueprint(metrics))
     app.register_blueprint(models_blueprint(models))
     app.register_blueprint(captions_blueprint(settings, models.worker, admission))
+    app.register_blueprint(openai_blueprint(settings, models.worker, admission))
     return app
 
 
@@ -71,15 +77,15 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Serve until Ctrl-C; returns the exit code (0 ended, 1 cannot listen, 2 bad settings)."""
     try:
         settings = Settings.from_args(argv, env)
+        models = Models(settings)
+        admission = Admission(settings.max_queue)
+        app = create_app(settings, models, admission)
         listener = listen(settings.host, settings.port)
     except (SettingsError, ListenError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     url = page_url(listener)
     write_request_log(settings)
-    models = Models(settings)
-    admission = Admission(settings.max_queue)
-    app = create_app(settings, models, admission)
     server = make_server(app, listener, admission.limit)
     # A running server takes the interrupt as its end; this is for one that comes just before.
     with suppress(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask
 
-from routes.errors import TOO_LARGE_MESSAGE, error_body
+from routes.errors import error_body_at, too_large_message
 from vlm.errors import SightlineError
 
 # Twice what a caption request may hold: up to here the body is read, so that the client gets to
@@ -47,8 +47,11 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         error = self.request.error
         code = _CODE_OF_STATUS.get(error.code, "internal")
-        message = TOO_LARGE_MESSAGE if error.code == 413 else f"{error.reason}: {error.body}."
-        body = json.dumps(error_body(code, message)).encode()
+        # What cannot be read as a request has no path.
+        path = getattr(self.request, "path", "")
+        is_too_large = error.code == 413
+        message = too_large_message(path) if is_too_large else f"{error.reason}: {error.body}."
+        body = json.dumps(error_body_at(path, code, message, error.code)).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

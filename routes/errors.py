@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from routes.openai_errors import TOO_LARGE_MESSAGE as OPENAI_TOO_LARGE_MESSAGE
 from routes.openai_errors import FieldError, is_openai_path, openai_error_body
 from routes.request_log import request_log
 from vlm import errors
@@ -85,6 +87,20 @@ def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
     return {"error": {"code": code, "message": message}}
 
 
+def error_body_at(
+    path: str, code: str, message: str, status: int, param: str | None = None
+) -> Mapping[str, Mapping[str, str | None]]:
+    """An error in the form that clients of `path` expect."""
+    if is_openai_path(path):
+        return openai_error_body(code, message, status, param)
+    return error_body(code, message)
+
+
+def too_large_message(path: str) -> str:
+    """What whoever sent too large a body to `path` is told."""
+    return OPENAI_TOO_LARGE_MESSAGE if is_openai_path(path) else TOO_LARGE_MESSAGE
+
+
 def status_of(error: errors.SightlineError) -> int:
     """The HTTP status that says who has to act: 4xx the client, 503 wait, 500 us."""
     return error.status if isinstance(error, FieldError) else _STATUS_OF_CODE.get(error.code, 500)
@@ -125,10 +141,7 @@ def _answer_unforeseen_error(error: Exception) -> Response:
 
 def _answer(code: str, message: str, status: int, param: str | None = None) -> Response:
     request_log().error_code = code
-    is_openai = is_openai_path(request.path)
-    response = jsonify(
-        openai_error_body(code, message, status, param) if is_openai else error_body(code, message)
-    )
+    response = jsonify(error_body_at(request.path, code, message, status, param))
     response.status_code = status
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from vlm.errors import SightlineError
+
+# One image of the largest size in base64, and words; less than what the server itself takes, so
+# that a client gets to read the refusal.
+MAX_BODY_BYTES: Final = 12 * 2**20
+TOO_LARGE_MESSAGE: Final = (
+    f"At most {MAX_BODY_BYTES // 2**20} MiB are taken. Send fewer or smaller images."
+)
 
 
 class FieldError(SightlineError):

@@ -9,14 +9,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from vlm.prompts import CHAT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT
 
 MAX_MESSAGES: Final = 64
 MAX_PARTS: Final = 64
 MAX_STOPS: Final = 4
 MAX_TOP_LOGPROBS: Final = 20
-# Some eight thousand tokens: what the larger models read at all.
-TEXT_MAX_CHARS: Final = 32_000
 NAME_MAX_CHARS: Final = 256
 
 
@@ -32,7 +31,7 @@ class TextPart(_Taken):
     """Words of a message."""
 
     type: Literal["text"]
-    text: str = Field(max_length=TEXT_MAX_CHARS)
+    text: str = Field(max_length=CHAT_MAX_CHARS)
 
 
 class ImageUrl(_Taken):
@@ -54,7 +53,7 @@ class ImagePart(_Taken):
     image_url: ImageUrl
 
 
-Text = Annotated[str, Field(max_length=TEXT_MAX_CHARS)]
+Text = Annotated[str, Field(max_length=CHAT_MAX_CHARS)]
 TextParts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 Parts = Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS)]
@@ -219,6 +218,10 @@ Stop = Annotated[
 ]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Given(BaseModel):
     """A part of an answer."""
 
@@ -297,8 +300,8 @@ class ChatCompletion(_Given):
 class Delta(_Given):
     """What a chunk adds; the first one tells the role."""
 
-    role: Literal["assistant"] | None = None
-    content: str | None = None
+    role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
+    content: str | None = Field(default=None, exclude_if=_is_none)
 
 
 class ChunkChoice(_Given):
@@ -318,7 +321,7 @@ class ChatCompletionChunk(_Given):
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: Usage | None = None
+    usage: Usage | None = Field(default=None, exclude_if=_is_none)
     system_fingerprint: str | None = None
 
 

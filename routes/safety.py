@@ -8,6 +8,7 @@ import socket
 
 from flask import Flask, Response, request
 
+from routes.cross_origin import CrossOrigin
 from routes.errors import ForbiddenError
 from vlm.settings import Settings
 
@@ -79,17 +80,23 @@ def _is_same_origin(origin: str, host_header: str) -> bool:
 
 
 def install_safety(app: Flask, settings: Settings) -> None:
-    """Refuse what another site's page could send, and set the headers on every answer of `app`."""
+    """Refuse what another site's page could send, and set the headers on every answer of `app`.
+
+    Pages of the origins that `settings` allow may call /v1, and nothing beside it.
+    """
     policy = HostPolicy(settings.host)
+    cross_origin = CrossOrigin(settings.allow_origin)
 
     @app.before_request
-    def refuse_other_sites() -> None:
+    def refuse_other_sites() -> Response | None:
         host = request.headers.get("Host", "")
         if not policy.allows(host):
             raise ForbiddenError(
                 "This server does not answer to that host name. Open it as http://localhost with "
                 "its port, or by the address it was started with (--host)."
             )
+        if cross_origin.allows(request):
+            return cross_origin.preflight(request)
         origin = request.headers.get("Origin")
         if origin is not None and not _is_same_origin(origin, host):
             raise ForbiddenError("Pages of other sites may not use this server.")
@@ -98,10 +105,12 @@ def install_safety(app: Flask, settings: Settings) -> None:
         site = request.headers.get("Sec-Fetch-Site", "none")
         if site not in ("same-origin", "none") and request.endpoint != "pages.index":
             raise ForbiddenError("Pages of other sites may not use this server.")
+        return None
 
     @app.after_request
     def set_headers(response: Response) -> Response:
         response.headers.update(HEADERS)
+        cross_origin.set_headers(request, response)
         if "Cache-Control" not in response.headers:
             response.headers["Cache-Control"] = "no-store"
         return response

@@ -9,6 +9,8 @@ from typing import Final
 from vlm.errors import BadRequestError
 
 PROMPT_MAX_CHARS: Final = 2000
+# More than the context of any SmolVLM, and little enough to be tokenised at once.
+CHAT_MAX_CHARS: Final = 32_000
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,19 @@ def checked_prompt(text: str) -> str:
             f"The prompt has {len(prompt)} characters; at most {PROMPT_MAX_CHARS} are taken. "
             "Make it shorter."
         )
-    if _UNREADABLE.search(prompt):
+    return check_text(prompt) or DEFAULT_PROMPT
+
+
+def check_text(text: str) -> str:
+    """`text` itself, of any part of a chat; raises BadRequestError where no model can read it."""
+    if len(text) > CHAT_MAX_CHARS:
+        raise BadRequestError(
+            f"A text has {len(text)} characters; at most {CHAT_MAX_CHARS} are taken. Make it "
+            "shorter."
+        )
+    if _UNREADABLE.search(text):
         raise BadRequestError("The prompt must be plain UTF-8 text without control characters.")
-    return prompt or DEFAULT_PROMPT
+    return text
 
 
 def chat_messages(prompt: str) -> list[dict[str, object]]:

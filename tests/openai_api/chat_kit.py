@@ -1,0 +1,58 @@
+"""Helpers for tests of /v1: clients, messages and pictures in the forms that it takes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from openai import OpenAI
+from PIL import Image
+
+from web_client import HANG_GUARD_S, picture
+
+MODEL = "nano"
+CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
+
+
+def client_of(port: int, key: str = "any", **options: Any) -> OpenAI:
+    """OpenAI's client of the server at `port`; it tries each request once."""
+    return OpenAI(
+        base_url=f"http://127.0.0.1:{port}/v1",
+        api_key=key,
+        timeout=HANG_GUARD_S,
+        max_retries=0,
+        **options,
+    )
+
+
+def data_uri(image: Image.Image | bytes | None = None) -> str:
+    """A picture as chats hold it."""
+    data = image if isinstance(image, bytes) else b""
+    if image is None:
+        data = picture()
+    elif isinstance(image, Image.Image):
+        out = io.BytesIO()
+        image.save(out, "PNG")
+        data = out.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def image_part(image: Image.Image | bytes | None = None, **fields: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": data_uri(image), **fields}}
+
+
+def question(*images: Image.Image | bytes, text: str = "What is this?") -> list[dict[str, Any]]:
+    """One user message: pictures, and a question about them."""
+    parts = [image_part(image) for image in images] or [image_part()]
+    return [{"role": "user", "content": [*parts, text_part(text)]}]
+
+
+def chat_body(**fields: Any) -> dict[str, Any]:
+    """The body of a short chat, with `fields` in it."""
+    return {"model": MODEL, "messages": question(), "max_tokens": 4, **fields}
