@@ -8,7 +8,7 @@ from typing import Any
 
 from vlm.engine import Engine
 from vlm.inputs import InputBuilder
-from vlm.runtimes.base import ImageFeatures, KVState, PixelValues, Runtime
+from vlm.runtimes.base import ImageFeatures, KVState, Logits, PixelValues, Runtime
 from vlm.runtimes.torch_runtime import TorchRuntime
 
 
@@ -18,6 +18,7 @@ class CountingRuntime:
     def __init__(self, runtime: Runtime[Any]) -> None:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
         self.context_tokens, self.tiles_per_pass = runtime.context_tokens, runtime.tiles_per_pass
+        self.states_per_pass = runtime.states_per_pass
         self._runtime = runtime
         self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.verified = 0
         self.prefilled = 0
@@ -40,6 +41,12 @@ class CountingRuntime:
             raise MemoryError("no room")
         self.decodes += 1
         return self._runtime.decode_one_token(state, token_id)
+
+    def decode_many(self, states: Sequence[KVState], token_ids: Sequence[int]) -> list[int]:
+        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
+
+    def logits(self, state: KVState) -> Logits:
+        return self._runtime.logits(state)
 
     def verify(self, state: KVState, token_ids: Sequence[int], choices: int) -> list[int]:
         self.verifies += 1

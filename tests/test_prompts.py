@@ -101,7 +101,6 @@ def test_inputs_equal_the_processors_own(
         )
         assert list(input_ids) == theirs["input_ids"][0].tolist()
         assert (builder.pixel_values(image, detail) == theirs["pixel_values"][0]).all()
-        assert builder.image_tokens(grid) == input_ids.count(processor.image_token_id)
         assert theirs["pixel_attention_mask"].all(), "tiles without padding need no mask"
 
 

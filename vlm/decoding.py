@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final, NamedTuple
 
+from vlm.passes import Decode, Steps, Verify
 from vlm.runtimes.base import Runtime, State
+from vlm.sampling import Token
 
 # Where an answer has left its draft, guesses begin with as few, and double while they are right: on
 # a CPU a wrong one costs about half of what decoding its tokens would.
@@ -128,7 +130,7 @@ class LastAnswers:
             self._answers.popitem(last=False)
 
 
-def greedy_ids(
+def greedy_steps(
     runtime: Runtime[State],
     state: State,
     choices: Sequence[int],
@@ -137,13 +139,14 @@ def greedy_ids(
     limit: int,
     counts: DraftCounts,
     is_over: Callable[[int], bool],
-) -> Iterator[int]:
-    """At most `limit` ids of greedy decoding; the last one is never fed to `state`.
+    answer: list[int],
+) -> Steps[Token]:
+    """The tokens of greedy decoding until `answer` has `limit` of them, each added to it.
 
-    `state` holds the prompt and `guess`, the start of `draft`; `choices` are those after the prompt
-    and after each token of `guess`. `is_over(token_id)` is asked before each further pass.
+    `state` holds the prompt, `answer` and `guess`, the start of `draft`; `choices` are those after
+    `answer` and after each token of `guess`. `is_over(token_id)` is asked before each further pass.
+    The last id is never fed to `state`.
     """
-    answer: list[int] = []
     while True:
         right = counts.add(guess, choices)
         draft.note(right, len(guess))
@@ -151,12 +154,12 @@ def greedy_ids(
             runtime.truncate(state, state.length - len(guess) + right)
         new = choices[: right + 1]
         answer += new
-        yield from new
+        yield from map(Token, new)
         left = limit - len(answer)
         if left < 1 or is_over(answer[-1]):
             return
         guess = draft.meet(answer, left - 1)
         if guess:
-            choices = runtime.verify(state, [answer[-1], *guess], len(guess) + 1)
+            choices = yield Verify(state, [answer[-1], *guess], len(guess) + 1)
         else:
-            choices = [runtime.decode_one_token(state, answer[-1])]
+            choices = [(yield Decode(state, answer[-1]))]

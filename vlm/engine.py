@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 
+from vlm.answering import Answering, Asked
+from vlm.caption_text import CaptionText
 from vlm.checkpoint_files import ModelSize
 from vlm.checkpoint_loading import stop_ids
 from vlm.checkpoints import display_name, resolve
-from vlm.decoding import Draft, DraftCounts, LastAnswer, LastAnswers, greedy_ids
-from vlm.detokenize import Detokenizer
-from vlm.errors import BadRequestError, CheckpointError
-from vlm.frame_cache import EncodedFrame, FrameCache
+from vlm.decoding import DraftCounts
+from vlm.errors import CheckpointError
 from vlm.inputs import InputBuilder
-from vlm.prompts import DEFAULT_PROMPT, checked_prompt
-from vlm.runtimes.base import ImageFeatures, KVState, Runtime
+from vlm.passes import PASSES, Pass, SharedPassError, Steps, grouped, run_alone, run_group
+from vlm.prompts import DEFAULT_PROMPT
+from vlm.runtimes.base import Runtime
 from vlm.runtimes.fit import Fit, fit
+from vlm.sampling import Token
 from vlm.settings import Settings
-from vlm.types import (
-    CaptionDone,
-    CaptionRequest,
-    EngineInfo,
-    FinishReason,
-    Stats,
-    StreamItem,
-    TokenChunk,
-)
+from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
+
+log = logging.getLogger("sightline")
 
 _WARM_UP_TOKENS: Final = 2
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request in the model's terms: `limit` is how many tokens its answer may have."""
-
-    request: CaptionRequest
-    prompt: str
-    input_ids: tuple[int, ...]
-    image_tokens: int
-    limit: int
 
 
 def _never() -> bool:
@@ -52,6 +36,66 @@ def _never() -> bool:
 
 def _silent(_: str) -> None:
     """Progress that nobody waits for."""
+
+
+class EngineJob:
+    """One request under way: its passes, and the text that comes out of them."""
+
+    def __init__(
+        self, asked: Asked, steps: Steps[Token], text: CaptionText, is_cancelled: Callable[[], bool]
+    ) -> None:
+        """`steps` have not begun; they count their drafts in `text.counts`."""
+        self._asked = asked
+        self._steps = steps
+        self._text = text
+        self._is_cancelled = is_cancelled
+        self._made: list[StreamItem | Exception] = []
+        self.wanted: Pass | None = None
+        """The pass that it waits for; None before its first one and after its end."""
+
+    def begin(self) -> None:
+        """Go on to the first pass; once, before all else."""
+        self._go(lambda: next(self._steps))
+
+    def give(self, result: Any) -> None:
+        """Go on with what came out of the wanted pass, or with the Exception that it raised."""
+        self.wanted = None
+        if isinstance(result, Exception):
+            self._go(lambda: self._steps.throw(result))
+        else:
+            self._go(lambda: self._steps.send(result))
+
+    def take_made(self) -> list[StreamItem | Exception]:
+        """What was made since this was last asked."""
+        made, self._made = self._made, []
+        return made
+
+    def close(self) -> None:
+        """Give it up. Idempotent."""
+        self._steps.close()
+        self.wanted = None
+
+    def _go(self, resume: Callable[[], Pass | Token]) -> None:
+        try:
+            step = resume()
+            while not isinstance(step, PASSES):
+                self._made += self._text.add(step)
+                if self._text.is_cut:
+                    self._finish()
+                    return
+                step = next(self._steps)
+            self.wanted = step
+        except StopIteration:
+            self._finish()
+        except Exception as error:
+            self._made.append(error)
+
+    def _finish(self) -> None:
+        self._steps.close()
+        asked = self._asked
+        self._made += self._text.finish(
+            self._is_cancelled(), len(asked.input_ids), asked.image_tokens
+        )
 
 
 class Engine:
@@ -68,8 +112,9 @@ class Engine:
         self._runtime = runtime
         self._inputs = inputs
         self._stop_ids = stop_token_ids
-        self._frames = FrameCache()
-        self._answers = LastAnswers()
+        self._answering = Answering(runtime, inputs, stop_token_ids)
+        self.at_once = runtime.states_per_pass
+        """How many requests are best advanced together; 1: one after the other."""
         self.info = EngineInfo(
             model=model_name,
             runtime=runtime.name,
@@ -108,69 +153,63 @@ class Engine:
         """
         return fit(size, settings, folder)
 
+    def begin(
+        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never
+    ) -> EngineJob:
+        """The job that answers `request`, not begun yet; `advance` it to its end, or close it.
+
+        Raises BadRequestError for what cannot be asked.
+        """
+        asked = self.ask(request)
+        text = CaptionText(self._inputs.tokenizer, self._stop_ids, request.stop, asked.limit)
+        steps = self._answering.steps(asked, is_cancelled, text.counts)
+        return EngineJob(asked, steps, text, is_cancelled)
+
+    def advance(self, jobs: Sequence[EngineJob]) -> list[list[StreamItem | Exception]]:
+        """Take each of `jobs` one pass further, together where that pays; what each has made.
+
+        A job's last item is its CaptionDone or an Exception: what went wrong with it, the others
+        go on.
+        """
+        for job in jobs:
+            if job.wanted is None:
+                job.begin()
+        waiting = [job for job in jobs if job.wanted is not None]
+        wanted = [job.wanted for job in waiting if job.wanted is not None]
+        for group in grouped(self._runtime, wanted, self.at_once):
+            try:
+                results = run_group(self._runtime, [wanted[index] for index in group])
+            except Exception as error:
+                results = [self._shared_failure(error, len(group))] * len(group)
+            for index, result in zip(group, results, strict=True):
+                waiting[index].give(result)
+        return [job.take_made() for job in jobs]
+
     def stream(
         self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never
     ) -> Generator[StreamItem, None, None]:
-        """Greedy text for `request`: TokenChunks as they become complete, then one CaptionDone.
+        """The answer to `request`: TokenChunks as they become complete, then one CaptionDone.
 
         Work stops within one pass (a token, a guess or an image tile) of the generator being closed
         or of `is_cancelled` turning true; the latter still gives a CaptionDone, with "cancelled". A
         text that would leave the model's context ends there with "length". `queued_s` is left at 0.
         Raises BadRequestError for a prompt that cannot be asked, and MemoryError.
         """
-        started = time.perf_counter()
-        asked = self.ask(request)
-        detokenizer = Detokenizer(self._inputs.tokenizer.decode)
-        counts = DraftCounts()
-        chunks: list[str] = []
-        finish_reason: FinishReason = "cancelled"
-        tokens = 0
-        first_token = started
-        for token_id in self.generate_ids(asked, is_cancelled, counts=counts):
-            if first_token == started:
-                first_token = time.perf_counter()
-            if token_id in self._stop_ids:
-                finish_reason = "stop"
-                # The stream of ids is read to its end: it remembers the answer there.
-                continue
-            tokens += 1
-            if tokens == asked.limit:
-                finish_reason = "length"
-            if chunk := detokenizer.add(token_id):
-                chunks.append(chunk)
-                yield TokenChunk(chunk)
-        if chunk := detokenizer.finish():
-            chunks.append(chunk)
-            yield TokenChunk(chunk)
-        total_s = time.perf_counter() - started
-        stats = Stats(
-            ttft_s=first_token - started,
-            tokens_per_s=tokens / total_s,
-            image_tokens=asked.image_tokens,
-            prompt_tokens=len(asked.input_ids),
-            tokens=tokens,
-            drafted=counts.drafted,
-            accepted=counts.accepted,
-            queued_s=0.0,
-            total_s=total_s,
-        )
-        yield CaptionDone("".join(chunks), finish_reason, stats)
+        job = self.begin(request, is_cancelled)
+        try:
+            while True:
+                for item in self.advance([job])[0]:
+                    if isinstance(item, Exception):
+                        raise item
+                    yield item
+                    if isinstance(item, CaptionDone):
+                        return
+        finally:
+            job.close()
 
     def ask(self, request: CaptionRequest) -> Asked:
         """What the model is asked by `request`; raises BadRequestError where it cannot be."""
-        if request.max_tokens < 1:
-            raise BadRequestError("max_tokens must be at least 1.")
-        image, typed = request.messages[0].parts
-        prompt = checked_prompt(typed)
-        grid = self._inputs.grid_of(image.size, request.detail)
-        input_ids = self._inputs.prompt_ids(prompt, grid)
-        limit = min(request.max_tokens, self._runtime.context_tokens - len(input_ids))
-        if limit < 1:
-            raise BadRequestError(
-                f"The prompt and the image have {len(input_ids)} tokens; this model has "
-                f"room for {self._runtime.context_tokens - 1}. Make the prompt shorter."
-            )
-        return Asked(request, prompt, input_ids, self._inputs.image_tokens(grid), limit)
+        return self._answering.ask(request)
 
     def generate_ids(
         self,
@@ -179,74 +218,23 @@ class Engine:
         draft: Sequence[int] | None = None,
         counts: DraftCounts | None = None,
     ) -> Iterator[int]:
-        """The ids of greedy decoding, end token included, as transformers' `generate` has them.
+        """The ids alone of what `stream` makes text of, end token included; see `Answering`."""
+        steps = self._answering.steps(asked, is_cancelled, counts or DraftCounts(), draft)
+        return (token.id for token in run_alone(self._runtime, steps))
 
-        `draft` are ids that the answer may begin with or share parts of, by default the last answer
-        to the same question of the same camera; they only ever save time.
-        """
-        image = asked.request.messages[0].parts[0]
-        key = self._frames.key(image, asked.request.detail)
-        frame = self._frames.get(key)
-        if frame is None:
-            frame = EncodedFrame(self._encode(asked.request, is_cancelled))
-        if is_cancelled():
-            return
-        question = (asked.request.camera, asked.prompt, asked.request.detail)
-        last = self._answers.get(question) if draft is None else LastAnswer(draft)
-        old = Draft(last.ids, self._is_text, last.trusted)
-        guess = old.start(asked.limit - 1)
-        state, choices = self._prefill(frame, [*asked.input_ids, *guess], len(guess) + 1)
-        answer: list[int] = []
-        for token_id in greedy_ids(
-            self._runtime,
-            state,
-            choices,
-            old,
-            guess,
-            asked.limit,
-            counts or DraftCounts(),
-            lambda token_id: token_id in self._stop_ids or is_cancelled(),
-        ):
-            answer.append(token_id)
-            yield token_id
-        if not is_cancelled():
-            self._answers.put(question, LastAnswer(answer, old.trusted_next()))
-        fed = [*asked.input_ids, *answer][: state.length]
-        self._frames.put(key, EncodedFrame(frame.features, state, fed))
+    def close(self) -> None:
+        """Nothing is asked any more; what the engine holds goes with it."""
+        self._answering.forget()
 
-    def _encode(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> list[ImageFeatures]:
-        """The features of a frame, some tiles at a time; fewer than all where it was cancelled."""
-        pixel_values = self._inputs.pixel_values(request.messages[0].parts[0], request.detail)
-        at_once = self._runtime.tiles_per_pass
-        features: list[ImageFeatures] = []
-        for start in range(0, len(pixel_values), at_once):
-            if is_cancelled():
-                break
-            features.append(self._runtime.encode_image(pixel_values[start : start + at_once]))
-        return features
-
-    def _prefill(
-        self, frame: EncodedFrame, input_ids: Sequence[int], choices: int
-    ) -> tuple[KVState, list[int]]:
-        """A state of its own that holds `input_ids`, and the choices after the last of them.
-
-        What an earlier question about the same frame has fed the model already is not fed again.
-        """
-        known = frame.known_tokens(input_ids[: len(input_ids) - choices + 1])
-        if frame.state is None or self._inputs.image_token_id in input_ids[known:]:
-            return self._runtime.prefill(input_ids, frame.features, choices)
-        state = self._runtime.fork(frame.state, known)
-        return state, self._runtime.verify(state, input_ids[known:], choices)
-
-    def _is_text(self, token_id: int) -> bool:
-        """Whether an answer can go on behind `token_id`, and a pass over a prompt can hold it."""
-        return (
-            0 <= token_id < self._inputs.vocabulary_size
-            and token_id != self._inputs.image_token_id
-            and token_id not in self._stop_ids
-        )
+    def _shared_failure(self, error: Exception, jobs: int) -> Exception:
+        """What each of `jobs` is told of an `error` in a pass of theirs."""
+        if jobs == 1:
+            return error
+        # It may be one of them, or all together being too much: each begins its pass anew, with
+        # fewer beside it, down to one at a time.
+        self.at_once = max(1, jobs // 2)
+        log.warning("A pass for %d requests failed; %d share one from here on", jobs, self.at_once)
+        return SharedPassError("A pass that was shared with other requests has failed.")
 
     def _warm_up(self) -> None:
         side_px = self.info.frame_size_px
@@ -260,4 +248,4 @@ class Engine:
                 "Get the whole checkpoint again."
             ) from error
         # What nobody asked is nothing to draft from.
-        self._frames, self._answers = FrameCache(), LastAnswers()
+        self._answering.forget()

@@ -19,14 +19,15 @@ MAX_CACHED_BYTES: Final = 48 * 2**20
 
 @dataclass
 class EncodedFrame:
-    """What encoding a frame gave, and the state of the last answer about it, where there is one.
+    """What encoding a frame gave, and the state of the last chat that ended with it, if any.
 
-    `state_ids` are the tokens that `state` holds, prompt and image first.
+    `state_ids` are the tokens that `state` holds, `state_images` the keys of the images among them.
     """
 
     features: Sequence[ImageFeatures]
     state: KVState | None = None
     state_ids: Sequence[int] = ()
+    state_images: Sequence[bytes] = ()
 
     @property
     def nbytes(self) -> int:

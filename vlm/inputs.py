@@ -1,10 +1,13 @@
-"""A frame and a prompt, as the model takes them: pixel values and token ids."""
+"""Images and what is said about them, as the model takes them: pixel values and token ids."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from PIL import Image
 
@@ -13,23 +16,31 @@ from vlm.errors import BadRequestError, CheckpointError
 from vlm.processing.chat_template import ChatTemplate
 from vlm.processing.image_processor import ImageProcessor, TileGrid
 from vlm.processing.tokenizer import FAKE, IMAGE, Tokenizer
-from vlm.prompts import chat_messages
 from vlm.runtimes.base import PixelValues
-from vlm.types import Detail
+from vlm.types import Detail, Role
 
-# A character that no prompt can hold (see prompts.py) marks where the prompt goes in the template.
-_PROMPT_MARK: Final = "\ufffd"
+# A character that no text can hold (see prompts.py) marks where a text goes in the template.
+_TEXT_MARK: Final = "\ufffd"
+_PLACES: Final = re.compile(f"({_TEXT_MARK}|{re.escape(IMAGE)})")
 _GLOBAL: Final = "<global-img>"
 # What Idefics3Processor has where its file has none.
 _DEFAULT_IMAGE_SEQ_LEN: Final = 169
 # A page asks the same few questions; each is kept per tile grid.
-_CACHED_PROMPTS: Final = 64
+_CACHED_CHATS: Final = 64
+
+_NO_PLACE: Final = (
+    "This model's chat template has no place for a chat of this form. Put all of it into one user "
+    "message: the image first, then the text."
+)
+
+# One message: texts, and for each image how it is cut into tiles, in their order.
+Turn: TypeAlias = tuple[Role, tuple[str | TileGrid, ...]]
 
 
 class InputBuilder:
     """Does what the checkpoint's Idefics3Processor does, with the same result but less work.
 
-    The prompt is tokenised apart from the template, as plain text: a control word typed into it
+    Texts are tokenised apart from the template, as plain text: a control word typed into one
     (`<image>`, `<end_of_utterance>`) reaches the model as those characters, never as that token.
     """
 
@@ -50,14 +61,14 @@ class InputBuilder:
         self.max_side_px = image_processor.tile_px
         self.image_token_id = tokenizer.image_id
         self.vocabulary_size = tokenizer.vocabulary_size
-        template = chat_template.render(chat_messages(_PROMPT_MARK))
-        head, mark, self._tail = template.partition(_PROMPT_MARK)
-        if not mark or head.count(IMAGE) != 1 or IMAGE in self._tail:
+        self._template = chat_template
+        self._ids_of = lru_cache(_CACHED_CHATS)(self._tokenise)
+        try:
+            self._pieces((("user", (TileGrid(0, 0), "")),))
+        except BadRequestError as error:
             raise CheckpointError(
                 "The chat template does not take one image followed by one text, as SmolVLM's does."
-            )
-        self._before_image, self._after_image = head.split(IMAGE)
-        self._ids_of = lru_cache(_CACHED_PROMPTS)(self._tokenise)
+            ) from error
 
     @classmethod
     def load(cls, folder: Path) -> InputBuilder:
@@ -80,31 +91,62 @@ class InputBuilder:
         """
         return self._image_processor.grid_of(size, detail)
 
-    def image_tokens(self, grid: TileGrid) -> int:
-        """How many image tokens the ids of a prompt about an image of `grid` hold."""
-        return grid.tiles * self._image_seq_len
-
     def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
         """`image`, RGB, as [tiles, 3, side, side]; needs no prompt."""
         return self._image_processor.pixel_values(image, detail)
 
     def prompt_ids(self, prompt: str, grid: TileGrid) -> tuple[int, ...]:
-        """The ids of the chat that asks `prompt` about an image of `grid`; needs no image.
+        """The ids of the chat that asks `prompt` about an image of `grid`; see `chat_ids`."""
+        return self.chat_ids((("user", (grid, prompt)),))
 
-        Raises BadRequestError where the tokenizer cannot read `prompt`.
+    def chat_ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
+        """The ids of a chat up to where its answer begins; needs no image.
+
+        Raises BadRequestError where the tokenizer cannot read a text, or the checkpoint's template
+        has no place for what is said.
         """
-        return self._ids_of(prompt, grid)
+        return self._ids_of(tuple(turns))
 
-    def _tokenise(self, prompt: str, grid: TileGrid) -> tuple[int, ...]:
-        head = self._before_image + self._image_text(grid) + self._after_image
-        asked = self.tokenizer.encode_typed(prompt)
-        if not self.tokenizer.added_ids.isdisjoint(asked):
+    def _tokenise(self, turns: tuple[Turn, ...]) -> tuple[int, ...]:
+        ids: list[int] = []
+        literal = ""
+        for piece in self._pieces(turns):
+            if isinstance(piece, _Typed):
+                ids += self._literal_ids(literal, begins=not ids)
+                ids += self._typed_ids(piece.text)
+                literal = ""
+            else:
+                literal += piece
+        return (*ids, *self._literal_ids(literal, begins=not ids))
+
+    def _literal_ids(self, text: str, *, begins: bool) -> list[int]:
+        return self.tokenizer.encode(text, begins=begins) if text or begins else []
+
+    def _typed_ids(self, text: str) -> list[int]:
+        ids = self.tokenizer.encode_typed(text)
+        if not self.tokenizer.added_ids.isdisjoint(ids):
             raise BadRequestError(
                 "The prompt holds a control word or a character that this model cannot take as "
                 "text. Put it in other words."
             )
-        tail = self.tokenizer.encode(self._tail)
-        return (*self.tokenizer.encode(head, begins=True), *asked, *tail)
+        return ids
+
+    def _pieces(self, turns: tuple[Turn, ...]) -> list[str | _Typed]:
+        """The chat as the template writes it: its own words and images, and texts in between."""
+        said = [part for _, parts in turns for part in parts]
+        try:
+            text = self._template.render([_message(*turn) for turn in turns])
+        except CheckpointError as error:
+            raise BadRequestError(_NO_PLACE) from error
+        written = _PLACES.split(text)
+        places = [_TEXT_MARK if isinstance(part, str) else IMAGE for part in said]
+        # Split at the places, every other piece is one.
+        if written[1::2] != places:
+            raise BadRequestError(_NO_PLACE)
+        pieces: list[str | _Typed] = [written[0]]
+        for part, after in zip(said, written[2::2], strict=True):
+            pieces += [_Typed(part) if isinstance(part, str) else self._image_text(part), after]
+        return pieces
 
     def _image_text(self, grid: TileGrid) -> str:
         """What stands for an image in the tiles of `grid` and whole."""
@@ -120,3 +162,16 @@ class InputBuilder:
             for row in range(1, grid.rows + 1)
         )
         return f"{rows}\n{whole}"
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """A text in a chat that somebody has typed."""
+
+    text: str
+
+
+def _message(role: Role, parts: Sequence[str | TileGrid]) -> dict[str, object]:
+    """One turn in the form that chat templates take, marks in place of its texts."""
+    text, image = {"type": "text", "text": _TEXT_MARK}, {"type": "image"}
+    return {"role": role, "content": [text if isinstance(part, str) else image for part in parts]}

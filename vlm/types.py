@@ -63,6 +63,11 @@ class CaptionRequest:
     top_logprobs: int | None = None
     json_object: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the likeliest tokens, and nothing else, are the answer."""
+        return self.sampling.temperature == 0 and self.top_logprobs is None and not self.json_object
+
     @classmethod
     def about(
         cls,

@@ -21,6 +21,22 @@ _ADDED_KEY: Final = "added_tokens_decoder"
 _UNNAMED_KEYS: Final = ("additional_special_tokens", "extra_special_tokens")
 
 
+def _bytes_by_character() -> dict[str, int]:
+    """The byte that each character of a byte-level vocabulary stands for.
+
+    GPT-2's own table: printable bytes stand for themselves, the others are moved out of the way
+    (https://github.com/openai/gpt-2/blob/master/src/encoder.py).
+    """
+    own = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
+    moved = [byte for byte in range(256) if byte not in own]
+    return {chr(byte): byte for byte in own} | {
+        chr(256 + index): byte for index, byte in enumerate(moved)
+    }
+
+
+_BYTE_OF: Final = _bytes_by_character()
+
+
 class Tokenizer:
     """The tokenizer that transformers' own wrap, with the special tokens that those add to it.
 
@@ -99,6 +115,20 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` without special tokens, and without any clean-up."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """What one token stands for in UTF-8; it may be a part of a character."""
+        token: str | None = self._tokenizer.id_to_token(token_id)
+        if token is None:
+            return b""
+        if token_id in self.added_ids or not all(each in _BYTE_OF for each in token):
+            return token.encode()
+        return bytes(_BYTE_OF[each] for each in token)
+
+    def to_json(self) -> str:
+        """The whole tokenizer, as `tokenizer.json` holds it."""
+        text: str = self._tokenizer.to_str()
         return text
 
     def _required(self, token: str) -> int:

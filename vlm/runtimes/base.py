@@ -12,6 +12,7 @@ import numpy.typing as npt
 LARGE_MODEL_PARAMETERS: Final = 100_000_000
 
 PixelValues: TypeAlias = npt.NDArray[np.float32]
+Logits: TypeAlias = npt.NDArray[np.float32]
 
 # Opaque to the engine but for its `nbytes`: each runtime keeps these on its own device.
 ImageFeatures: TypeAlias = Any
@@ -47,6 +48,8 @@ class Runtime(Protocol[State]):
     """How many positions the model has, for prompt, image and answer together."""
     tiles_per_pass: int
     """How many tiles are best encoded by one call."""
+    states_per_pass: int
+    """How many states are best appended to in one pass; 1 where sharing one does not pay."""
 
     def encode_image(self, pixel_values: PixelValues) -> ImageFeatures:
         """Vision encoder and connector over `pixel_values`, [tiles, 3, side, side], normalised."""
@@ -63,6 +66,12 @@ class Runtime(Protocol[State]):
 
     def decode_one_token(self, state: State, token_id: int) -> int:
         """Append `token_id` to `state`, which changes in place; the choice that follows."""
+
+    def decode_many(self, states: Sequence[State], token_ids: Sequence[int]) -> list[int]:
+        """As `decode_one_token`, each of `states`, all different ones, with its own token."""
+
+    def logits(self, state: State) -> Logits:
+        """The logits, [vocabulary], behind the last choice for `state`, whose pass was the last."""
 
     def verify(self, state: State, token_ids: Sequence[int], choices: int) -> list[int]:
         """Append `token_ids`, none of an image, in one pass; the choices after the last ones."""

@@ -30,7 +30,7 @@ FACTS_FILE: Final = "facts.json"
 _SEAL_FILE: Final = "checksums.json"
 
 # Count it up whenever the converter makes other files of the same checkpoint.
-_CONVERTER_VERSION: Final = 1
+_CONVERTER_VERSION: Final = 2
 _READ_BYTES: Final = 1 << 20
 # A file may change twice within a tick of the file system's clock, and look the same.
 _SETTLED_AFTER_S: Final = 5.0

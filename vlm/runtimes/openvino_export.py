@@ -71,7 +71,7 @@ class _Past:
 
 
 class _TextModel(torch.nn.Module):
-    """The text model up to its choices, which alone leave it: no logits are copied out."""
+    """The text model up to its choices and the logits behind them."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -105,7 +105,8 @@ class _TextModel(torch.nn.Module):
                 position_embeddings=rotary,
             )
         hidden = self._text.norm(hidden.index_select(1, wanted))
-        return (self._head(hidden).argmax(-1), *cache.presents)
+        logits = self._head(hidden)
+        return (logits.argmax(-1), logits, *cache.presents)
 
 
 def convert_vision(model: Any, bfloat16: bool) -> Any:
@@ -143,7 +144,7 @@ def convert_text(model: Any) -> Any:
     )
     names = [f"past_{index}" for index in range(tensors)]
     for name, past_in, present in zip(
-        names, inputs[len(shapes) :], converted.outputs[1:], strict=True
+        names, inputs[len(shapes) :], converted.outputs[2:], strict=True
     ):
         past_in.get_tensor().set_names({name})
         present.get_tensor().set_names({f"{name}_present"})

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vlm.runtimes.base import PixelValues
+from vlm.runtimes.base import Logits, PixelValues
 from vlm.runtimes.openvino_cache import (
     EMBEDDINGS_FILE,
     FACTS_FILE,
@@ -46,6 +46,7 @@ class OpenVinoRuntime:
     name = "openvino"
     device = "cpu"
     tiles_per_pass = 1
+    states_per_pass = 1
 
     def __init__(self, source: Converted, precision: Precision, threads: int | None = None) -> None:
         """`source` is a whole conversion for `precision`; `threads`: None for what is best here."""
@@ -144,6 +145,14 @@ class OpenVinoRuntime:
     def decode_one_token(self, state: OpenVinoKVState, token_id: int) -> int:
         """See `Runtime.decode_one_token`."""
         return self._feed(state, self._embeddings[[token_id]], 1)[0]
+
+    def decode_many(self, states: Sequence[OpenVinoKVState], token_ids: Sequence[int]) -> list[int]:
+        """See `Runtime.decode_many`; one pass for each."""
+        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
+
+    def logits(self, state: OpenVinoKVState) -> Logits:
+        """See `Runtime.logits`."""
+        return np.array(state.request.get_output_tensor(1).data[0, -1])
 
     def verify(self, state: OpenVinoKVState, token_ids: Sequence[int], choices: int) -> list[int]:
         """See `Runtime.verify`."""

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from vlm.checkpoint_files import model_size
 from vlm.checkpoint_loading import load_model
-from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, PixelValues
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Logits, PixelValues
 from vlm.runtimes.devices import place
 from vlm.runtimes.torch_memory import memory_errors
 
@@ -24,8 +24,10 @@ _THREADS: Final = torch.get_num_threads()
 class TorchKVState:
     """A `KVState` over a transformers Cache, whose layers grow with what is appended."""
 
-    def __init__(self, cache: Any) -> None:
+    def __init__(self, cache: Any, logits: torch.Tensor | None = None) -> None:
+        """`logits`, [vocabulary], are those behind the last choice."""
         self.cache = cache
+        self.logits = logits
 
     @property
     def length(self) -> int:
@@ -42,6 +44,7 @@ class TorchRuntime:
     """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's own operations one by one."""
 
     name = "torch"
+    states_per_pass = 1
 
     def __init__(self, model: Any, device: torch.device) -> None:
         """`model` is loaded and in evaluation mode; `device` is where its inputs go."""
@@ -85,19 +88,29 @@ class TorchRuntime:
         with self._step():
             ids = torch.tensor([input_ids], device=self._device)
             embeds = self._embed(ids)
-            rows = torch.cat(list(features)).to(embeds.device, embeds.dtype)
             image_positions = ids == self._image_token_id
-            if int(image_positions.sum()) != len(rows):
-                raise ValueError(
-                    f"{int(image_positions.sum())} image tokens, but {len(rows)} image features"
-                )
-            embeds[image_positions] = rows
+            rows = sum(map(len, features))
+            if int(image_positions.sum()) != rows:
+                raise ValueError(f"{int(image_positions.sum())} image tokens, but {rows} features")
+            if rows:
+                embeds[image_positions] = torch.cat(list(features)).to(embeds.device, embeds.dtype)
             output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=choices)
-            return TorchKVState(output.past_key_values), _greedy(output.logits)
+            return TorchKVState(output.past_key_values, output.logits[0, -1]), _greedy(
+                output.logits
+            )
 
     def decode_one_token(self, state: TorchKVState, token_id: int) -> int:
         """See `Runtime.decode_one_token`."""
         return self.verify(state, [token_id], choices=1)[0]
+
+    def decode_many(self, states: Sequence[TorchKVState], token_ids: Sequence[int]) -> list[int]:
+        """See `Runtime.decode_many`; one pass for each."""
+        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
+
+    def logits(self, state: TorchKVState) -> Logits:
+        """See `Runtime.logits`."""
+        assert state.logits is not None, "nothing was chosen for this state yet"
+        return numpy_logits(state.logits)
 
     @torch.inference_mode()
     def verify(self, state: TorchKVState, token_ids: Sequence[int], choices: int) -> list[int]:
@@ -112,6 +125,7 @@ class TorchRuntime:
                 use_cache=True,
                 logits_to_keep=choices,
             )
+            state.logits = output.logits[0, -1]
             return _greedy(output.logits)
 
     def truncate(self, state: TorchKVState, length: int) -> None:
@@ -138,6 +152,12 @@ class TorchRuntime:
             torch.set_num_threads(self._threads)
         with memory_errors():
             yield
+
+
+def numpy_logits(logits: torch.Tensor) -> Logits:
+    """`logits` as they are told to the engine."""
+    told: Logits = logits.float().cpu().numpy()
+    return told
 
 
 def _greedy(logits: torch.Tensor) -> list[int]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from vlm.runtimes.base import PixelValues
+from vlm.runtimes.base import Logits, PixelValues
 from vlm.runtimes.devices import Placement
 from vlm.runtimes.torch_memory import memory_errors
-from vlm.runtimes.torch_runtime import TorchRuntime
+from vlm.runtimes.torch_runtime import TorchRuntime, numpy_logits
 from vlm.runtimes.torch_static_slots import BLOCK_TOKENS, SLOTS, KVSlots, StaticKVState
 from vlm.runtimes.torch_static_step import WIDTHS, Append, StaticStep
 
@@ -42,6 +42,7 @@ class StaticTorchRuntime:
         self.context_tokens = self._eager.context_tokens
         self.tiles_per_pass = self._eager.tiles_per_pass
         text = model.config.text_config
+        self.states_per_pass = slots
         self._slots = KVSlots(
             layers=text.num_hidden_layers,
             heads=text.num_key_value_heads,
@@ -67,7 +68,9 @@ class StaticTorchRuntime:
         with memory_errors():
             pairs = torch.cat([each for layer in layers for each in (layer.keys, layer.values)])
         parked = pairs.view(len(layers), 2, *pairs.shape[1:])
-        return StaticKVState(parked, len(input_ids)), chosen
+        state = StaticKVState(parked, len(input_ids))
+        state.prefill_logits = prompt.logits
+        return state, chosen
 
     def decode_one_token(self, state: StaticKVState, token_id: int) -> int:
         """See `Runtime.decode_one_token`."""
@@ -84,6 +87,13 @@ class StaticTorchRuntime:
             runs = [[token_id] for token_id in token_ids[batch]]
             chosen += [run[0] for run in self._append(states[batch], runs)]
         return chosen
+
+    def logits(self, state: StaticKVState) -> Logits:
+        """See `Runtime.logits`."""
+        if state.prefill_logits is not None:
+            return numpy_logits(state.prefill_logits)
+        assert state.slot is not None, "nothing was chosen for this state yet"
+        return numpy_logits(self._step.logits[state.slot, state.last_run - 1])
 
     def verify(self, state: StaticKVState, token_ids: Sequence[int], choices: int) -> list[int]:
         """See `Runtime.verify`; one pass for every 32 tokens."""
@@ -116,6 +126,7 @@ class StaticTorchRuntime:
                 self._slots.grow(max(ends))
             slots = self._slots.seat(states)
             chosen = self._step.run(list(map(Append, slots, starts, runs)))
-        for state, end in zip(states, ends, strict=True):
-            state.length = end
+        for state, run in zip(states, runs, strict=True):
+            state.length += len(run)
+            state.last_run, state.prefill_logits = len(run), None
         return chosen

@@ -22,12 +22,16 @@ class StaticKVState:
     """A `KVState` that lies in a slot while it is being appended to, else in a tensor of its own.
 
     That tensor is `parked`, [layers, 2, heads, tokens, head size]; its first `length` tokens count.
+    `prefill_logits`, [vocabulary], are there until the first step after the prefill; `last_run` is
+    how many tokens the last step has appended.
     """
 
     def __init__(self, parked: torch.Tensor, length: int) -> None:
         self.length = length
         self.parked: torch.Tensor | None = parked
         self.slot: int | None = None
+        self.prefill_logits: torch.Tensor | None = None
+        self.last_run = 0
         layers, pair, heads, _, head_size = parked.shape
         self._bytes_per_token = layers * pair * heads * head_size * parked.itemsize
 

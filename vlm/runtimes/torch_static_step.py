@@ -50,6 +50,8 @@ class StaticStep:
         self._head = model.lm_head
         self._slots = slots
         self._device = device
+        self.logits = torch.zeros(0, device=device)
+        """Those of the last pass, [rows, width, vocabulary]; the next one may overwrite them."""
         # [token ids and positions, slots, greatest width]
         self._inputs = torch.zeros((2, slots.count, WIDTHS[-1]), dtype=torch.int64, device=device)
         self._captures = device.type == "cuda"
@@ -61,7 +63,9 @@ class StaticStep:
         """Write each one's tokens into its slot, in one pass; the choice after each of them."""
         shape = self._shape(appends)
         self._inputs.copy_(self._host_inputs(appends))
-        chosen = (self._replay if self._captures else self._pass)(shape).tolist()
+        passed = (self._replay if self._captures else self._pass)(shape)
+        self.logits = passed.logits
+        chosen = passed.choices.tolist()
         return [chosen[each.slot][: len(each.token_ids)] for each in appends]
 
     def forget_graphs(self) -> None:
@@ -87,8 +91,8 @@ class StaticStep:
             inputs[1, each.slot, :count] = torch.arange(each.start, each.start + count)
         return inputs
 
-    def _pass(self, shape: Shape) -> torch.Tensor:
-        """The choices, [rows, width], over `_inputs`: fixed shapes, and no look at any value."""
+    def _pass(self, shape: Shape) -> _Passed:
+        """One pass over `_inputs`: fixed shapes, and no look at any value."""
         token_ids, positions = self._inputs[:, : shape.rows, : shape.width]
         columns = torch.arange(shape.length, device=self._device)
         output = self._text(
@@ -101,21 +105,21 @@ class StaticStep:
         )
         # In float32, as transformers' generate does, so that ties of coarser formats fall the same.
         logits: torch.Tensor = self._head(output.last_hidden_state)
-        return logits.float().argmax(-1)
+        return _Passed(logits.float().argmax(-1), logits)
 
-    def _replay(self, shape: Shape) -> torch.Tensor:
+    def _replay(self, shape: Shape) -> _Passed:
         if shape not in self._graphs:
             self._graphs[shape] = self._capture(shape)
         graph = self._graphs[shape]
         if graph is None:
             return self._pass(shape)
         graph.graph.replay()
-        return graph.choices
+        return graph.passed
 
     def _capture(self, shape: Shape) -> _Graph | None:
         """None where this device cannot; such a shape is run kernel by kernel from then on."""
         with torch.cuda.device(self._device):
-            # All in one pool: never do two run at once, and choices are read before the next runs.
+            # All in one pool: never do two run at once, and what comes out is read before the next.
             self._pool = self._pool or torch.cuda.graph_pool_handle()
             self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream())
@@ -131,19 +135,27 @@ class StaticStep:
                     torch.cuda.stream(torch.cuda.current_stream()),
                     torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
                 ):
-                    choices = self._pass(shape)
+                    passed = self._pass(shape)
             except RuntimeError as error:
                 log.warning("%s runs without a CUDA graph: %s", shape, str(error).splitlines()[0])
                 # What a broken capture leaves of its pool is no place for another.
                 self._pool = None
                 return None
-            return _Graph(graph, choices)
+            return _Graph(graph, passed)
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """`choices`, [rows, width], out of `logits`, [rows, width, vocabulary]."""
+
+    choices: torch.Tensor
+    logits: torch.Tensor
 
 
 @dataclass(frozen=True)
 class _Graph:
     graph: Any
-    choices: torch.Tensor
+    passed: _Passed
 
 
 class _Cache:
