@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from vlm.prompts import CHAT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT
@@ -118,6 +118,13 @@ class ResponseFormat(_Taken):
     type: Literal["text", "json_object"]
 
 
+def _no_number(value: object) -> object:
+    # To Python, and so to a Literal, 0 is False.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("it must be false")
+    return value
+
+
 class NeutralFields(_Taken):
     """What is not done here. Each is taken with the value that asks for nothing, no other."""
 
@@ -154,7 +161,7 @@ class NeutralFields(_Taken):
     verbosity: Literal["medium"] | None = Field(
         None, description="Only `medium` is taken: ask for short answers in words."
     )
-    store: Literal[False] | None = Field(
+    store: Annotated[Literal[False], BeforeValidator(_no_number)] | None = Field(
         None, description="Only false is taken: nothing is stored."
     )
 
