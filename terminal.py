@@ -1,9 +1,10 @@
-"""What the terminal is told of the models: what loads, what is fetched, what went wrong."""
+"""What the terminal is told of the models: where they run, what loads, what went wrong."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -14,7 +15,18 @@ from vlm.types import EngineInfo
 if TYPE_CHECKING:
     from typing_extensions import Never
 
+    from vlm.remote.upstream import UpstreamStatus
+
 LOOK_EVERY_S = 0.1
+
+
+def tell_of_start(models: Models, url: str) -> None:
+    """Say where the page is, and that the model loads or where else it runs."""
+    origins = list(dict.fromkeys(each.origin for each in models.upstreams()))
+    if origins:
+        _say(f"Open {url} in your browser. Frames are sent to {', '.join(origins)}.")
+    else:
+        _say(f"Open {url} in your browser. Loading the model ...")
 
 
 def tell_of_models(models: Models, url: str) -> None:
@@ -33,6 +45,7 @@ class _Teller:
         self._failed = False
         self._change: Change | None = None
         self._problem: Problem | None = None
+        self._left_out: set[int] = set()
         self._bar: tqdm[Never] | None = None
 
     def look(self, models: Models) -> None:
@@ -43,7 +56,7 @@ class _Teller:
         self._tell_change(status.change)
         info = worker.info
         if info is not None and info is not self._info:
-            made_by = f"{info.model} ({info.runtime}, {info.device}, {info.dtype})"
+            made_by = f"{info.model} ({_place(info)})"
             first = self._info is None
             self._info = info
             if first:
@@ -57,6 +70,17 @@ class _Teller:
             self._problem = status.problem
             if self._problem is not None:
                 _complain(f"{self._problem.title}: {self._problem.message}")
+        if worker.state == "ready":
+            self._tell_upstreams(models.upstreams())
+
+    def _tell_upstreams(self, upstreams: Sequence[UpstreamStatus]) -> None:
+        for index, upstream in enumerate(upstreams):
+            if upstream.healthy and index in self._left_out:
+                self._left_out.remove(index)
+                _say(f"{upstream.origin} answers again.")
+            elif not upstream.healthy and index not in self._left_out:
+                self._left_out.add(index)
+                _complain(f"{upstream.origin} {upstream.problem} It is left out until it answers.")
 
     def _tell_change(self, change: Change | None) -> None:
         before, self._change = self._change, change
@@ -93,6 +117,13 @@ def _new_bar(change: Change) -> tqdm[Never]:
         leave=False,
         disable=None,
     )
+
+
+def _place(info: EngineInfo) -> str:
+    """What runs the model, and where."""
+    if info.remote:
+        return f"at {', '.join(info.remote)}"
+    return f"{info.runtime}, {info.device}, {info.dtype}"
 
 
 def _say(words: str) -> None:

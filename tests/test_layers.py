@@ -74,6 +74,12 @@ def test_the_package_never_imports_the_web_side(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_other_machines_are_asked_where_models_are_fetched_or_run(name: str) -> None:
+    if not name.startswith(("vlm/remote/", "vlm/hub")):
+        assert packages_of(name).isdisjoint({"anyio", "httpx2"})
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_keeps_a_database(name: str) -> None:
     assert "sqlite3" not in packages_of(name)
 

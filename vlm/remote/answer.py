@@ -120,7 +120,7 @@ class Answer:
         if self._request.top_logprobs is not None:
             self._logprobs += _logprobs(choice.get("logprobs"))
         delta = choice.get("delta") or {}
-        content = delta.get("content") if isinstance(delta, dict) else delta
+        content = delta.get("content") if isinstance(delta, dict) else 0
         if content is not None and not isinstance(content, str):
             _fail("sends text that is none.")
         if not content:
