@@ -208,7 +208,7 @@ def test_no_address_is_ever_fetched(web: FlaskClient, url: str) -> None:
     assert_refused(answer, 400, "invalid_value", URL, "not fetched")
 
 
-@pytest.mark.parametrize("data", ["!", "AAA", "AA AA", "AA\nAA", "AA-_", "AAAA=", "Ａ" * 4])
+@pytest.mark.parametrize("data", ["!", "AAA", "AA AA", "AA\nAA", "AA-_", "AAAA=", "\uff21" * 4])
 def test_a_data_uri_that_is_not_base64_is_refused(web: FlaskClient, data: str) -> None:
     url = f"data:image/png;base64,{data}"
     answer = refused_content(web, {"type": "image_url", "image_url": {"url": url}})
@@ -287,7 +287,7 @@ def with_number(text: str) -> bytes:
         pytest.param(b"", "JSON", id="empty"),
         pytest.param(b"{", "JSON", id="cut off"),
         pytest.param(b"model=nano", "JSON", id="a form"),
-        pytest.param("{'model': 'nano'}".encode(), "JSON", id="Python"),
+        pytest.param(b"{'model': 'nano'}", "JSON", id="Python"),
         pytest.param(b'{"model": "nano"} {}', "JSON", id="two of them"),
         pytest.param(b'{"model": "\xff"}', "UTF-8", id="Latin-1"),
         pytest.param(json.dumps(chat_body()).encode("utf-16"), "UTF-8", id="UTF-16"),
@@ -384,15 +384,3 @@ def test_the_client_knows_the_errors_by_its_own_names(client: OpenAI) -> None:
         client.models.retrieve("gpt-4o")
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model=MODEL, input="words")
-    with pytest.raises(openai.BadRequestError, match="nothing|fetched"):
-        create(
-            client,
-            messages=[
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
-                    ],
-                }
-            ],
-        )
