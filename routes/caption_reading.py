@@ -12,9 +12,9 @@ from flask import Request
 from routes.admission import Admission
 from routes.errors import InternalError, StoppingError
 from routes.request_log import RequestLog
+from vlm.caption_stream import CaptionStream
 from vlm.errors import SightlineError
 from vlm.types import CaptionDone, StreamItem
-from vlm.worker import CaptionStream
 
 log = logging.getLogger("sightline")
 

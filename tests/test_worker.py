@@ -6,7 +6,7 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -29,6 +29,7 @@ from worker_kit import (
     QUESTION,
     FailingEngine,
     HeldEngine,
+    HeldJob,
     read,
     running,
     text_of,
@@ -55,15 +56,22 @@ def test_the_engine_lives_in_one_thread_of_its_own(
     threads = set()
 
     class Watched(HeldEngine):
-        def stream(
-            self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-        ) -> Generator[StreamItem, None, None]:
+        def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> HeldJob:
             threads.add(threading.get_ident())
-            yield from endless_engine.stream(request, is_cancelled)
+            return super().begin(request, is_cancelled)
+
+        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+            threads.add(threading.get_ident())
+            return super().advance_now(jobs)
+
+        def close(self) -> None:
+            threads.add(threading.get_ident())
 
     def load() -> Watched:
         threads.add(threading.get_ident())
-        return Watched(endless_engine)
+        watched = Watched(endless_engine)
+        watched.allow(1000)
+        return watched
 
     worker = Worker(load, 2)
     worker.start()
@@ -178,7 +186,7 @@ def test_a_queue_of_none_still_serves_one(
             stream = worker.submit(request_for(index))
             with pytest.raises(BusyError):
                 worker.submit(request_for(index))
-            held.allow(20)
+            held.allow(100)
             read(stream)
 
 
@@ -208,10 +216,11 @@ def test_giving_up_midway_stops_within_one_token_and_the_next_is_served(
         leaving = worker.submit(request_for(0, max_tokens=200))
         staying = worker.submit(request_for(1))
         held.allow(8)
-        wait_until(lambda: held.tokens == 8)
+        wait_until(lambda: len(held.steps) == 8)
         leaving.close()
         wait_until(lambda: len(held.begun) == 2)
-        assert held.tokens <= 9
+        assert len(held.steps) == 8
+        assert held.jobs[0].closed
         held.allow(1000)
         read(staying)
 
@@ -252,11 +261,13 @@ def test_what_cannot_be_asked_is_told_as_that(
 
 
 @pytest.mark.parametrize("fault_class", [RuntimeError, MemoryError, BadRequestError])
+@pytest.mark.parametrize("of_all", [False, True])
 def test_a_failed_pass_leaves_nothing_in_memory(
     endless_engine: Engine,
     request_for: Callable[[int], CaptionRequest],
     monkeypatch: pytest.MonkeyPatch,
     fault_class: type[Exception],
+    of_all: bool,
 ) -> None:
     class Tensor:
         """Stands for what a pass holds on the device."""
@@ -264,20 +275,18 @@ def test_a_failed_pass_leaves_nothing_in_memory(
     kept: list[weakref.ref[Tensor]] = []
 
     class Holding(FailingEngine):
-        def stream(
-            self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-        ) -> Generator[StreamItem, None, None]:
+        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
             tensor = Tensor()
             kept.append(weakref.ref(tensor))
-            yield from super().stream(request, is_cancelled)
+            return super().advance_now(jobs)
 
     # pytest keeps all log records, and with them the traceback.
     monkeypatch.setattr(logging.getLogger("sightline"), "disabled", True)
-    with running(Holding(endless_engine, fault_class("x"))) as worker:
+    with running(Holding(endless_engine, fault_class("x"), of_all=of_all)) as worker:
         unread = worker.submit(request_for(0))
         read(worker.submit(request_for(1)))
         gc.collect()
-        assert kept[0]() is None
+        assert not any(tensor() for tensor in kept)
         with pytest.raises(SightlineError):
             read(unread)
 
@@ -305,14 +314,14 @@ def test_closing_ends_the_thread_midway(
     wait_until(lambda: worker.state == "ready")
     current, waiting = worker.submit(request_for(0, max_tokens=200)), worker.submit(request_for(1))
     held.allow(3)
-    wait_until(lambda: held.tokens == 3)
+    wait_until(lambda: len(held.steps) == 3)
     worker.close(GUARD_S)
     assert threading.active_count() == before
-    done = read(current)[-1]
-    assert isinstance(done, CaptionDone)
-    assert done.finish_reason == "cancelled"
-    with pytest.raises(GenerationError, match="shutting down"):
-        waiting.next(GUARD_S)
+    for stream in (current, waiting):
+        with pytest.raises(GenerationError, match="shutting down"):
+            read(stream)
+    assert held.jobs[0].closed
+    assert held.closed
     with pytest.raises(BusyError, match="shutting down"):
         worker.submit(request_for(2))
     assert len(held.begun) == 1

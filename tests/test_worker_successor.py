@@ -29,6 +29,7 @@ def test_another_engine_takes_over_between_two_requests(
         assert worker.info is engine.info
         texts = text_of(under_way), text_of(waiting)
         assert len(held.begun) == 1
+        assert held.closed
     direct = [
         list(each.stream(request_for(index)))[-1]
         for index, each in enumerate((endless_engine, engine))

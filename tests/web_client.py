@@ -61,8 +61,28 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+class SteppedJob:
+    """A request under way in a SteppedEngine, with the items that come of it."""
+
+    def __init__(
+        self,
+        items: Generator[StreamItem, None, None],
+        is_cancelled: Callable[[], bool],
+        on_close: Callable[[], None],
+    ) -> None:
+        self.items = items
+        self.is_cancelled = is_cancelled
+        self._on_close = on_close
+
+    def close(self) -> None:
+        self.items.close()
+        self._on_close()
+
+
 class SteppedEngine:
     """The real engine, waiting for `allow(n)` before each item, so that a test holds the clock."""
+
+    at_once = 1
 
     def __init__(self, engine: Any) -> None:
         self.info: EngineInfo = engine.info
@@ -78,19 +98,28 @@ class SteppedEngine:
     def stream(
         self, request: CaptionRequest, is_cancelled: Callable[[], bool]
     ) -> Generator[StreamItem, None, None]:
-        items = self._engine.stream(request, is_cancelled)
+        """What comes of one request; for those who want something else to come of it."""
+        yield from self._engine.stream(request, is_cancelled)
+
+    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> SteppedJob:
+        return SteppedJob(self.stream(request, is_cancelled), is_cancelled, self._count_closed)
+
+    def advance(self, jobs: Sequence[SteppedJob]) -> list[list[StreamItem | Exception]]:
+        (job,) = jobs
+        while not self._permits.acquire(timeout=0.01):
+            if job.is_cancelled():
+                return [[]]
+        self.made += 1
         try:
-            while True:
-                # Longer than what a test waits for, so that it is the test that fails.
-                assert self._permits.acquire(timeout=2 * HANG_GUARD_S)
-                item = next(items, None)
-                if item is None:
-                    return
-                self.made += 1
-                yield item
-        finally:
-            items.close()
-            self.closed += 1
+            return [[next(job.items)]]
+        except Exception as error:
+            return [[error]]
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+    def _count_closed(self) -> None:
+        self.closed += 1
 
 
 def app_over(worker: Worker, settings: Settings | None = None) -> Flask:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from vlm.engine import Engine
+from vlm.caption_stream import CaptionStream
+from vlm.engine import Engine, EngineJob
 from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
-from vlm.worker import CaptionStream, Worker
+from vlm.worker import Worker
 
 # Only keeps a broken test from hanging; nothing is asserted on it.
 GUARD_S = 120.0
@@ -51,52 +52,81 @@ def text_of(stream: CaptionStream) -> str:
     return done.text
 
 
-class HeldEngine:
-    """The real engine, which makes one token for each `allow`, so that a test decides when."""
+@dataclass(eq=False)
+class HeldJob:
+    """A request under way in an engine of this module, and what the real engine knows it by."""
 
-    def __init__(self, engine: Engine) -> None:
+    request: CaptionRequest
+    is_cancelled: Callable[[], bool]
+    inner: EngineJob
+    steps: int = 0
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+        self.inner.close()
+
+
+class HeldEngine:
+    """The real engine, which takes one step for each `allow`, so that a test decides when."""
+
+    def __init__(self, engine: Engine, at_once: int = 1) -> None:
         self.info: EngineInfo = engine.info
+        self.at_once = at_once
         self.begun: list[CaptionRequest] = []
-        self.tokens = 0
+        self.jobs: list[HeldJob] = []
+        self.steps: list[int] = []
+        """How many requests each step has advanced."""
+        self.closed = False
         self._engine = engine
         self._permits = threading.Semaphore(0)
 
-    def allow(self, tokens: int) -> None:
-        for _ in range(tokens):
+    def allow(self, steps: int) -> None:
+        for _ in range(steps):
             self._permits.release()
 
-    def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> Generator[StreamItem, None, None]:
+    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> HeldJob:
+        job = HeldJob(request, is_cancelled, self._engine.begin(request, is_cancelled))
         self.begun.append(request)
+        self.jobs.append(job)
+        return job
 
-        def asked_before_each_token() -> bool:
-            while not self._permits.acquire(timeout=0.005):
-                if is_cancelled():
-                    return True
-            self.tokens += 1
-            return is_cancelled()
+    def advance(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+        while not self._permits.acquire(timeout=0.005):
+            if any(job.is_cancelled() for job in jobs):
+                return [[] for _ in jobs]
+        self.steps.append(len(jobs))
+        for job in jobs:
+            job.steps += 1
+        return self.advance_now(jobs)
 
-        yield from self._engine.stream(request, asked_before_each_token)
+    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+        return self._engine.advance([job.inner for job in jobs])
+
+    def close(self) -> None:
+        self.closed = True
 
 
-class FailingEngine:
-    """The real engine, in which `fault` strikes between two tokens of the first request."""
+class FailingEngine(HeldEngine):
+    """The real engine, in which `fault` strikes the first request once, in its fourth step.
 
-    def __init__(self, engine: Engine, fault: BaseException) -> None:
-        self.info = engine.info
-        self._engine = engine
+    It is what came of that request alone; or, with `of_all`, `advance` itself raises it.
+    """
+
+    def __init__(
+        self, engine: Engine, fault: BaseException, at_once: int = 1, of_all: bool = False
+    ) -> None:
+        super().__init__(engine, at_once)
         self._fault: BaseException | None = fault
+        self._of_all = of_all
+        self.allow(100_000)
 
-    def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> Generator[StreamItem, None, None]:
-        asked = itertools.count()
-
-        def struck() -> bool:
-            if self._fault is not None and next(asked) == 4:
-                fault, self._fault = self._fault, None
-                raise fault
-            return is_cancelled()
-
-        yield from self._engine.stream(request, struck)
+    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+        struck = [job for job in jobs if job is self.jobs[0] and job.steps == 4]
+        if not struck or self._fault is None:
+            return super().advance_now(jobs)
+        fault, self._fault = self._fault, None
+        if self._of_all or not isinstance(fault, Exception):
+            raise fault
+        others = iter(super().advance_now([job for job in jobs if job not in struck]))
+        return [[fault] if job in struck else next(others) for job in jobs]

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from vlm.caption_engine import load_error
 from vlm.checkpoints import display_name
 from vlm.errors import (
     FetchCancelledError,
@@ -28,7 +29,7 @@ from vlm.errors import (
 from vlm.model_choice import Candidate, best_here, best_to_fetch, candidates
 from vlm.setting_values import AUTO_MODEL
 from vlm.settings import BUNDLED_MODEL, Settings
-from vlm.worker import Worker, load_error
+from vlm.worker import Worker
 
 if TYPE_CHECKING:
     from vlm.engine import Engine

@@ -1,92 +1,33 @@
-"""The thread that owns the engine: it loads it, then serves one request after the other.
+"""The thread that owns the engine: it loads it, then serves those who wait, some at a time.
 
-Another engine may take its place between two requests.
+Requests join and leave between two steps. Another engine may take the place of the first. A thread
+that dies is followed by another, which goes on with the engine that there is.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
+from vlm.caption_engine import CaptionEngine, caption_error, load_error
+from vlm.caption_stream import CaptionStream
 from vlm.errors import (
-    BusyError,
     GenerationError,
     ModelFailedError,
     NotReadyError,
     SightlineError,
 )
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, EngineState, StreamItem
+from vlm.line import CLOSED_MESSAGE, Line
+from vlm.types import CaptionDone, CaptionRequest, EngineInfo, EngineState, WorkerWatcher
 
 log = logging.getLogger("sightline")
 
-_MAX_RETRY_AFTER_S: Final = 60
-# How much the newest caption counts in the average that Retry-After is told from.
-_NEWEST_WEIGHT: Final = 0.3
-# What a caption is taken to cost before the first one has been timed.
-_FIRST_CAPTION_S: Final = 1.0
-_CLOSED_MESSAGE: Final = "The server is shutting down."
-
-
-class CaptionEngine(Protocol):
-    """What the worker needs of `vlm.engine.Engine`."""
-
-    info: EngineInfo
-
-    def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> Generator[StreamItem, None, None]:
-        """See `Engine.stream`."""
-
-
-class CaptionStream:
-    """What the engine makes of one request, read by whoever submitted it."""
-
-    def __init__(self, request: CaptionRequest, on_close: Callable[[CaptionStream], None]) -> None:
-        self.request = request
-        self.submitted = time.perf_counter()
-        self._on_close = on_close
-        self._items: queue.SimpleQueue[StreamItem | SightlineError] = queue.SimpleQueue()
-        self._last: CaptionDone | SightlineError | None = None
-        self._closed = threading.Event()
-
-    def next(self, timeout_s: float) -> StreamItem | None:
-        """The next item, or None where none came within `timeout_s`.
-
-        The CaptionDone is the last one; asked again, the stream repeats it. Raises BadRequestError
-        where the model cannot be asked this, GenerationError where the pass failed.
-        """
-        if self._last is None:
-            try:
-                item = self._items.get(timeout=timeout_s)
-            except queue.Empty:
-                return None
-            if not isinstance(item, CaptionDone | SightlineError):
-                return item
-            self._last = item
-        if isinstance(self._last, SightlineError):
-            raise self._last
-        return self._last
-
-    def close(self) -> None:
-        """Nobody reads on: the work stops within one token, or is never begun. Idempotent."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._on_close(self)
-
-    def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed.is_set()
-
-    def put(self, item: StreamItem | SightlineError) -> None:
-        """For the worker: the next item; a CaptionDone or an error ends the stream."""
-        self._items.put(item)
+# A load that has killed its thread so often is not tried again.
+_LOADS: Final = 3
 
 
 class Worker:
@@ -94,20 +35,21 @@ class Worker:
 
     def __init__(self, load: Callable[[], CaptionEngine], max_queue: int) -> None:
         self._load = load
-        self._max_queue = max_queue
-        # A daemon, since a pass of the model cannot be interrupted and must not hold up the exit.
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        # Guards the fields below, never the model: only the thread above touches that.
+        self._thread = self._new_thread()
+        # The thread's own; the next thread goes on with it.
+        self._engine: CaptionEngine | None = None
+        # Guards the fields below, never the engine: only the thread touches that.
         self._changed = threading.Condition()
-        self._waiting: deque[CaptionStream] = deque()
-        self._current: CaptionStream | None = None
+        self._line = Line(self._changed, max_queue)
         self._state: EngineState = "loading"
         self._error: SightlineError | None = None
         self._info: EngineInfo | None = None
         self._successor: CaptionEngine | None = None
         self._progress = ""
         self._closing = False
-        self._caption_s = _FIRST_CAPTION_S
+        self._loads = 0
+        self._restarts = 0
+        self._last_failure: str | None = None
 
     @property
     def state(self) -> EngineState:
@@ -131,13 +73,33 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for the one under way to end."""
-        return len(self._waiting)
+        """How many requests wait for others to end."""
+        return self._line.waiting
+
+    @property
+    def under_way(self) -> int:
+        """How many requests the engine is working on."""
+        return self._line.under_way
 
     @property
     def busy(self) -> bool:
         """Whether a request is under way."""
-        return self._current is not None
+        return self._line.under_way > 0
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may be under way at once."""
+        return self._line.at_once
+
+    @property
+    def restarts(self) -> int:
+        """How often the thread has died and another one has taken over."""
+        return self._restarts
+
+    @property
+    def last_failure(self) -> str | None:
+        """Why the thread died last, in words for people."""
+        return self._last_failure
 
     def start(self) -> None:
         """Begin to load; returns at once."""
@@ -146,6 +108,10 @@ class Worker:
     def report(self, progress: str) -> None:
         """For `load`: what it is at."""
         self._progress = progress
+
+    def add_watcher(self, watcher: WorkerWatcher) -> None:
+        """Tell `watcher` from here on how requests end, and of each step of the engine."""
+        self._line.add_watcher(watcher)
 
     def replace(self, engine: CaptionEngine) -> None:
         """Serve by `engine` from the next request on; returns when it is so, or the worker closes.
@@ -158,131 +124,157 @@ class Worker:
             self._changed.wait_for(lambda: self._successor is None or self._closing)
 
     def submit(self, request: CaptionRequest) -> CaptionStream:
-        """Queue `request`; its stream begins when all before it are done.
+        """Let `request` wait for its turn; `vlm.schedule` says whose turn it is.
 
         Raises NotReadyError, ModelFailedError or BusyError at once.
         """
-        with self._changed:
+        try:
             if self._state == "failed":
                 raise ModelFailedError(str(self._error))
             if self._state == "loading":
                 raise NotReadyError("The model is still loading. Try again in a few seconds.")
-            if self._closing:
-                raise BusyError(_CLOSED_MESSAGE)
-            ahead = len(self._waiting) + self.busy
-            if ahead > self._max_queue:
-                retry_after_s = min(_MAX_RETRY_AFTER_S, math.ceil(self._caption_s * ahead))
-                raise BusyError(
-                    f"{ahead} captions are being made already. Try again in {retry_after_s} s.",
-                    retry_after_s,
-                )
-            stream = CaptionStream(request, self._forget)
-            self._waiting.append(stream)
-            self._changed.notify_all()
-            return stream
+            return self._line.join(request)
+        except SightlineError as error:
+            self._line.refuse(request, error)
+            raise
 
     def close(self, timeout_s: float) -> None:
-        """End the thread: what waits fails, what is under way is cancelled within one token.
+        """End the thread: who waits or is under way is told so, within one step of the engine.
 
         Returns after `timeout_s` at the latest, even where the model is in the middle of a pass.
         """
+        ends_s = time.monotonic() + timeout_s
         with self._changed:
             self._closing = True
-            for stream in self._waiting:
-                stream.put(GenerationError(_CLOSED_MESSAGE))
-            self._waiting.clear()
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        self._line.shut()
+        # One that has just died may have left another one behind.
+        while self._thread.is_alive() and (left_s := ends_s - time.monotonic()) > 0:
+            self._thread.join(left_s)
 
-    def _forget(self, stream: CaptionStream) -> None:
-        with self._changed:
-            if stream in self._waiting:
-                self._waiting.remove(stream)
+    # -- the thread --
+
+    def _new_thread(self) -> threading.Thread:
+        # A daemon, since a pass of the model cannot be interrupted and must not hold up the exit.
+        return threading.Thread(target=self._run, name="engine", daemon=True)
 
     def _run(self) -> None:
-        engine = self._first_engine()
-        while not self._closing:
-            stream = self._next_stream()
-            if stream is None:
-                engine = self._take_successor() or engine
-                continue
-            assert engine is not None, "a request was taken in without an engine"
-            last = self._serve(engine, stream)
-            with self._changed:
-                # Before the reader learns of the end, so that it finds the place free.
-                self._current = None
-            stream.put(last)
-
-    def _first_engine(self) -> CaptionEngine | None:
         try:
-            engine = self._load()
+            if self._state == "loading":
+                self._load_first()
+            while not self._closing:
+                self._step()
+            self._end()
+        except BaseException as error:
+            self._die(error)
+
+    def _load_first(self) -> None:
+        self._loads += 1
+        try:
+            self._engine = self._load()
         except Exception as error:
             if not isinstance(error, SightlineError):
                 log.exception("The model could not be loaded")
             self._error = load_error(error)
             self._state = "failed"
-            return None
-        self._info = engine.info
+            return
+        self._info = self._engine.info
         self._state = "ready"
-        return engine
 
-    def _next_stream(self) -> CaptionStream | None:
-        """The next request; None where something else is to be done first."""
+    def _step(self) -> None:
+        """Let come whose turn it is, take all one step further, let go who is done."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._successor or self._closing)
-            if self._closing or self._successor:
-                return None
-            self._current = self._waiting.popleft()
-            return self._current
+            self._changed.wait_for(
+                lambda: self._line.has_work() or self._successor is not None or self._closing
+            )
+            successor = self._successor
+            if self._closing:
+                return
+        if successor is None:
+            self._begin_next()
+        elif not self._line.under_way:
+            self._swap(successor)
+            return
+        self._advance()
 
-    def _take_successor(self) -> CaptionEngine | None:
-        with self._changed:
-            engine, self._successor = self._successor, None
-            if engine is not None:
-                self._info = engine.info
-                self._error = None
-                self._state = "ready"
-                self._caption_s = _FIRST_CAPTION_S
-            self._changed.notify_all()
-            return engine
+    def _begin_next(self) -> None:
+        engine = self._owned()
+        for stream in self._line.take_in(engine.at_once):
+            self._begin(engine, stream)
 
-    def _serve(self, engine: CaptionEngine, stream: CaptionStream) -> CaptionDone | SightlineError:
-        """Runs one request to its end, whatever that is; returns the last item of its stream."""
-        started = time.perf_counter()
-        items = engine.stream(stream.request, lambda: stream.is_closed() or self._closing)
-        # Errors go on without their traceback, which would keep the pass's tensors alive.
+    def _begin(self, engine: CaptionEngine, stream: CaptionStream) -> None:
         try:
+            job = engine.begin(stream.request, lambda: stream.is_closed() or self._closing)
+        except Exception as error:
+            self._line.let_go(stream, caption_error(error))
+        else:
+            self._line.begun(stream, job)
+
+    def _advance(self) -> None:
+        jobs = self._line.jobs()
+        if not jobs:
+            return
+        try:
+            made = self._owned().advance([*jobs.values()])
+        except Exception as error:
+            told = caption_error(error)
+            made = [[told] for _ in jobs]
+        self._line.ran(len(jobs))
+        if self._closing:
+            # What was cancelled thereby is no caption.
+            return
+        for stream, items in zip(jobs, made, strict=True):
             for item in items:
                 if isinstance(item, CaptionDone):
-                    queued_s = started - stream.submitted
-                    return replace(item, stats=replace(item.stats, queued_s=queued_s))
-                stream.put(item)
-                if stream.is_closed():
-                    break
-            return GenerationError("The caption was cancelled.")
-        except SightlineError as error:
-            return error.with_traceback(None)
-        except MemoryError as error:
-            log.error("Out of memory in a caption: %s", error)
-            return GenerationError(
-                "There is not enough memory for this caption. Ask with detail=low, or start with "
-                "a smaller model."
+                    stats = replace(item.stats, queued_s=stream.queued_s)
+                    self._line.let_go(stream, replace(item, stats=stats))
+                elif isinstance(item, Exception):
+                    self._line.let_go(stream, caption_error(item))
+                else:
+                    stream.put(item)
+
+    def _swap(self, successor: CaptionEngine) -> None:
+        self._close_engine()
+        with self._changed:
+            self._engine, self._successor = successor, None
+            self._info = successor.info
+            self._error = None
+            self._state = "ready"
+            self._line.forget_pace()
+            self._changed.notify_all()
+
+    def _end(self) -> None:
+        self._line.let_all_go(GenerationError(CLOSED_MESSAGE))
+        self._close_engine()
+
+    def _close_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _owned(self) -> CaptionEngine:
+        assert self._engine is not None, "a request was taken in without an engine"
+        return self._engine
+
+    def _die(self, error: BaseException) -> None:
+        """Tell those who were under way, and leave another thread behind that goes on."""
+        log.critical("The thread that owns the model died; another one goes on", exc_info=error)
+        with self._changed:
+            self._restarts += 1
+            self._last_failure = (
+                f"The worker failed unexpectedly ({type(error).__name__}) and was started again. "
+                "The server's log tells more."
             )
-        except Exception:
-            log.exception("A caption failed")
-            return GenerationError("The model failed on this caption. The server's log tells why.")
+            if self._state == "loading" and self._loads == _LOADS:
+                self._error = ModelFailedError(
+                    "The model could not be loaded. The server's log tells why."
+                )
+                self._state = "failed"
+        try:
+            self._line.let_all_go(
+                GenerationError("The worker failed while it made this caption. Ask again.")
+            )
         finally:
-            items.close()
-            taken_s = time.perf_counter() - started
-            self._caption_s += _NEWEST_WEIGHT * (taken_s - self._caption_s)
-
-
-def load_error(error: Exception) -> SightlineError:
-    """Why a model could not be loaded, in words for people."""
-    if isinstance(error, SightlineError):
-        return error
-    if isinstance(error, MemoryError):
-        return ModelFailedError("There is not enough memory for this model. Choose a smaller one.")
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelFailedError(f"The model could not be loaded: {reason}")
+            if not self._closing:
+                self._thread = self._new_thread()
+                self._thread.start()
