@@ -15,6 +15,7 @@ from vlm.types import CaptionRequest, Detail
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 CAMERA_MAX_CHARS = 64
+KINDS = ("live", "question")
 
 _CAMERA = re.compile(rf"[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}")
 _DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
@@ -27,11 +28,13 @@ def read_caption_request(request: Request, settings: Settings) -> CaptionRequest
     """
     data = _image_bytes(request)
     fields = request.values
+    camera = _camera(fields.get("camera"))
     return CaptionRequest.about(
         prompt=_prompt(fields.get("prompt", ""), fields.get("preset")),
         max_tokens=_max_tokens(fields.get("max_tokens", str(settings.max_tokens))),
         detail=_detail(fields.get("detail", "low")),
-        camera=_camera(fields.get("camera", "default")),
+        camera=camera,
+        live=_is_live(fields.get("kind"), camera),
         image=decode_image(data),
     )
 
@@ -78,9 +81,19 @@ def _detail(text: str) -> Detail:
     return _DETAILS[text]
 
 
-def _camera(text: str) -> str:
-    if not _CAMERA.fullmatch(text):
+def _camera(text: str | None) -> str | None:
+    if text is not None and not _CAMERA.fullmatch(text):
         raise BadRequestError(
             f"camera must be 1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores."
         )
     return text
+
+
+def _is_live(kind: str | None, camera: str | None) -> bool:
+    if kind is None:
+        return camera is not None
+    if kind not in KINDS:
+        raise BadRequestError(f"kind must be one of: {', '.join(KINDS)}.")
+    if kind == "live" and camera is None:
+        raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
+    return kind == "live"

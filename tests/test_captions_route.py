@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from vlm.engine import Engine
 from vlm.errors import GenerationError
 from vlm.prompts import PRESETS
 from vlm.settings import Settings
-from vlm.types import StreamItem, TokenChunk
+from vlm.types import CaptionRequest, StreamItem, TokenChunk
 from vlm.worker import Worker
 from web_client import (
     JPEG,
@@ -147,7 +147,9 @@ def test_a_pass_that_fails_midway_ends_in_one_error_event(engine: Engine) -> Non
             yield TokenChunk("A ")
             raise GenerationError("The device ran out of memory. Try again.")
 
-    with started(Worker(lambda: Failing(engine), max_queue=1)) as worker:
+    failing = Failing(engine)
+    failing.allow(1000)
+    with started(Worker(lambda: failing, max_queue=1)) as worker:
         client = app_over(worker).test_client()
         for _ in range(3):  # The place is given back each time, and the worker lives on.
             events = caption(client)
@@ -162,7 +164,9 @@ def test_an_unforeseen_failure_midway_tells_no_secrets(engine: Engine) -> None:
             yield TokenChunk("A ")
             raise RuntimeError("secret of the house")
 
-    with started(Worker(lambda: Failing(engine), max_queue=1)) as worker:
+    failing = Failing(engine)
+    failing.allow(1000)
+    with started(Worker(lambda: failing, max_queue=1)) as worker:
         client = app_over(worker).test_client()
         answer = client.post("/api/captions", data=picture(), headers=JPEG)
         assert read_events(answer.text)[-1][0] == "error"
@@ -240,6 +244,49 @@ def test_while_the_model_loads_a_client_is_told_to_come_again(engine: Engine) ->
     finally:
         stepped.made = -1
         worker.close(timeout_s=60)
+
+
+@pytest.mark.usefixtures("talkative")
+def test_a_frame_that_a_newer_one_replaced_ends_in_one_error_event(engine: Engine) -> None:
+    stepped = SteppedEngine(engine)
+    with started(Worker(lambda: stepped, max_queue=2)) as worker:
+        client = app_over(worker).test_client()
+        answers = [
+            client.post(f"/api/captions?camera={camera}", data=picture(), headers=JPEG)
+            for camera in ("a", "b", "b")
+        ]
+        stepped.allow(10_000)
+        ends = [read_events(answer.text)[-1] for answer in answers]
+        assert [name for name, _ in ends] == ["done", "error", "done"]
+        assert ends[1][1]["error"]["code"] == "superseded"
+
+
+@pytest.mark.parametrize(
+    ("query", "is_live"),
+    [
+        ({}, False),
+        ({"camera": "a"}, True),
+        ({"camera": "a", "kind": "live"}, True),
+        ({"camera": "a", "kind": "question"}, False),
+        ({"kind": "question"}, False),
+    ],
+)
+def test_a_frame_of_a_camera_is_live_unless_it_says_that_it_is_a_question(
+    engine: Engine, query: dict[str, str], is_live: bool
+) -> None:
+    class Watched(SteppedEngine):
+        def stream(
+            self, request: CaptionRequest, is_cancelled: Callable[[], bool]
+        ) -> Generator[StreamItem, None, None]:
+            asked.append(request)
+            yield from super().stream(request, is_cancelled)
+
+    asked: list[CaptionRequest] = []
+    watched = Watched(engine)
+    watched.allow(1000)
+    with started(Worker(lambda: watched, max_queue=1)) as worker:
+        caption(app_over(worker).test_client(), **query)
+    assert [(each.live, each.camera) for each in asked] == [(is_live, query.get("camera"))]
 
 
 @pytest.mark.usefixtures("talkative")

@@ -12,6 +12,10 @@ const KINDS = {
   busy: "busy",
   loading: "loading",
   model_failed: "model_failed",
+  superseded: "superseded",
+  upstream_failed: "upstream",
+  upstream_down: "upstream",
+  upstream_timeout: "upstream",
   stopping: "unreachable",
 };
 
@@ -20,7 +24,9 @@ const KINDS = {
  * - "unreachable": nothing answers at the address, or the connection broke off;
  * - "silent": it is connected and says nothing;
  * - "busy", "loading": try again in `retryAfterS` seconds;
+ * - "superseded": a newer frame of the same camera took this one's place while it waited;
  * - "model_failed": the model could not be loaded;
+ * - "upstream": the server that runs the model gave no whole caption, `message` tells why;
  * - "refused": the server said no to this request, `message` tells why;
  * - "bad_answer": what came back is not what this server sends.
  */
@@ -75,15 +81,17 @@ export async function postModels({ action, model, signal }) {
 }
 
 /**
- * Sends one JPEG and streams its caption back: `onText(textSoFar)` for each piece, and resolves to the
- * `done` event's { text, finish_reason, stats }. Aborting `signal` makes the server stop generating.
+ * Sends one JPEG, which is of `kind` "live" or "question" (what a person waits for), and streams its
+ * caption back: `onText(textSoFar)` for each piece, and resolves to the `done` event's
+ * { text, finish_reason, stats }. Aborting `signal` makes the server stop generating.
  */
-export async function fetchCaption({ blob, prompt, camera, signal, onText }) {
+export async function fetchCaption({ blob, prompt, camera, kind, signal, onText }) {
   const patience = createPatience(SILENCE_LIMIT_MS, signal);
   const form = new FormData();
   form.set("image", blob, "frame.jpg");
   form.set("prompt", prompt);
   form.set("camera", camera);
+  form.set("kind", kind);
   try {
     const request = { method: "POST", body: form, cache: "no-store", signal: patience.signal };
     const response = await fetch("/api/captions", request);

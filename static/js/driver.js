@@ -91,7 +91,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
 
   async function look() {
     dispatch({ type: "look-begun" });
-    const { id, prompt, takenAt } = state.pass;
+    const { id, prompt, kind, takenAt } = state.pass;
     const controller = new AbortController();
     pass = { id, controller };
     const { signal } = controller;
@@ -112,7 +112,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
     if (signal.aborted) return;
     try {
       const onText = (text) => report({ type: "words-arrived", text });
-      const request = { blob: frame.blob, prompt, camera: cameraName, signal, onText };
+      const request = { blob: frame.blob, prompt, kind, camera: cameraName, signal, onText };
       const { text, stats } = await fetchCaption(request);
       if (signal.aborted) return;
       // It is over: to abort it now would only make the browser call a whole answer cut off.
@@ -120,8 +120,8 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
       reference = frame.thumbnail;
       report({ type: "caption-done", text, stats });
     } catch (error) {
-      const { kind = "bad_answer", message, retryAfterS } = error;
-      report({ type: "pass-failed", kind, message, retryAfterS });
+      const { kind: why = "bad_answer", message, retryAfterS } = error;
+      report({ type: "pass-failed", kind: why, message, retryAfterS });
     }
   }
 

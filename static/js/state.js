@@ -40,8 +40,10 @@ export function initialState({ settings, secure, visible, at }) {
       devices: [],
       deviceId: "",
     },
-    /** The frame under way: { id, step: looking | sent | speaking, prompt, takenAt, model }. */
+    /** The frame under way: { id, step: looking | sent | speaking, prompt, kind, takenAt, model }. */
     pass: null,
+    /** What was asked about the frame that was captioned last. */
+    answered: null,
     lastPassId: 0,
     /** When to look next, when a frame was last sent, and whether the next is sent even if unchanged. */
     pace: { lookAt: at, sentAt: -Infinity, force: true, failures: 0 },
@@ -149,8 +151,9 @@ const handlers = {
   "look-begun"(state, { at }) {
     const id = state.lastPassId + 1;
     const prompt = promptOf(state);
+    const kind = kindOf(state, prompt);
     const model = runningModel(state);
-    const pass = { id, step: "looking", prompt, takenAt: at, firstWordAt: null, model };
+    const pass = { id, step: "looking", prompt, kind, takenAt: at, firstWordAt: null, model };
     return { ...state, pass, lastPassId: id };
   },
 
@@ -185,6 +188,7 @@ const handlers = {
     return {
       ...state,
       pass: null,
+      answered: pass.prompt,
       problem: null,
       caption: { text, finished: true, takenAt: pass.takenAt },
       readout: {
@@ -211,6 +215,11 @@ const handlers = {
     if (kind === "loading") return { ...soon, server: { ...soon.server, phase: "loading" } };
     if (kind === "model_failed")
       return { ...soon, server: { ...soon.server, phase: "failed", message } };
+    if (kind === "superseded") {
+      // Another page goes by this one's name: two that hurried would chase each other.
+      const lookAt = Math.max(at + LOOK_GAP_MS, nextLook(state));
+      return { ...next, pace: { ...state.pace, lookAt, force: true } };
+    }
     const asked = Math.min(retryAfterS, RETRY_AFTER_LIMIT_S) * 1000;
     const pace = {
       ...state.pace,
@@ -225,6 +234,12 @@ const handlers = {
     return { ...state, history: [] };
   },
 };
+
+/** A typed question is one until its first answer; then it is what each live frame is asked. */
+function kindOf({ settings, answered }, prompt) {
+  const isTyped = settings.asksOwn && settings.ownPrompt.trim() === prompt;
+  return isTyped && answered !== prompt ? "question" : "live";
+}
 
 const runningModel = ({ server }) => server.status?.model ?? null;
 

@@ -91,6 +91,22 @@ def test_an_own_question_is_asked_once_it_says_something(core):
     assert core.tell("look-begun").state["pass"]["prompt"] == "Is it safe?"
 
 
+def test_a_typed_question_goes_before_live_frames_until_its_first_answer(core):
+    core.begin(settings={"asksOwn": True, "ownPrompt": " Is it safe? "}).live()
+    kinds = []
+    for at in (0, 1000):
+        kinds.append(core.tell("look-begun", at).state["pass"]["kind"])
+        core.tell("pass-failed", at, id=core.pass_id, kind="busy", message="Full.")
+    for at in (2000, 3000):
+        core.captioned(at)
+        kinds.append(core.tell("look-begun", at + 500).state["pass"]["kind"])
+    core.tell("setting-changed", 4000, name="ownPrompt", value="And now?")
+    kinds.append(core.tell("look-begun", 4000).state["pass"]["kind"])
+    core.tell("setting-changed", 5000, name="asksOwn", value=False)
+    kinds.append(core.tell("look-begun", 5000).state["pass"]["kind"])
+    assert kinds == ["question", "question", "live", "live", "question", "live"]
+
+
 def test_a_preset_that_is_gone_gives_way_to_the_first(core):
     core.begin(settings={"preset": "removed"}).live()
     assert core.tell("look-begun").state["pass"]["prompt"] == "Describe."
@@ -190,6 +206,18 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks(core, retry_after_s, wai
     core.live().tell("look-begun", 1000)
     core.tell("pass-failed", 1000, id=1, kind="busy", message="Full.", retryAfterS=retry_after_s)
     assert core.plan["lookAt"] == 1000 + wait_ms
+
+
+def test_a_frame_that_a_newer_one_replaced_is_nothing_to_complain_about(core):
+    core.live().captioned(at=0).tell("look-begun", 1000).tell("frame-sent", 1000, id=2)
+    core.tell("pass-failed", 1100, id=2, kind="superseded", message="A newer frame has come.")
+    assert core.state["pace"]["failures"] == 0
+    assert core.notice(1100) is None
+    assert core.plan["lookAt"] == 1500
+    assert core.must_send(1500)
+    core.tell("look-begun", 1500)
+    core.tell("pass-failed", 9000, id=3, kind="superseded", message="A newer frame has come.")
+    assert 9000 < core.plan["lookAt"] < 9500
 
 
 def test_frames_that_keep_failing_are_tried_ever_more_rarely_until_one_succeeds(core):
