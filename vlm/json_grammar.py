@@ -13,13 +13,15 @@ from vlm.sampling import Allowed
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-# Without more white space than one between two tokens: a model may else go on with it for ever.
-_ANY_OBJECT: Final = json.dumps(
+# A blank may lead, since models say one after the role that speaks; it is not shown. Else no more
+# white space than one between two tokens: a model may go on with it for ever.
+_SCHEMA: Final = json.dumps(
     {
         "type": "object",
         "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
     }
 )
+_ANY_OBJECT: Final = f'start: " "? object\nobject: %json {_SCHEMA}'
 
 
 class JsonGrammars:
@@ -34,7 +36,7 @@ class JsonGrammars:
         from llguidance import LLMatcher, LLTokenizer
 
         self._tokenizer = LLTokenizer(tokenizer_json, eos_token=sorted(end_ids))
-        self._grammar = LLMatcher.grammar_from_json_schema(_ANY_OBJECT)
+        self._grammar = LLMatcher.grammar_from_lark(_ANY_OBJECT)
 
     def of_one_answer(self) -> JsonGrammar:
         """A `vlm.sampling.Grammar` that has met nothing yet."""
