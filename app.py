@@ -18,6 +18,7 @@ from routes.errors import install_error_handlers
 from routes.metrics import Metrics, metrics_blueprint
 from routes.models import models_blueprint
 from routes.openai_api import install_client_key, openai_blueprint
+from routes.openapi import openapi_blueprint
 from routes.pages import pages
 from routes.request_log import install_request_log, write_request_log
 from routes.safety import install_safety
@@ -67,6 +68,7 @@ def create_app(
     app.register_blueprint(pages)
     app.register_blueprint(status_blueprint(settings, models))
     app.register_blueprint(metrics_blueprint(metrics))
+    app.register_blueprint(openapi_blueprint(settings))
     app.register_blueprint(models_blueprint(models))
     app.register_blueprint(captions_blueprint(settings, models.worker, admission))
     app.register_blueprint(openai_blueprint(settings, models.worker, admission))
