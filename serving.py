@@ -11,12 +11,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from flask import Flask
+from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask
+from waitress.server import BaseWSGIServer, TcpWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from routes.errors import error_body_at, too_large_message
 from vlm.errors import SightlineError
@@ -27,8 +29,18 @@ MAX_BODY_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 32 * 2**10
 # Threads beside those that captions hold, for the page, its files and the status.
 SPARE_THREADS = 8
-CONNECTION_LIMIT = 512
+CONNECTION_LIMIT = 2048
+SPARE_CONNECTIONS = 64
+# Open files beside those of connections: bodies in temporary files, the model's own.
+FILES_BESIDE = 640
+# Python's select() on Windows takes 512.
+WINDOWS_CONNECTION_LIMIT = 480
 IDLE_CONNECTION_S = 30
+# From its first byte to its last, however slowly it trickles: 8 MiB at 1.2 Mbit/s.
+REQUEST_DEADLINE_S = 60
+# Of all requests together that have begun and are not whole.
+MAX_UNFINISHED_BYTES = 256 * 2**20
+CLEANUP_INTERVAL_S = 5
 # Ctrl-C promises an end within 2 s; a thread deep inside a model cannot be interrupted.
 STOP_DEADLINE_S = 1.0
 
@@ -59,8 +71,82 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class _JsonErrorChannel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection that knows for how long it has been in the middle of a request."""
+
     error_task_class = _JsonErrorTask
+    unfinished_bytes = 0
+    _unfinished: object = None
+    _unfinished_since_s = 0.0
+
+    @property
+    def quiet_since_s(self) -> float:
+        """Since when nothing whole has come, where nothing is being answered."""
+        return self._unfinished_since_s if self._unfinished else self.last_activity
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether the connection idles for too long, or a request takes too long to come."""
+        if self.requests:
+            return False
+        is_late = self._unfinished and now_s - self._unfinished_since_s > REQUEST_DEADLINE_S
+        return bool(is_late) or now_s - self.last_activity > IDLE_CONNECTION_S
+
+    def received(self, data: bytes) -> bool:
+        """See HTTPChannel."""
+        taken: bool = super().received(data)
+        request = self.request
+        if request is not self._unfinished:
+            self._unfinished, self._unfinished_since_s = request, self.last_activity
+        held_bytes = 0 if self.will_close or request is None else request.body_bytes_received
+        self.server.unfinished_bytes += held_bytes - self.unfinished_bytes
+        self.unfinished_bytes = held_bytes
+        if self.server.unfinished_bytes > MAX_UNFINISHED_BYTES:
+            self.server.cut_quietest(least_bytes=1)
+        return taken
+
+    def give_up(self) -> None:
+        """Have the connection closed in the loop's next round, and no longer count its bytes."""
+        self.will_close = True
+        self.server.unfinished_bytes -= self.unfinished_bytes
+        self.unfinished_bytes = 0
+
+    def del_channel(self, map: dict[int, object] | None = None) -> None:
+        """See HTTPChannel."""
+        super().del_channel(map)
+        self.give_up()
+        if self.request is not None:
+            self.request.close()
+
+
+class _Server(TcpWSGIServer):  # type: ignore[misc]
+    """Whoever opens connections and leaves them hanging only takes the place of their like."""
+
+    channel_class = _Channel
+    unfinished_bytes = 0
+    most_connections = CONNECTION_LIMIT
+
+    def handle_accept(self) -> None:
+        """See BaseWSGIServer."""
+        if len(self.active_channels) >= self.most_connections:
+            self.cut_quietest()
+        super().handle_accept()
+
+    def cut_quietest(self, least_bytes: int = 0) -> None:
+        """Give up the connection that has long been without a whole request; none in use."""
+        quiet = [
+            channel
+            for channel in self.active_channels.values()
+            if not (channel.requests or channel.will_close or channel.total_outbufs_len)
+            and channel.unfinished_bytes >= least_bytes
+        ]
+        if quiet:
+            min(quiet, key=lambda channel: channel.quiet_since_s).give_up()
+
+    def maintenance(self, now: float) -> None:
+        """Give up connections that idle or trickle; every CLEANUP_INTERVAL_S."""
+        for channel in self.active_channels.values():
+            if channel.is_overdue(now):
+                channel.give_up()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -101,22 +187,51 @@ def make_server(app: Flask, listener: socket.socket, caption_limit: int) -> Base
     """A server for `app` with threads for `caption_limit` streams and all else beside them."""
     # Its warnings are about a queue that the admission bounds, and about clients that hang up.
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    server = create_server(
-        app,
+    most_connections = _most_connections()
+    adjustments = Adjustments(
         sockets=[listener],
         threads=caption_limit + SPARE_THREADS,
         # Reading on while a request is answered is how a hang-up is noticed.
         channel_request_lookahead=1,
         max_request_body_size=MAX_BODY_BYTES,
         max_request_header_size=MAX_HEADER_BYTES,
-        connection_limit=CONNECTION_LIMIT,
+        # Where the server makes no more room itself: all connections are in use.
+        connection_limit=most_connections + SPARE_CONNECTIONS,
         asyncore_use_poll=True,
-        channel_timeout=IDLE_CONNECTION_S,
-        cleanup_interval=IDLE_CONNECTION_S // 3,
+        cleanup_interval=CLEANUP_INTERVAL_S,
         ident=None,
     )
-    server.channel_class = _JsonErrorChannel
+    dispatcher = ThreadedTaskDispatcher()
+    dispatcher.set_thread_count(adjustments.threads)
+    server = _Server(
+        app,
+        {},
+        _sock=listener,
+        dispatcher=dispatcher,
+        adj=adjustments,
+        sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+        bind_socket=False,
+    )
+    server.most_connections = most_connections
     return server
+
+
+def _most_connections() -> int:
+    """How many connections this process can hold, once it may open as many files as it can get."""
+    try:
+        import resource
+    except ImportError:
+        return WINDOWS_CONNECTION_LIMIT
+    wanted = CONNECTION_LIMIT + SPARE_CONNECTIONS + FILES_BESIDE
+    files, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reachable = wanted if most_files == resource.RLIM_INFINITY else min(wanted, most_files)
+    if files != resource.RLIM_INFINITY and files < reachable:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, most_files))
+            files = reachable
+    if files == resource.RLIM_INFINITY or files >= wanted:
+        return CONNECTION_LIMIT
+    return max(SPARE_CONNECTIONS, files - SPARE_CONNECTIONS - FILES_BESIDE)
 
 
 def end_on_signals(on_stop: Callable[[], None]) -> None:

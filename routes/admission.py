@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from vlm.errors import BusyError
+from vlm.line import AT_ONCE_LIMIT
 
 RETRY_AFTER_S = 1
 
@@ -17,8 +18,11 @@ class Admission:
     """
 
     def __init__(self, max_queue: int) -> None:
-        """`max_queue` may wait while one more caption is being made."""
-        self.limit = max_queue + 1
+        """`max_queue` may wait beside those that an engine works on.
+
+        The worker, which knows how many these are, refuses the others in better words.
+        """
+        self.limit = max_queue + AT_ONCE_LIMIT
         self.under_way = 0
         self.stopping = False
         self._counting = threading.Lock()

@@ -27,6 +27,7 @@ _STATUS_OF_CODE = {
     errors.NotReadyError.code: 503,
     errors.ModelFailedError.code: 503,
     errors.UnknownModelError.code: 404,
+    errors.SupersededError.code: 409,
     errors.SwitchingError.code: 409,
     errors.ModelTooLargeError.code: 409,
     errors.OfflineError.code: 409,

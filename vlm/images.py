@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Final
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -25,6 +26,8 @@ _TAKEN: Final = "Send it as JPEG, PNG or WebP."
 # What shows through transparent pixels: neither dark nor light drawings vanish on it.
 _BACKGROUND: Final = (128, 128, 128)
 _EXIF_ORIENTATION: Final = 0x0112
+# The largest takes some hundred MB for a moment: of a hundred requests only so many do at once.
+_DECODING: Final = threading.BoundedSemaphore(4)
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -69,7 +72,7 @@ def decode_image(data: bytes) -> Image.Image:
         )
     _refuse_other_formats(data)
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with _DECODING, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(*image.size)
             return _upright(_shrunk(_to_rgb(_loaded(image))), _orientation_of(image))
     except SightlineError:
