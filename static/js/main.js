@@ -12,6 +12,7 @@ import { mountModelPicker } from "./model-picker.js";
 import { mountNotice } from "./notice.js";
 import { mountOverlay } from "./overlay.js";
 import { mountPanel } from "./panel.js";
+import { mountPlace } from "./place.js";
 import { mountPreferences } from "./preferences.js";
 import { mountQuestion } from "./question.js";
 import { mountQuiet } from "./quiet.js";
@@ -21,6 +22,7 @@ import { mountShortcuts } from "./shortcuts.js";
 import { mountStage } from "./stage.js";
 import { initialState } from "./state.js";
 import { createStore } from "./store.js";
+import { mountUpstreams } from "./upstreams.js";
 
 // Ages and countdowns are in whole seconds or slower; half of one keeps them honest.
 const TICK_MS = 500;
@@ -76,6 +78,7 @@ const components = [
   mountPage(),
   mountStage(byId("stage")),
   mountBadge(byId("badge")),
+  mountPlace(byId("place")),
   mountModelCard(byId("model-card"), dispatch),
   mountNotice(byId("notice"), act),
   mountOverlay(byId("overlay")),
@@ -85,6 +88,7 @@ const components = [
   mountHistory(byId("history"), dispatch),
   mountPreferences(byId("preferences"), dispatch),
   mountModelPicker(byId("models"), dispatch),
+  mountUpstreams(byId("upstreams")),
   mountPanel(byId("history"), byId("open-history"), dispatch),
   mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
   mountShortcuts(window, dispatch),

@@ -1,5 +1,6 @@
 // What the page says to people, and which way on it offers. Pure: a state in, words out.
 
+import { cutOffWords, isCutOff, privacyText } from "./place-words.js";
 import { titleOf } from "./server-state.js";
 
 const PATIENCE_MS = 700;
@@ -35,6 +36,7 @@ const FRAME_PROBLEMS = {
   busy: "The server is busy",
   silent: "The server is taking very long",
   refused: "The server did not take this frame",
+  upstream: "The model’s server gave no caption",
   bad_answer: "That was not an answer of Sightline’s server",
   no_frame: "No picture could be taken",
 };
@@ -94,7 +96,8 @@ function cameraNotice({ camera, wanted }, at) {
   return null;
 }
 
-function serverNotice({ server, wanted }) {
+function serverNotice(state) {
+  const { server, wanted } = state;
   if (server.phase === "gone") {
     return {
       id: "server-gone",
@@ -120,10 +123,22 @@ function serverNotice({ server, wanted }) {
     return {
       id: "model-loading",
       tone: "wait",
-      title: "The model is loading",
+      title: server.status?.remote
+        ? "The model’s server does not answer yet"
+        : "The model is loading",
       text: `${progressOf(server)}Captions begin by themselves when it is ready.`,
       until: null,
       actions: [],
+    };
+  }
+  if (isCutOff(state)) {
+    return {
+      id: "upstreams-down",
+      tone: "problem",
+      title: "The model’s server does not answer",
+      text: `${cutOffWords(state)} Captions go on by themselves when that changes.`,
+      until: null,
+      actions: [TRY_NOW],
     };
   }
   return null;
@@ -158,6 +173,11 @@ function frameNotice({ problem, pace, wanted, camera }) {
 export function serverLine(state) {
   const { phase, status } = state.server;
   const model = titleOf(state, status?.model);
+  if (isCutOff(state)) return { tone: "problem", text: "No answer from the model’s server" };
+  if (status?.remote && phase === "ready") return { tone: "good", text: model };
+  if (status?.remote && phase === "loading") {
+    return { tone: "wait", text: "Waiting for the model’s server" };
+  }
   if (phase === "ready") return { tone: "good", text: `${model} on ${deviceName(status.device)}` };
   if (phase === "loading") return { tone: "wait", text: `Loading ${model}` };
   if (phase === "failed") return { tone: "problem", text: "Model failed" };
@@ -220,14 +240,16 @@ export function clockTime(clock) {
  * is the name this page was opened under.
  */
 export function welcomeOf({ history, server }, host) {
-  const here = ["localhost", "127.0.0.1", "[::1]"].includes(host);
+  const { phase, status } = server;
+  const waits = status?.remote
+    ? progressOf(server) || "The model’s server does not answer yet. "
+    : "The model is still loading. ";
   return {
     lead:
       history.length > 0
         ? "Captions are stopped and the camera is off."
         : "Point a camera at something and read what it shows.",
-    loading:
-      server.phase === "loading" ? "The model is still loading. You can start the camera now." : "",
-    privacy: `Pictures go from this page to the model on ${here ? "this computer" : host}, and nowhere else.`,
+    loading: phase === "loading" ? `${waits}You can start the camera now.` : "",
+    privacy: privacyText(status, host),
   };
 }

@@ -82,4 +82,4 @@ class Core:
         return card
 
     def run(self, body: str, arg: Any) -> Any:
-        return self._modules("state plan words model-words pace settings", body, arg)
+        return self._modules("state plan words model-words place-words pace settings", body, arg)

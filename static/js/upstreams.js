@@ -1,0 +1,34 @@
+// The list of servers that run the model, in the settings: which answer, and what is wrong with others.
+
+import { make, setAttribute, setProperty, setText } from "./dom.js";
+import { privacyText, upstreamsOf } from "./place-words.js";
+
+export function mountUpstreams(root) {
+  const hint = root.querySelector(".hint");
+  const list = root.querySelector(".upstreams-list");
+
+  function makeItem() {
+    const item = make("li", "upstream");
+    item.append(make("p", "upstream-origin"), make("p", "upstream-facts"));
+    return item;
+  }
+
+  return {
+    update(state) {
+      const upstreams = upstreamsOf(state);
+      setProperty(root, "hidden", upstreams.length === 0);
+      if (upstreams.length > 0) setText(hint, privacyText(state.server.status, location.hostname));
+      while (list.children.length > upstreams.length) list.lastElementChild.remove();
+      upstreams.forEach(({ origin, standing, facts }, index) => {
+        if (!list.children[index]) list.append(makeItem());
+        const item = list.children[index];
+        setAttribute(item, "data-standing", standing);
+        setText(item.children[0], origin);
+        setText(item.children[1], facts);
+      });
+    },
+    destroy() {
+      list.replaceChildren();
+    },
+  };
+}
