@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -61,8 +62,8 @@ def read_json(data: bytes) -> object:
 def _object_of_different_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = _shown(next(name for name in names if names.count(name) > 1))
+        counts = Counter(name for name, _ in pairs)
+        twice = _shown(next(name for name, count in counts.items() if count > 1))
         raise FieldError(f"`{twice}` is there more than once in one object.", twice, _INVALID_JSON)
     return found
 

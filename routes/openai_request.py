@@ -18,6 +18,7 @@ from vlm.prompts import check_text
 from vlm.settings import Settings
 from vlm.types import CaptionRequest, Detail, Message, Role, Sampling
 
+_SEED_BITS = 2**63 - 1
 _ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -47,7 +48,8 @@ def caption_request(body: ChatCompletionRequest, settings: Settings) -> CaptionR
         sampling=Sampling(
             temperature=body.temperature or 0.0,
             top_p=1.0 if body.top_p is None else body.top_p,
-            seed=body.seed,
+            # Generators know no seed below 0.
+            seed=None if body.seed is None else body.seed & _SEED_BITS,
         ),
         stop=_stops(body),
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,

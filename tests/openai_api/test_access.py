@@ -142,6 +142,12 @@ def test_a_page_may_read_why_it_is_refused(shared: FlaskClient) -> None:
         assert cors_headers(answer)["access-control-allow-origin"] == ORIGIN
 
 
+def test_a_page_of_a_named_origin_may_read_the_document(shared: FlaskClient) -> None:
+    answer = shared.get("/openapi.json", headers=from_page())
+    assert answer.status_code == 200
+    assert cors_headers(answer)["access-control-allow-origin"] == ORIGIN
+
+
 def test_every_answer_says_that_it_depends_on_the_origin(shared: FlaskClient) -> None:
     for headers in ({}, from_page("https://evil.example")):
         answer = shared.get("/v1/models", headers=headers)
