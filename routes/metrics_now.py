@@ -1,11 +1,11 @@
-"""What `/metrics` reads at the moment it is asked: queue, model, memory."""
+"""What `/metrics` reads at the moment it is asked: queue, model, upstreams, memory."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import psutil
 from prometheus_client import Metric
@@ -14,6 +14,13 @@ from prometheus_client.registry import Collector
 
 from vlm import __version__
 from vlm.models import Models
+from vlm.remote.upstream import UpstreamStatus
+
+_UPSTREAM_COUNTERS: Final = (
+    ("requests", "Requests that were sent to another server."),
+    ("failures", "Requests that another server failed."),
+    ("retries", "Requests that were sent once more after a failure."),
+)
 
 
 class MetricsNow(Collector):
@@ -27,6 +34,7 @@ class MetricsNow(Collector):
         """All families, each with its samples."""
         yield InfoMetricFamily("sightline_build", "This program.", {"version": __version__})
         yield from self._worker()
+        yield from self._upstreams()
         yield from self._memory()
         yield from _gpu_memory()
 
@@ -42,6 +50,45 @@ class MetricsNow(Collector):
                 "sightline_model", "The model that captions.", {name: labels[name] for name in kept}
             )
         yield _gauge("sightline_queue_length", "Requests that wait for the model.", worker.waiting)
+        yield _gauge(
+            "sightline_requests_under_way",
+            "Requests that the model works on.",
+            worker.under_way,
+        )
+        yield CounterMetricFamily(
+            "sightline_worker_restarts",
+            "Times that the thread which owns the model ended by itself and was begun anew.",
+            worker.restarts,
+        )
+
+    def _upstreams(self) -> Iterator[Metric]:
+        by_origin: dict[str, list[UpstreamStatus]] = {}
+        for upstream in self._models.upstreams():
+            by_origin.setdefault(upstream.origin, []).append(upstream)
+        if not by_origin:
+            return
+        families = [
+            CounterMetricFamily(f"sightline_upstream_{name}", words, labels=["upstream"])
+            for name, words in _UPSTREAM_COUNTERS
+        ]
+        outstanding = GaugeMetricFamily(
+            "sightline_upstream_outstanding",
+            "Requests that another server works on.",
+            labels=["upstream"],
+        )
+        healthy = GaugeMetricFamily(
+            "sightline_upstream_healthy",
+            "1 where another server answers, 0 where it is left out.",
+            labels=["upstream"],
+        )
+        for origin, there in by_origin.items():
+            for family, (name, _) in zip(families, _UPSTREAM_COUNTERS, strict=True):
+                family.add_metric([origin], sum(getattr(each, name) for each in there))
+            outstanding.add_metric([origin], sum(each.outstanding for each in there))
+            healthy.add_metric([origin], float(all(each.healthy for each in there)))
+        yield from families
+        yield outstanding
+        yield healthy
 
     def _memory(self) -> Iterator[Metric]:
         yield _gauge(

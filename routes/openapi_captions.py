@@ -90,4 +90,10 @@ def _fields(settings: Settings) -> dict[str, Schema]:
             "pattern": rf"^[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}$",
             "description": "Who asks. Cameras take turns.",
         },
+        "kind": {
+            "enum": ["live", "question"],
+            "description": "`live`: a frame that a newer one of the same camera replaces while it "
+            "waits. `question`: goes before live frames and is never replaced. Absent: `live` "
+            "where a camera is named.",
+        },
     }

@@ -10,6 +10,7 @@ from vlm import __version__
 from vlm.images import MAX_IMAGE_BYTES
 from vlm.models import Models, ModelsStatus
 from vlm.prompts import PRESETS, PROMPT_MAX_CHARS, Preset
+from vlm.remote.upstream import UpstreamStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from vlm.types import EngineState
 
@@ -32,6 +33,27 @@ class QueueStatus:
 
 
 @dataclass(frozen=True)
+class WorkerStatus:
+    """The thread that owns the model: how often it had to be begun anew, and why the last time.
+
+    It works on `under_way` requests, and on `at_once` at most.
+    """
+
+    restarts: int
+    last_failure: str | None
+    under_way: int
+    at_once: int
+
+
+@dataclass(frozen=True)
+class RemoteStatus:
+    """Where frames are sent to be captioned, and how the servers there are."""
+
+    origins: tuple[str, ...]
+    upstreams: tuple[UpstreamStatus, ...]
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a request may have at most, and how many tokens it gets that names no number."""
 
@@ -46,7 +68,7 @@ class Status:
     """All of `/api/status`.
 
     What is loaded is None until it is, but for `model`, which may be known before. `progress` is
-    what loading is at.
+    what loading is at. `remote` is None where the model runs on this machine.
     """
 
     state: EngineState
@@ -59,6 +81,8 @@ class Status:
     frame_size_px: int | None
     models: ModelsStatus
     queue: QueueStatus
+    worker: WorkerStatus
+    remote: RemoteStatus | None
     limits: Limits
     presets: tuple[Preset, ...]
     version: str
@@ -83,6 +107,8 @@ def _status(settings: Settings, models: Models) -> Status:
     worker = models.worker
     # State first: `ready` is only ever told together with what is loaded.
     state, info, error = worker.state, worker.info, worker.error
+    upstreams = models.upstreams()
+    origins = tuple(dict.fromkeys(each.origin for each in upstreams))
     return Status(
         state=state,
         error=LoadError(error.code, str(error)) if error else None,
@@ -94,6 +120,8 @@ def _status(settings: Settings, models: Models) -> Status:
         frame_size_px=info.frame_size_px if info else None,
         models=models.status(),
         queue=QueueStatus(worker.waiting, settings.max_queue, worker.busy),
+        worker=WorkerStatus(worker.restarts, worker.last_failure, worker.under_way, worker.at_once),
+        remote=RemoteStatus(origins, upstreams) if upstreams else None,
         limits=Limits(MAX_IMAGE_BYTES, PROMPT_MAX_CHARS, settings.max_tokens, MAX_TOKENS_LIMIT),
         presets=PRESETS,
         version=__version__,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -14,12 +15,24 @@ from flask.testing import FlaskClient
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from app import create_app
 from routes.metrics import BATCH_SIZES, KINDS, Metrics
+from vlm.engine import Engine
 from vlm.models import Models
 from vlm.settings import Settings
 from vlm.types import RequestRecord, Stats
 from vlm.worker import Worker
-from web_client import JPEG, app_over, picture
+from web_client import (
+    HANG_GUARD_S,
+    JPEG,
+    SteppedEngine,
+    app_over,
+    picture,
+    read_events,
+    served,
+    started,
+    wait_until,
+)
 
 STATS = Stats(
     ttft_s=0.02, tokens_per_s=100.0, image_tokens=16, prompt_tokens=30, tokens=5, drafted=4,
@@ -131,6 +144,63 @@ def test_batches_are_counted_by_their_size(metrics: Metrics) -> None:
     assert sum_of(text, "sightline_batch_size_sum") == sum(sizes)
 
 
+def test_what_was_asked_is_what_was_counted(web_app: Flask) -> None:
+    client = web_app.test_client()
+    cost: Counter[str] = Counter()
+    queries = [{"kind": "question"}, {"camera": "door"}, {"camera": "door"}, {"max_tokens": "2"}]
+    for query in queries:
+        answer = client.post("/api/captions", query_string=query, data=picture(), headers=JPEG)
+        cost.update(read_events(answer.text)[-1][1]["stats"])
+    text = asked(client)
+    for kind, times in (("live", 2), ("question", 2)):
+        ended = {"kind": kind, "outcome": "done"}
+        assert sum_of(text, "sightline_requests_total", **ended) == times
+        assert sum_of(text, "sightline_caption_seconds_count", kind=kind) == times
+    assert sum_of(text, "sightline_requests_total") == len(queries)
+    for counted, name in (
+        ("generated_tokens_total", "tokens"),
+        ("prompt_tokens_total", "prompt_tokens"),
+        ("image_tokens_total", "image_tokens"),
+        ("drafted_tokens_total", "drafted"),
+        ("accepted_tokens_total", "accepted"),
+        ("time_to_first_token_seconds_sum", "ttft_s"),
+        ("caption_seconds_sum", "total_s"),
+        ("queued_seconds_sum", "queued_s"),
+    ):
+        assert sum_of(text, f"sightline_{counted}") == pytest.approx(cost[name])
+    # One after the other: each pass is for one of them.
+    assert sum_of(text, "sightline_batch_size_sum") == sum_of(text, "sightline_batch_size_count")
+    assert sum_of(text, "sightline_batch_size_count") >= len(queries)
+
+
+def test_who_waits_and_who_is_refused_can_be_seen(engine: Engine) -> None:
+    stepped = SteppedEngine(engine)
+    with started(Worker(lambda: stepped, max_queue=1)) as worker:
+        app = app_over(worker, Settings(max_queue=10))
+        asker = app.test_client()
+        with ThreadPoolExecutor(2) as others:
+            waiting = [
+                others.submit(app.test_client().post, "/api/captions", data=picture(), headers=JPEG)
+                for _ in range(2)
+            ]
+            wait_until(lambda: worker.under_way + worker.waiting == 2)
+            refused = asker.post("/api/captions", data=picture(), headers=JPEG, buffered=True)
+            assert refused.status_code == 503
+            text = asked(asker)
+            assert sum_of(text, "sightline_queue_length") == 1
+            assert sum_of(text, "sightline_requests_under_way") == 1
+            assert sum_of(text, "sightline_requests_total", outcome="refused") == 1
+            busy = {"route": "/api/captions", "code": "busy"}
+            assert sum_of(text, "sightline_http_errors_total", **busy) == 1
+            stepped.allow(10_000)
+            for answer in waiting:
+                assert answer.result().status_code == 200
+        wait_until(lambda: worker.under_way == 0)
+        text = asked(asker)
+        assert sum_of(text, "sightline_queue_length") == 0
+        assert sum_of(text, "sightline_worker_restarts_total") == 0
+
+
 def test_each_answer_is_counted_by_its_route_and_status(client: FlaskClient) -> None:
     expected: dict[tuple[str, str, str], int] = defaultdict(int)
     for method, path, status, times in (
@@ -204,6 +274,34 @@ def test_metrics_are_told_while_no_model_is_there() -> None:
     text = asked(app_over(worker).test_client())
     assert sum_of(text, "sightline_model_ready") == 0
     assert "sightline_model_info" not in text
+
+
+def test_what_another_server_did_is_counted_by_its_origin(web_worker: Worker) -> None:
+    with served(web_worker, Settings()) as (port, _):
+        origin = f"http://127.0.0.1:{port}"
+        settings = Settings(engine="openai", base_url=(origin, f"{origin}/v1"))
+        models = Models(settings)
+        try:
+            client = create_app(settings, models).test_client()
+            asleep = asked(client)
+            assert sum_of(asleep, "sightline_upstream_healthy", upstream=origin) == 0
+            models.start()
+            wait_until(lambda: all(each.healthy for each in models.upstreams()))
+            wait_until(lambda: models.worker.state == "ready")
+            for _ in range(3):
+                answer = client.post("/api/captions", data=picture(), headers=JPEG)
+                assert read_events(answer.text)[-1][0] == "done"
+            text = asked(client)
+        finally:
+            models.close(timeout_s=HANG_GUARD_S)
+        there = asked(app_over(web_worker).test_client())
+    assert sum_of(text, "sightline_upstream_requests_total", upstream=origin) == 3
+    assert sum_of(text, "sightline_upstream_failures_total", upstream=origin) == 0
+    assert sum_of(text, "sightline_upstream_outstanding", upstream=origin) == 0
+    assert sum_of(text, "sightline_upstream_healthy", upstream=origin) == 1
+    assert sum_of(text, "sightline_requests_total", outcome="done") == 3
+    # Where the model runs on this machine, there is no other server to tell of.
+    assert "upstream" not in there
 
 
 def test_the_memory_is_that_of_this_process(client: FlaskClient) -> None:
