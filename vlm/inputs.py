@@ -109,18 +109,20 @@ class InputBuilder:
 
     def _tokenise(self, turns: tuple[Turn, ...]) -> tuple[int, ...]:
         ids: list[int] = []
-        literal = ""
+        literal = typed = ""
         for piece in self._pieces(turns):
-            if isinstance(piece, _Typed):
-                ids += self._literal_ids(literal, begins=not ids)
-                ids += self._typed_ids(piece.text)
-                literal = ""
-            else:
+            if not isinstance(piece, _Typed):
                 literal += piece
-        return (*ids, *self._literal_ids(literal, begins=not ids))
-
-    def _literal_ids(self, text: str, *, begins: bool) -> list[int]:
-        return self.tokenizer.encode(text, begins=begins) if text or begins else []
+                continue
+            # Words are tokenised with the blank before them.
+            words = literal.rstrip(" ")
+            if words or not ids:
+                ids += self._typed_ids(typed) + self.tokenizer.encode(words, begins=not ids)
+                typed = ""
+            typed += literal[len(words) :] + piece.text
+            literal = ""
+        ids += self._typed_ids(typed)
+        return (*ids, *self.tokenizer.encode(literal, begins=not ids))
 
     def _typed_ids(self, text: str) -> list[int]:
         ids = self.tokenizer.encode_typed(text)

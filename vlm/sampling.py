@@ -13,6 +13,8 @@ from vlm.types import Sampling
 Allowed: TypeAlias = npt.NDArray[np.bool_]
 
 _NEVER: Final = -np.inf
+# Below it only one token has a probability at all, and dividing would leave the range of numbers.
+_LEAST_TEMPERATURE: Final = 1e-5
 
 
 class Token(NamedTuple):
@@ -81,8 +83,8 @@ class TokenPicker:
 
     def _drawn(self, logits: npt.NDArray[np.float32]) -> int:
         """Nucleus sampling (Holtzman et al., 2020, https://arxiv.org/abs/1904.09751)."""
-        # Shifted first: a small temperature would else lift the greatest beyond all numbers.
-        scaled = (logits.astype(np.float64) - logits.max()) / self._sampling.temperature
+        temperature = max(self._sampling.temperature, _LEAST_TEMPERATURE)
+        scaled = logits.astype(np.float64) / temperature
         probabilities = np.exp(_log_softmax(scaled))
         order = np.argsort(-probabilities, kind="stable")
         cumulated = probabilities[order].cumsum()

@@ -21,7 +21,7 @@ from vlm.setting_values import (
 )
 
 BUNDLED_MODEL = "nano"
-RUNTIMES = ("auto", "torch", "openvino")
+RUNTIMES = ("auto", "torch", "torch-static", "openvino")
 ENGINES = ("local", "openai")
 LOG_REQUESTS = ("auto", "on", "off")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
+from vlm.bench.clients import CLIENTS
 from vlm.bench.machine import describe_machine
 from vlm.bench.setup import Measured, Setup
 from vlm.bench.spread import spread
@@ -23,6 +24,7 @@ SAMPLED: Final = (
     ("steady_caption_s", "steady scene: whole caption, s", 3),
     ("steady_accepted_share", "steady scene: share of drafts accepted", 2),
     ("second_ttft_s", "second question: time to first token, s", 3),
+    ("together_ratio", "captions a second, sharing passes to not", 2),
     ("load_cold_s", "start to ready, empty cache, s", 2),
     ("load_cached_s", "start to ready, cached, s", 2),
     ("peak_rss_mb", "peak memory, MB", 0),
@@ -58,6 +60,7 @@ def make_report(
     frame_size_px: tuple[int, int],
     measured: Measured,
     clip: dict[str, float | None] | None = None,
+    clients: dict[str, Any] | None = None,
 ) -> Report:
     """All figures by their keys, medians of several; None for what was not measured."""
     medians = {
@@ -91,6 +94,7 @@ def make_report(
             for key in COMPARED
         },
         "video": clip,
+        "clients": clients,
         "machine": describe_machine(),
     }
 
@@ -98,6 +102,9 @@ def make_report(
 def table(report: Report) -> str:
     """The report for people."""
     lines = _head(report)
+    if report["clients"] is not None:
+        lines += [_row(label, [report["clients"][key]], digits) for key, label, digits in CLIENTS]
+        return "\n".join(lines)
     if report["video"] is not None:
         lines += [_row(label, [report["video"][key]], digits) for key, label, digits in CLIP]
         return "\n".join(lines)
@@ -138,7 +145,7 @@ def _head(report: Report) -> list[str]:
     versions = [f"{name} {version}" for name, version in machine["versions"].items() if version]
     width, height = report["frame_px"]
     made = f"{report['runtime']}, {report['device']}, {report['dtype']}"
-    if report["video"] is None:
+    if report["video"] is None and report["clients"] is None:
         asked = f"{report['tokens']} tokens, {report['repeats']} rounds"
     else:
         asked = f"at most {report['tokens']} tokens"

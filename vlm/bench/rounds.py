@@ -63,6 +63,8 @@ def _round(
     second = scenarios.second_question()
     measured.add("second_ttft_s", second.ttft_s)
     measured.add("prompt_tokens", new.prompt_tokens)
+    if scenarios.shares_passes:
+        measured.add("together_ratio", scenarios.together())
 
 
 def _accepted_share(stats: Stats) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from PIL import Image
@@ -47,9 +48,14 @@ class Scenarios:
                 "smaller --tokens."
             )
 
+    @property
+    def shares_passes(self) -> bool:
+        """Whether the engine takes several questions at once."""
+        return self._engine.at_once > 1
+
     def new_scene(self) -> Stats:
         """A frame and a camera that the engine knows nothing of: plain decoding, no drafts."""
-        return self._ask(self._frame(), self._prompt, f"camera-{self._number}")
+        return self._caption(self._new_request())
 
     def moving_scene(self) -> Stats:
         """The next frame of a camera that turns about: the last caption is the draft."""
@@ -67,12 +73,43 @@ class Scenarios:
         self._ask(frame, self._prompt, camera)
         return self._ask(frame, self._other_prompt, camera)
 
+    def together(self) -> float:
+        """How many times as many captions a second as one after the other, so many at once as pay.
+
+        Each of new frames, of as many cameras.
+        """
+        count = self._engine.at_once
+        started = time.perf_counter()
+        for _ in range(count):
+            self.new_scene()
+        apart_s = time.perf_counter() - started
+        jobs = [self._engine.begin(self._new_request()) for _ in range(count)]
+        started = time.perf_counter()
+        while jobs:
+            made = self._engine.advance(jobs)
+            for item in (item for items in made for item in items):
+                if isinstance(item, Exception):
+                    raise item
+            jobs = [
+                job
+                for job, items in zip(jobs, made, strict=True)
+                if not (items and isinstance(items[-1], CaptionDone))
+            ]
+        return apart_s / (time.perf_counter() - started)
+
+    def _new_request(self) -> CaptionRequest:
+        frame = self._frame()
+        camera = f"camera-{self._number}"
+        return CaptionRequest.about(frame, self._prompt, self._tokens, camera=camera)
+
     def _frame(self) -> Image.Image:
         self._number += 1
         return touched(self._image, self._number)
 
     def _ask(self, frame: Image.Image, prompt: str, camera: str) -> Stats:
-        request = CaptionRequest.about(frame, prompt, self._tokens, camera=camera)
+        return self._caption(CaptionRequest.about(frame, prompt, self._tokens, camera=camera))
+
+    def _caption(self, request: CaptionRequest) -> Stats:
         for item in self._engine.stream(request):
             if isinstance(item, CaptionDone):
                 return item.stats

@@ -57,5 +57,6 @@ def _load_torch(folder: Path, chosen: TorchPlan) -> Runtime[Any]:
         log.warning("Torch takes over in %s: %s", chosen.dtype, chosen.why_not_openvino)
     placement = chosen.placement
     model = load_model(folder, placement.dtype, str(placement.device), spread=placement.spread)
-    runtime = StaticTorchRuntime if suits(placement) else TorchRuntime
+    is_static = chosen.static and not placement.spread
+    runtime = StaticTorchRuntime if is_static or suits(placement) else TorchRuntime
     return runtime(model, placement.device)

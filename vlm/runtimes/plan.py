@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -42,10 +42,14 @@ class OpenVinoPlan:
 
 @dataclass(frozen=True)
 class TorchPlan:
-    """By torch. `why_not_openvino` is a line where it stands in for an OpenVINO that failed."""
+    """By torch. `why_not_openvino` is a line where it stands in for an OpenVINO that failed.
+
+    With `static` its KV cache is, so that requests share passes, on a CPU too.
+    """
 
     placement: Placement
     why_not_openvino: str = ""
+    static: bool = False
 
     @property
     def device(self) -> str:
@@ -68,13 +72,14 @@ def plan(size: ModelSize, settings: Settings) -> Plan:
     would run the model, or where there may be a GPU. Raises SettingsError for what a runtime does
     not know, or a device that is not here.
     """
-    if settings.runtime == "torch":
+    if settings.runtime in ("torch", "torch-static"):
         if settings.dtype not in _TORCH_DTYPES:
             raise SettingsError(
-                f"--dtype {settings.dtype} is for OpenVINO. With --runtime torch choose "
-                f"{', '.join(_TORCH_DTYPES[:-1])} or {_TORCH_DTYPES[-1]}."
+                f"--dtype {settings.dtype} is for OpenVINO. With --runtime {settings.runtime} "
+                f"choose {', '.join(_TORCH_DTYPES[:-1])} or {_TORCH_DTYPES[-1]}."
             )
-        return _by_torch(size, settings.device, settings.dtype)
+        by_torch = _by_torch(size, settings.device, settings.dtype)
+        return replace(by_torch, static=settings.runtime == "torch-static")
     if settings.runtime == "openvino" and settings.device not in ("auto", "cpu"):
         raise SettingsError(
             f"--runtime openvino is for the CPU, and --device is {settings.device}. Leave one of "
