@@ -22,7 +22,6 @@ from routes.openai_body import read_chat_body
 from routes.openai_errors import MAX_BODY_BYTES, TOO_LARGE_MESSAGE, FieldError
 from routes.openai_models import running_model
 from routes.openai_request import caption_request
-from routes.openai_schema import ChatCompletionRequest
 from routes.request_log import request_log
 from vlm.errors import BadRequestError
 from vlm.settings import Settings
@@ -51,19 +50,14 @@ def answer_chat(
         admission.enter()
         held.callback(admission.leave)
         with _reading:
-            body, asked = _read(request, settings)
-        answer = Answer(
-            running_model(worker, body.model).model,
-            with_logprobs=bool(body.logprobs),
-            with_usage=bool(body.stream_options and body.stream_options.include_usage),
-        )
+            asked, answer, is_streamed = _read(request, settings, worker)
         entry.asked(asked)
         stream = worker.submit(asked)
         held.callback(stream.close)
         entry.outcome = "cancelled"
         items = read_caption(stream, admission, hang_up_check(request), entry)
         try:
-            if not body.stream:
+            if not is_streamed:
                 whole = answer.whole(items)
                 if whole is None:
                     return Response(status=CLIENT_CLOSED_REQUEST)
@@ -82,7 +76,10 @@ def answer_chat(
         return response
 
 
-def _read(request: Request, settings: Settings) -> tuple[ChatCompletionRequest, CaptionRequest]:
+def _read(
+    request: Request, settings: Settings, worker: Worker
+) -> tuple[CaptionRequest, Answer, bool]:
+    """What is asked, the answer to be, and whether it is streamed; no more is kept of the body."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaTypeError("Send JSON, with `Content-Type: application/json`.")
     request.max_content_length = MAX_BODY_BYTES
@@ -91,7 +88,12 @@ def _read(request: Request, settings: Settings) -> tuple[ChatCompletionRequest, 
     except RequestEntityTooLarge:
         raise FieldError(TOO_LARGE_MESSAGE, None, "request_too_large", status=413) from None
     body = read_chat_body(data)
-    return body, caption_request(body, settings)
+    answer = Answer(
+        running_model(worker, body.model).model,
+        with_logprobs=bool(body.logprobs),
+        with_usage=bool(body.stream_options and body.stream_options.include_usage),
+    )
+    return caption_request(body, settings), answer, bool(body.stream)
 
 
 def _begun(items: Iterator[StreamItem | None]) -> Iterator[StreamItem | None]:

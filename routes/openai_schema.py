@@ -42,7 +42,8 @@ class ImageUrl(_Taken):
         description="A data URI of a JPEG, PNG or WebP in base64. Addresses are not fetched.",
     )
     detail: Literal["auto", "low", "high"] | None = Field(
-        None, description="`low`, and `auto`: one tile. `high`: the model's own tiling."
+        None,
+        description="`low`, and `auto`: one tile. `high`: the model's own tiling, of all images.",
     )
 
 
@@ -188,7 +189,7 @@ class ChatCompletionRequest(NeutralFields, IdleFields):
     )
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] | None = Field(
-        None, description="How many tokens the answer has at most."
+        None, description="How many tokens the answer has at most; absent: `--max-tokens`."
     )
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] | None = Field(
         None, description="The older name of `max_completion_tokens`; the smaller one counts."
