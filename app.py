@@ -31,7 +31,7 @@ from serving import (
     make_server,
     page_url,
 )
-from terminal import tell_of_models
+from terminal import tell_of_models, tell_of_start
 from vlm.errors import SettingsError
 from vlm.images import MAX_IMAGE_BYTES
 from vlm.models import Models
@@ -94,14 +94,14 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     with suppress(KeyboardInterrupt):
         end_on_signals(admission.stop)
         models.start()
-        print(f"Open {url} in your browser. Loading the model ...", flush=True)
+        tell_of_start(models, url)
         if is_open_to_others(listener):
             print("Everybody who reaches this machine over the network can use it too.", flush=True)
         threading.Thread(target=tell_of_models, args=(models, url), daemon=True).start()
         if settings.open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
-    models.worker.close(timeout_s=WORKER_END_S)
+    models.close(timeout_s=WORKER_END_S)
     print("Ended.", flush=True)
     return 0
 
