@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +32,7 @@ from web_client import (
     picture,
     read_events,
     started,
+    wait_until,
 )
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -174,6 +177,54 @@ def test_a_stream_that_is_broken_off_is_told_once_it_is(
         assert line["outcome"] == "cancelled"
         assert line["bytes_out"] == len(piece)
         stepped.allow(10_000)
+
+
+def test_a_frame_that_a_newer_one_replaces_is_told_as_that(engine: Engine, lines: Lines) -> None:
+    stepped = SteppedEngine(engine)
+    with started(Worker(lambda: stepped, max_queue=5)) as worker, ThreadPoolExecutor(3) as others:
+        app = app_over(worker)
+
+        def send(camera: str) -> Future[Any]:
+            path = f"/api/captions?camera={camera}"
+            client = client_of(app)
+            return others.submit(client.post, path, data=picture(), headers=JPEG)
+
+        under_way = send("door")
+        wait_until(lambda: worker.under_way == 1)
+        older = send("garden")
+        wait_until(lambda: worker.waiting == 1)
+        newer = send("garden")
+        assert read_events(older.result().text)[-1][1]["error"]["code"] == "superseded"
+        (line,) = lines()
+        assert (line["outcome"], line["error_code"]) == ("superseded", "superseded")
+        assert (line["kind"], line["status"]) == ("live", 200)
+        stepped.allow(10_000)
+        for answer in (under_way, newer):
+            assert read_events(answer.result().text)[-1][0] == "done"
+
+
+def said_in(answer: str, stream: bool) -> str:
+    """What the answer of a chat says."""
+    if not stream:
+        said: str = json.loads(answer)["choices"][0]["message"]["content"]
+        return said
+    chunks = [json.loads(data) for data in re.findall(r"data: (\{.*)", answer)]
+    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_is_told_as_a_caption_is(web_worker: Worker, lines: Lines, stream: bool) -> None:
+    client = client_of(app_over(web_worker, Settings(log_text=True)))
+    model = client.get("/api/status").get_json()["model"]
+    messages = [{"role": "user", "content": "What is it?"}]
+    body = {"model": model, "messages": messages, "max_tokens": 2, "stream": stream}
+    answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    (line,) = lines()
+    assert (line["route"], line["outcome"]) == ("/v1/chat/completions", "done")
+    assert (line["kind"], line["tokens"], line["model"]) == ("question", 2, model)
+    assert line["prompt"] == "What is it?"
+    assert line["text"] == said_in(answer.text, stream)
 
 
 def test_an_unforeseen_error_is_told_without_its_words(web_app: Flask, lines: Lines) -> None:
