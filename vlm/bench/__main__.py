@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from vlm.bench.clients import measure_clients, named_after
 from vlm.bench.clip import open_clip
 from vlm.bench.live import LiveCaption, watch
 from vlm.bench.machine import memory_bandwidth
@@ -28,7 +29,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = read_options(argv)
         with prepared(options, _say) as setup:
-            report = _captions(setup) if options.video is None else _clip(setup, options.video)
+            if options.clients:
+                report = _clients(setup)
+            elif options.video is not None:
+                report = _clip(setup, options.video)
+            else:
+                report = _captions(setup)
     except SightlineError as error:
         _say(f"bench: {error}")
         return 2 if isinstance(error, SettingsError | BadRequestError) else 1
@@ -65,6 +71,12 @@ def _clip(setup: Setup, source: str) -> Report:
     setup.say(f"Watching {len(clip)} frames, {options.fps:g} a second.")
     run = watch(engine, clip, options.fps, options.prompt, options.tokens, _say_caption)
     return make_report(setup, engine.info, clip.picture(0).size, Measured(), run.figures())
+
+
+def _clients(setup: Setup) -> Report:
+    info, frame_size_px, figures = measure_clients(setup)
+    setup = named_after(setup, info)
+    return make_report(setup, info, frame_size_px, Measured(), clients=figures)
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from vlm.errors import SettingsError
 from vlm.prompts import DEFAULT_PROMPT, checked_prompt
@@ -33,7 +34,8 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--tokens": {
         "metavar": "N",
         "help": f"length of every caption, wherever the model would end it (default: "
-        f"{DEFAULT_TOKENS}); with --video the longest caption (default: {Settings.max_tokens})",
+        f"{DEFAULT_TOKENS}); with --video or --clients the longest caption (default: "
+        f"{Settings.max_tokens})",
     },
     "--repeats": {
         "default": "5",
@@ -66,7 +68,26 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--video": {
         "metavar": "FILE|DIR|nano",
         "help": "instead of all that, watch a clip as the page would: a file of JPEGs one after "
-        "another, a folder of pictures, or drawn scenes",
+        "another, a folder of pictures, or drawn scenes; with --clients what the cameras show "
+        "(default there: nano)",
+    },
+    "--clients": {
+        "metavar": "N",
+        "help": "instead of all that, N cameras that a server captions over HTTP, each with one "
+        "frame in flight, as the page has",
+    },
+    "--url": {
+        "metavar": "http://HOST:PORT",
+        "help": "with --clients, the server to ask (default: one that is started for the run)",
+    },
+    "--seconds": {
+        "default": "30",
+        "metavar": "S",
+        "help": "with --clients, how long they ask, after some that warm up (default: %(default)s)",
+    },
+    "--against-alone": {
+        "action": "store_true",
+        "help": "with --clients, hold the first word against one camera's alone in the same run",
     },
     "--fps": {
         "default": "10",
@@ -93,6 +114,10 @@ class Options:
     http: bool
     video: str | None
     fps: float
+    clients: int
+    url: str | None
+    seconds: float
+    against_alone: bool
     engine_flags: tuple[str, ...]
 
     def settings_flags(self, model: str) -> list[str]:
@@ -118,7 +143,9 @@ def read_options(argv: Sequence[str]) -> Options:
         raise SettingsError(
             f"--against-dtype: {given.against_dtype!r} is not one of {', '.join(REFERENCE_DTYPES)}."
         )
-    most_tokens = Settings.max_tokens if given.video is not None else DEFAULT_TOKENS
+    clients = _number("--clients", given.clients, int, 1, 10_000) if given.clients else 0
+    is_live = given.video is not None or clients > 0
+    most_tokens = Settings.max_tokens if is_live else DEFAULT_TOKENS
     return Options(
         model=given.model,
         image=given.image,
@@ -131,6 +158,10 @@ def read_options(argv: Sequence[str]) -> Options:
         http=given.http,
         video=given.video,
         fps=_number("--fps", given.fps, float, 0.1, 240.0),
+        clients=clients,
+        url=_url(given.url),
+        seconds=_number("--seconds", given.seconds, float, 0.1, 86_400.0),
+        against_alone=given.against_alone,
         engine_flags=tuple(engine_flags),
     )
 
@@ -160,6 +191,18 @@ def _number(
         pass
     whole = "whole " if kind is int else ""
     raise SettingsError(f"{flag}: {text!r} is not a {whole}number from {low} to {high}.")
+
+
+def _url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        if parts.scheme == "http" and parts.hostname and parts.port != 0:
+            return text
+    except ValueError:
+        pass
+    raise SettingsError(f"--url: {text!r} is not of the form http://HOST:PORT.")
 
 
 def _ways(text: str) -> tuple[str, ...]:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
 from vlm.bench.as_page import fitted, to_jpeg
-from vlm.bench.children import ROOT, child_environment
 from vlm.bench.pictures import noisy
+from vlm.bench.served import HOST, served
 from vlm.bench.setup import Measured, Setup
 from vlm.engine import Engine
 from vlm.errors import SightlineError
 from vlm.images import decode_image
 from vlm.types import CaptionDone, CaptionRequest, Stats
 
-_HOST: Final = "127.0.0.1"
 _TIMEOUT_S: Final = 600.0
-_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,14 +54,14 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
     options = setup.options
     frame = fitted(setup.image, engine.info.frame_size_px)
     setup.say("Starting the server.")
-    with _served(setup) as port:
+    with served(setup) as server:
         for number in range(options.repeats + 1):
             setup.say(
                 f"Round {number} of {options.repeats} over HTTP." if number else "Warming up."
             )
             jpeg = to_jpeg(noisy(frame, number))
             camera = f"server-{number}"
-            theirs = _hear_server(port, jpeg, options.prompt, options.tokens, camera)
+            theirs = _hear_server(server.port, jpeg, options.prompt, options.tokens, camera)
             image = decode_image(jpeg)
             # As long as theirs, which may end by itself.
             limit = max(1, theirs.stats.tokens)
@@ -94,38 +87,10 @@ def _hear_engine(engine: Engine, request: CaptionRequest) -> Heard:
     raise SightlineError("The engine ended a caption without a result.")
 
 
-@contextmanager
-def _served(setup: Setup) -> Iterator[int]:
-    """The port of a real server on this machine alone, ready to caption; ended afterwards.
-
-    Raises SightlineError with the server's own words where it cannot.
-    """
-    command = [sys.executable, str(ROOT / "app.py"), "--host", _HOST, "--port", "0"]
-    with subprocess.Popen(
-        [*command, *setup.settings_flags],
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=child_environment(setup.cache_folder),
-    ) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://[^ ]*:(\d+)", process.stdout.readline())
-            if found is None:
-                raise SightlineError("The server did not start.")
-            port = int(found[1])
-            _wait_until_ready(port)
-            yield port
-        finally:
-            process.terminate()
-            # Read to the end: it would complain of a pipe that nobody listens at.
-            process.communicate()
-
-
 def _hear_server(port: int, jpeg: bytes, prompt: str, tokens: int, camera: str) -> Heard:
     """One caption by the server on `port`, on a connection of its own."""
     fields = urlencode({"prompt": prompt, "max_tokens": tokens, "camera": camera})
-    connection = http.client.HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)
+    connection = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_S)
     try:
         started = time.perf_counter()
         connection.request("POST", f"/api/captions?{fields}", jpeg, {"Content-Type": "image/jpeg"})
@@ -145,20 +110,3 @@ def _hear_server(port: int, jpeg: bytes, prompt: str, tokens: int, camera: str) 
     finally:
         connection.close()
     raise SightlineError(f"The server answered with status {response.status} and no caption.")
-
-
-def _wait_until_ready(port: int) -> None:
-    while True:
-        connection = http.client.HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)
-        try:
-            connection.request("GET", "/api/status")
-            status = json.loads(connection.getresponse().read())
-        except OSError as error:
-            raise SightlineError(f"The server does not answer: {error}") from error
-        finally:
-            connection.close()
-        if status["state"] == "failed":
-            raise SightlineError(status["error"]["message"])
-        if status["state"] == "ready":
-            return
-        time.sleep(_POLL_S)
