@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from openai import APITimeoutError, OpenAI
+from openai import APITimeoutError, AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 from PIL import Image
 
@@ -14,7 +15,17 @@ from vlm.engine import Engine
 from vlm.prompts import PRESETS
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from vlm.worker import Worker
-from web_client import JPEG, SteppedEngine, ask, picture, read_events, served, started, wait_until
+from web_client import (
+    HANG_GUARD_S,
+    JPEG,
+    SteppedEngine,
+    ask,
+    picture,
+    read_events,
+    served,
+    started,
+    wait_until,
+)
 
 
 def chat(client: OpenAI, **fields: Any) -> Any:
@@ -69,6 +80,41 @@ def test_a_streamed_answer_is_the_whole_one(client: OpenAI) -> None:
     assert {(chunk.id, chunk.model, chunk.object) for chunk in chunks} == {
         (chunks[0].id, MODEL, "chat.completion.chunk")
     }
+
+
+def test_the_client_gathers_a_stream_to_the_whole_answer(client: OpenAI) -> None:
+    asked: Any = {"model": MODEL, "messages": question(), "logprobs": True, "max_tokens": 128}
+    with client.chat.completions.stream(
+        **asked, stream_options={"include_usage": True}
+    ) as gathering:
+        gathered = gathering.get_final_completion()
+    whole = client.chat.completions.create(**asked)
+    assert gathered.choices[0].message.content == whole.choices[0].message.content
+    assert gathered.choices[0].finish_reason == whole.choices[0].finish_reason == "stop"
+    assert gathered.usage == whole.usage
+    assert gathered.choices[0].logprobs is not None and whole.choices[0].logprobs is not None
+    texts = [
+        [token.token for token in each.content or []]
+        for each in (gathered.choices[0].logprobs, whole.choices[0].logprobs)
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_a_client_that_asks_many_things_at_once_is_answered(api_port: int) -> None:
+    async def answers() -> list[Any]:
+        url = f"http://127.0.0.1:{api_port}/v1"
+        asked: Any = {"model": MODEL, "messages": question(), "max_tokens": 8}
+        options: Any = {"timeout": HANG_GUARD_S, "max_retries": 0}
+        async with AsyncOpenAI(base_url=url, api_key="any", **options) as client:
+            stream = await client.chat.completions.create(**asked, stream=True)
+            async for _ in stream:
+                break
+            await stream.close()
+            return await asyncio.gather(
+                *(client.chat.completions.create(**asked, user=f"u{n}") for n in range(10))
+            )
+
+    assert len({answer.choices[0].message.content for answer in asyncio.run(answers())}) == 1
 
 
 def test_a_stream_begins_with_the_role_and_ends_with_the_reason(client: OpenAI) -> None:
