@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from flask import Request
+from werkzeug.datastructures import MultiDict
 
 from routes.errors import UnsupportedMediaTypeError
 from vlm.errors import BadRequestError, UnsupportedImageError
 from vlm.images import decode_image
-from vlm.prompts import PRESETS, checked_prompt
+from vlm.prompts import DEFAULT_PROMPT, PRESETS, checked_prompt
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from vlm.types import CaptionRequest, Detail
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 CAMERA_MAX_CHARS = 64
 KINDS = ("live", "question")
+
+Value = TypeVar("Value")
 
 _CAMERA = re.compile(rf"[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}")
 _DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
@@ -28,15 +33,25 @@ def read_caption_request(request: Request, settings: Settings) -> CaptionRequest
     """
     data = _image_bytes(request)
     fields = request.values
-    camera = _camera(fields.get("camera"))
+    camera: str | None = _field(fields, "camera", _camera, None)
+    kind: str | None = _field(fields, "kind", _kind, None)
+    prompt = _field(fields, "prompt", checked_prompt, DEFAULT_PROMPT)
     return CaptionRequest.about(
-        prompt=_prompt(fields.get("prompt", ""), fields.get("preset")),
-        max_tokens=_max_tokens(fields.get("max_tokens", str(settings.max_tokens))),
-        detail=_detail(fields.get("detail", "low")),
+        prompt=_field(fields, "preset", _preset, prompt),
+        max_tokens=_field(fields, "max_tokens", _max_tokens, settings.max_tokens),
+        detail=_field(fields, "detail", _detail, "low"),
         camera=camera,
-        live=_is_live(fields.get("kind"), camera),
+        live=_is_live(kind, camera),
         image=decode_image(data),
     )
+
+
+def _field(
+    fields: MultiDict[str, str], name: str, read: Callable[[str], Value], default: Value
+) -> Value:
+    """The first value of that name. All of them are checked: one that is wrong is a slip."""
+    values = [read(text) for text in fields.getlist(name)]
+    return values[0] if values else default
 
 
 def _image_bytes(request: Request) -> bytes:
@@ -58,9 +73,7 @@ def _image_bytes(request: Request) -> bytes:
     )
 
 
-def _prompt(text: str, preset_id: str | None) -> str:
-    if preset_id is None:
-        return checked_prompt(text)
+def _preset(preset_id: str) -> str:
     prompts = {preset.id: preset.prompt for preset in PRESETS}
     if preset_id not in prompts:
         raise BadRequestError(f"preset must be one of: {', '.join(prompts)}.")
@@ -81,19 +94,23 @@ def _detail(text: str) -> Detail:
     return _DETAILS[text]
 
 
-def _camera(text: str | None) -> str | None:
-    if text is not None and not _CAMERA.fullmatch(text):
+def _camera(text: str) -> str:
+    if not _CAMERA.fullmatch(text):
         raise BadRequestError(
             f"camera must be 1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores."
         )
     return text
 
 
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise BadRequestError(f"kind must be one of: {', '.join(KINDS)}.")
+    return text
+
+
 def _is_live(kind: str | None, camera: str | None) -> bool:
     if kind is None:
         return camera is not None
-    if kind not in KINDS:
-        raise BadRequestError(f"kind must be one of: {', '.join(KINDS)}.")
     if kind == "live" and camera is None:
         raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
     return kind == "live"

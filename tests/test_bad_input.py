@@ -165,6 +165,25 @@ def test_a_malformed_field_is_refused_by_name(
     assert_captions(client)
 
 
+@pytest.mark.parametrize(
+    ("query", "form", "field"),
+    [
+        ("max_tokens=2&max_tokens=x", {}, "max_tokens"),
+        ("max_tokens=2", {"max_tokens": "x"}, "max_tokens"),
+        ("prompt=What", {"prompt": "What\x00is this?"}, "prompt"),
+        ("preset=count&prompt=%07", {}, "prompt"),
+        ("kind=question&kind=dead", {}, "kind"),
+    ],
+)
+def test_a_wrong_value_is_refused_even_where_another_one_goes_before_it(
+    client: FlaskClient, query: str, form: dict[str, str], field: str
+) -> None:
+    body = {**form, "image": (io.BytesIO(picture()), "frame.jpg")}
+    answer = client.post(f"/api/captions?{query}", data=body)
+    assert answer.status_code == 400
+    assert field in answer.get_json()["error"]["message"].lower()
+
+
 def test_a_long_form_field_is_refused(client: FlaskClient) -> None:
     form = {"prompt": "x" * 100_000, "image": (io.BytesIO(picture()), "frame.jpg")}
     assert client.post("/api/captions", data=form).status_code in (400, 413)
