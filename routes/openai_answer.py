@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from routes.errors import status_of
-from routes.openai_errors import openai_error_body
-from routes.openai_schema import (
+from routes.openai_answer_schema import (
     AnswerMessage,
     ChatCompletion,
     ChatCompletionChunk,
@@ -25,6 +24,7 @@ from routes.openai_schema import (
     TopLogprob,
     Usage,
 )
+from routes.openai_errors import openai_error_body
 from vlm import types
 from vlm.errors import GenerationError, SightlineError
 from vlm.types import CaptionDone, Stats, StreamItem

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from routes import openai_schema
+from routes import openai_answer_schema, openai_schema
 from routes.status import Status
 from vlm.models import ModelsStatus
 from vlm.types import Stats
@@ -52,11 +52,11 @@ def schemas() -> dict[str, Schema]:
         OPENAI,
         "serialization",
         _Given,
-        openai_schema.ChatCompletion,
-        openai_schema.ChatCompletionChunk,
-        openai_schema.ErrorAnswer,
-        openai_schema.Model,
-        openai_schema.ModelList,
+        openai_answer_schema.ChatCompletion,
+        openai_answer_schema.ChatCompletionChunk,
+        openai_answer_schema.ErrorAnswer,
+        openai_answer_schema.Model,
+        openai_answer_schema.ModelList,
     )
     told = _made("", "serialization", _Whole, ModelsStatus, Stats, Status)
     return asked | answered | told | _written()

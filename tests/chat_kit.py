@@ -8,6 +8,7 @@ from typing import Any
 
 from openai import OpenAI
 from PIL import Image
+from werkzeug.test import TestResponse
 
 from web_client import HANG_GUARD_S, picture
 
@@ -56,3 +57,16 @@ def question(*images: Image.Image | bytes, text: str = "What is this?") -> list[
 def chat_body(**fields: Any) -> dict[str, Any]:
     """The body of a short chat, with `fields` in it."""
     return {"model": MODEL, "messages": question(), "max_tokens": 4, **fields}
+
+
+def assert_refused(
+    answer: TestResponse, status: int, code: str, param: str | None = None, words: str = ""
+) -> None:
+    assert answer.status_code == status, answer.text
+    assert set(answer.get_json()) == {"error"}
+    error = answer.get_json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    assert (error["code"], error["param"]) == (code, param)
+    assert len(error["message"]) > 10
+    assert words in error["message"]

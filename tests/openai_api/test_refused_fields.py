@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from openai import OpenAI
-from PIL import Image
-from werkzeug.test import TestResponse
 
-from chat_kit import CHAT, JSON, MODEL, chat_body, data_uri, image_part, question, text_part
-from routes.openai_body import MAX_VALUES
-from routes.openai_errors import MAX_BODY_BYTES
-from routes.openai_images import MAX_IMAGES
-from routes.openai_schema import MAX_MESSAGES, MAX_PARTS
-from vlm.images import MAX_IMAGE_BYTES
+from chat_kit import CHAT, MODEL, assert_refused, chat_body, data_uri, image_part, question
+from routes.openai_schema import MAX_MESSAGES
 from vlm.prompts import CHAT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT
-from web_client import picture
-
-
-@pytest.fixture
-def web(web_app: Flask) -> Iterator[FlaskClient]:
-    """A client of the application; the server must go on answering whatever it was sent."""
-    client = web_app.test_client()
-    yield client
-    answer = client.post(CHAT, json=chat_body(max_tokens=1))
-    assert answer.status_code == 200, answer.text
-
-
-def assert_refused(
-    answer: TestResponse, status: int, code: str, param: str | None = None, words: str = ""
-) -> None:
-    assert answer.status_code == status, answer.text
-    assert set(answer.get_json()) == {"error"}
-    error = answer.get_json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
-    assert (error["code"], error["param"]) == (code, param)
-    assert len(error["message"]) > 10
-    assert words in error["message"]
-
-
-def refused_content(web: FlaskClient, *parts: object) -> TestResponse:
-    body = chat_body(messages=[{"role": "user", "content": [*parts]}])
-    return web.post(CHAT, json=body)
-
-
-URL = "messages[0].content[0].image_url.url"
 
 
 @pytest.mark.parametrize(
@@ -188,74 +147,9 @@ def test_a_malformed_message_is_refused_by_name(
 def test_a_malformed_part_is_refused_by_name(
     web: FlaskClient, part: object, code: str, param: str
 ) -> None:
-    answer = refused_content(web, part)
+    body = chat_body(messages=[{"role": "user", "content": [part]}])
+    answer = web.post(CHAT, json=body)
     assert_refused(answer, 400, code, f"messages[0].content[0].{param}")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1:9/a.png",
-        "https://example.org/a.png",
-        "file:///etc/passwd",
-        "a.png",
-        "",
-        "data:image/png,plain",
-    ],
-)
-def test_no_address_is_ever_fetched(web: FlaskClient, url: str) -> None:
-    answer = refused_content(web, {"type": "image_url", "image_url": {"url": url}})
-    assert_refused(answer, 400, "invalid_value", URL, "not fetched")
-
-
-@pytest.mark.parametrize("data", ["!", "AAA", "AA AA", "AA\nAA", "AA-_", "AAAA=", "\uff21" * 4])
-def test_a_data_uri_that_is_not_base64_is_refused(web: FlaskClient, data: str) -> None:
-    url = f"data:image/png;base64,{data}"
-    answer = refused_content(web, {"type": "image_url", "image_url": {"url": url}})
-    assert_refused(answer, 400, "invalid_base64", URL)
-
-
-def gigantic() -> bytes:
-    out = io.BytesIO()
-    Image.new("1", (8000, 8000)).save(out, "PNG")
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("data", "status", "code"),
-    [
-        pytest.param(b"", 400, "bad_image", id="empty"),
-        pytest.param(b"hello, world", 400, "bad_image", id="not an image"),
-        pytest.param(picture("PNG")[:-40], 400, "bad_image", id="truncated"),
-        pytest.param(picture("GIF"), 400, "unsupported_image", id="GIF"),
-        pytest.param(gigantic(), 413, "image_too_large", id="too many pixels"),
-        pytest.param(bytes(MAX_IMAGE_BYTES + 1), 413, "image_too_large", id="a byte too many"),
-    ],
-)
-def test_what_is_not_a_picture_we_take_is_refused(
-    web: FlaskClient, data: bytes, status: int, code: str
-) -> None:
-    assert_refused(refused_content(web, image_part(data)), status, code, URL)
-
-
-def test_the_wrong_one_of_several_images_is_named(web: FlaskClient) -> None:
-    answer = refused_content(web, text_part("Compare:"), image_part(), image_part(b"nothing"))
-    assert_refused(answer, 400, "bad_image", "messages[0].content[2].image_url.url")
-
-
-def test_too_many_images_are_refused(web: FlaskClient) -> None:
-    answer = refused_content(web, *[image_part()] * (MAX_IMAGES + 1))
-    named = f"messages[0].content[{MAX_IMAGES}].image_url.url"
-    assert_refused(answer, 400, "too_many_images", named, str(MAX_IMAGES))
-    answer = refused_content(web, *[image_part()] * 200)
-    assert_refused(answer, 400, "invalid_value", "messages[0].content", str(MAX_PARTS))
-
-
-def test_too_many_pixels_together_are_refused(web: FlaskClient) -> None:
-    large = image_part(picture(size=(2048, 2048)))
-    answer = refused_content(web, *[large] * 5)
-    named = "messages[0].content[4].image_url.url"
-    assert_refused(answer, 413, "image_too_large", named, "together")
 
 
 def test_a_prompt_of_a_megabyte_is_refused(web: FlaskClient) -> None:
@@ -275,75 +169,6 @@ def test_what_the_model_has_no_room_for_is_refused(web: FlaskClient, stream: boo
 def test_a_model_that_is_not_served_is_not_found(web: FlaskClient, name: str) -> None:
     answer = web.post(CHAT, json=chat_body(model=name))
     assert_refused(answer, 404, "model_not_found", "model", MODEL)
-
-
-def with_number(text: str) -> bytes:
-    return json.dumps(chat_body(temperature=0.25)).replace("0.25", text).encode()
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        pytest.param(b"", "JSON", id="empty"),
-        pytest.param(b"{", "JSON", id="cut off"),
-        pytest.param(b"model=nano", "JSON", id="a form"),
-        pytest.param(b"{'model': 'nano'}", "JSON", id="Python"),
-        pytest.param(b'{"model": "nano"} {}', "JSON", id="two of them"),
-        pytest.param(b'{"model": "\xff"}', "UTF-8", id="Latin-1"),
-        pytest.param(json.dumps(chat_body()).encode("utf-16"), "UTF-8", id="UTF-16"),
-        pytest.param(b"\xef\xbb\xbf{}", "JSON", id="a byte order mark"),
-        pytest.param(b"[" * 10_000, "deep", id="arrays in arrays"),
-        pytest.param(b'{"a":' * 10_000, "deep", id="objects in objects"),
-        pytest.param(b"[" + b"0," * MAX_VALUES + b"0]", "values", id="many values"),
-        pytest.param(with_number("NaN"), "NaN", id="NaN"),
-        pytest.param(with_number("-Infinity"), "Infinity", id="-Infinity"),
-        pytest.param(with_number("9" * 5000), "digits", id="many digits"),
-    ],
-)
-def test_a_body_that_is_not_plain_json_is_refused(
-    web: FlaskClient, body: bytes, words: str
-) -> None:
-    assert_refused(web.post(CHAT, data=body, headers=JSON), 400, "invalid_json", None, words)
-
-
-def test_a_number_past_all_bounds_is_no_temperature(web: FlaskClient) -> None:
-    answer = web.post(CHAT, data=with_number("1e999"), headers=JSON)
-    assert_refused(answer, 400, "invalid_value", "temperature", "finite")
-
-
-def test_a_name_that_is_there_twice_is_refused(web: FlaskClient) -> None:
-    body = json.dumps(chat_body()).replace('"max_tokens"', '"max_tokens": 1, "max_tokens"')
-    answer = web.post(CHAT, data=body, headers=JSON)
-    assert_refused(answer, 400, "invalid_json", "max_tokens", "more than once")
-
-
-@pytest.mark.parametrize("body", [b"5", b"[]", b'"model"', b"null"])
-def test_json_that_is_no_object_is_refused(web: FlaskClient, body: bytes) -> None:
-    answer = web.post(CHAT, data=body, headers=JSON)
-    assert_refused(answer, 400, "invalid_type", "body", "object")
-
-
-def test_text_that_is_no_unicode_is_refused(web: FlaskClient) -> None:
-    answer = web.post(CHAT, data=with_text('"\\ud800"'), headers=JSON)
-    assert_refused(answer, 400, "invalid_value", "messages[0].content")
-
-
-def with_text(literal: str) -> bytes:
-    body = chat_body(messages=[{"role": "user", "content": "?"}])
-    return json.dumps(body).replace('"?"', literal).encode()
-
-
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_only_json_is_taken(web: FlaskClient, content_type: str) -> None:
-    body = json.dumps(chat_body())
-    answer = web.post(CHAT, data=body, headers={"Content-Type": content_type})
-    assert_refused(answer, 415, "unsupported_media_type", None, "application/json")
-
-
-def test_a_body_too_large_is_refused(web: FlaskClient) -> None:
-    body = b'"' + b"a" * MAX_BODY_BYTES + b'"'
-    answer = web.post(CHAT, data=body, headers=JSON)
-    assert_refused(answer, 413, "request_too_large", None, f"{MAX_BODY_BYTES // 2**20} MiB")
 
 
 @pytest.mark.parametrize(
