@@ -88,18 +88,32 @@ def test_the_worker_serves_by_it_as_by_any_engine(server: UpstreamServer) -> Non
         assert [text_of(stream) for stream in streams] == ["A red circle."] * 4
 
 
-def test_a_server_that_knows_no_stream_options_is_asked_without(server: UpstreamServer) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"error": {"message": "Unknown fields: stream_options, user"}},
+        {
+            "detail": [
+                {"loc": ["body", name], "msg": "Extra"} for name in ("stream_options", "user")
+            ]
+        },
+    ],
+)
+def test_a_server_that_knows_less_of_the_api_is_asked_in_what_it_knows(
+    server: UpstreamServer, refusal: object
+) -> None:
     def strict(exchange: Exchange) -> None:
-        if "stream_options" in exchange.body:
-            exchange.refuse(400, {"error": {"message": "Unknown field: stream_options"}})
+        if {"stream_options", "user"} & set(exchange.body):
+            exchange.refuse(422, refusal)
             return
         exchange.text("A red circle.")
         exchange.finish()
 
     server.behaviour = strict
+    request = CaptionRequest.about(FRAME, "What is this?", 16, camera="door")
     with engine_over(server) as engine:
         for _ in range(2):
-            assert caption(engine)[1].stats.tokens == 1
+            assert caption(engine, request)[1].stats.tokens == 1
         assert engine.upstreams()[0].failures == 0
     assert len(server.exchanges) == 3, "it is tried once"
 

@@ -23,7 +23,8 @@ _MAX_ERROR_BYTES: Final = 64 * 2**10
 _MAX_NAME_CHARS: Final = 256
 # Shorter than the five seconds after which common servers close an idle connection.
 _KEEP_CONNECTION_S: Final = 3.0
-_STREAM_OPTIONS: Final = "stream_options"
+# Not all servers know these; without them an answer is the same, but for what is told of its cost.
+_SPARE_FIELDS: Final = ("stream_options", "user")
 
 
 class Client:
@@ -79,17 +80,24 @@ class Client:
         what `take` raises. Where it is cancelled the connection is closed at once, which is how a
         server learns to stop.
         """
-        whole = {"model": upstream.model, **body}
-        if upstream.takes_stream_options:
+        whole = {
+            "model": upstream.model,
+            "stream_options": {"include_usage": True},
+            **body,
+        }
+        while True:
+            asked = {name: whole[name] for name in whole if name not in upstream.untaken_fields}
             try:
-                asked = as_bytes({**whole, _STREAM_OPTIONS: {"include_usage": True}})
-                return await self._read_events(upstream, asked, take)
+                return await self._read_events(upstream, as_bytes(asked), take)
             except Failure as failure:
-                if failure.kind != "refused" or _STREAM_OPTIONS not in failure.words:
+                blamed = {
+                    name
+                    for name in _SPARE_FIELDS
+                    if name in asked and name.encode() in failure.said
+                }
+                if not blamed:
                     raise
-                # Then it tells no usage, and what comes is counted instead.
-                upstream.takes_stream_options = False
-        await self._read_events(upstream, as_bytes(whole), take)
+                upstream.untaken_fields |= blamed
 
     async def _read_events(
         self, upstream: Upstream, content: bytes, take: Callable[[str], Stage]

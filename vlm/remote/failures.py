@@ -33,14 +33,18 @@ class Failure(Exception):
 
     `kind` is "down": it cannot be reached, or broke off; "busy": it asks to come again, after
     `retry_after_s` where it says so; "slow": it took too long; "broken": its answer is none;
-    "denied": it wants another key, model or address; "refused": it does not take this request.
+    "denied": it wants another key, model or address; "refused": it does not take this request,
+    and `said` is all that it says about that.
     """
 
-    def __init__(self, kind: Kind, words: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, kind: Kind, words: str, retry_after_s: float | None = None, said: bytes = b""
+    ) -> None:
         super().__init__(words)
         self.kind = kind
         self.words = words
         self.retry_after_s = retry_after_s
+        self.said = said
 
     @property
     def may_retry(self) -> bool:
@@ -78,7 +82,8 @@ def failure_of_status(
             "/v1, and --remote-model.",
         )
     if status in (400, 413, 415, 422):
-        return Failure("refused", f"refuses the request ({status}){_quoted(body, key)}.")
+        words = f"refuses the request ({status}){_quoted(body, key)}."
+        return Failure("refused", words, said=body)
     if status in (408, 429, 502, 503):
         return Failure("busy", f"asks to come again later ({status}).", _retry_after_s(headers))
     if status == 504:
@@ -164,4 +169,7 @@ def message_in(said: object) -> str | None:
     error = said.get("error", said)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail")
+    if isinstance(error, list) and error and isinstance(error[0], dict):
+        # As FastAPI tells what is wrong with fields.
+        error = error[0].get("msg")
     return error if isinstance(error, str) else None

@@ -44,7 +44,8 @@ class Upstream:
         # Requests that came to nothing since one was answered, and checks since one was passed.
         self.faults_in_a_row = 0
         self.missed_checks = 0
-        self.takes_stream_options = True
+        # Fields of a request that it was found not to take.
+        self.untaken_fields: set[str] = set()
         self.last_sent_s = 0.0
         self._rests_until_s = 0.0
 
