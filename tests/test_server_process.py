@@ -202,6 +202,29 @@ def test_a_hang_up_in_the_queue_gives_the_place_back(engine: Engine) -> None:
             connection.close()
 
 
+def test_a_newer_frame_replaces_the_one_that_waits(engine: Engine) -> None:
+    stepped = SteppedEngine(engine)
+    with (
+        started(Worker(lambda: stepped, max_queue=4)) as worker,
+        served(worker, Settings()) as (port, _),
+    ):
+        answers = [begin(port, f"{CAPTIONS}?camera=front")]
+        wait_until(lambda: worker.busy)
+        for camera, waiting in (("back", 1), ("front", 2)):
+            answers.append(begin(port, f"{CAPTIONS}?camera={camera}"))
+            wait_until(lambda waiting=waiting: worker.waiting == waiting)  # type: ignore[misc]
+        newer = begin(port, f"{CAPTIONS}?camera=back")
+        # No step was allowed yet, so nothing but the newer frame can have ended this one.
+        name, data = read_events(answers[1].getresponse().read().decode())[-1]
+        assert (name, data["error"]["code"]) == ("error", "superseded")
+        assert worker.waiting == 2
+        stepped.allow(10_000)
+        for connection in (answers[0], answers[2], newer):
+            assert read_events(connection.getresponse().read().decode())[-1][0] == "done"
+        for connection in (*answers, newer):
+            connection.close()
+
+
 def test_each_event_leaves_at_once(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with (

@@ -11,6 +11,7 @@ from vlm.engine import Engine
 from vlm.errors import GenerationError, ModelFailedError
 from vlm.types import CaptionRequest
 from vlm.worker import Worker
+from web_client import JPEG, app_over, picture, read_events, started
 from worker_kit import GUARD_S, FailingEngine, HeldEngine, read, running, text_of, wait_until
 
 
@@ -96,6 +97,20 @@ def test_a_worker_that_has_died_can_be_closed(
     ):
         read(worker.submit(request_for(0)))
     assert threading.active_count() == before
+
+
+def test_a_client_is_told_and_the_status_tells_of_it(endless_engine: Engine) -> None:
+    with started(Worker(lambda: FailingEngine(endless_engine, DeadlyError()), 1)) as worker:
+        client = app_over(worker).test_client()
+        endings = []
+        for _ in range(2):
+            answer = client.post("/api/captions?max_tokens=8", data=picture(), headers=JPEG)
+            endings.append(read_events(answer.text)[-1])
+        assert [name for name, _ in endings] == ["error", "done"]
+        assert endings[0][1]["error"]["code"] == "generation_failed"
+        told = client.get("/api/status").get_json()["worker"]
+    assert told["restarts"] == 1
+    assert "DeadlyError" in told["last_failure"]
 
 
 def test_what_a_watcher_raises_loses_no_answer(

@@ -35,7 +35,7 @@ class Worker:
 
     def __init__(self, load: Callable[[], CaptionEngine], max_queue: int) -> None:
         self._load = load
-        self._thread = self._new_thread()
+        self._thread = self._new_thread(None)
         # The thread's own; the next thread goes on with it.
         self._engine: CaptionEngine | None = None
         # Guards the fields below, never the engine: only the thread touches that.
@@ -154,11 +154,14 @@ class Worker:
 
     # -- the thread --
 
-    def _new_thread(self) -> threading.Thread:
+    def _new_thread(self, before: threading.Thread | None) -> threading.Thread:
         # A daemon, since a pass of the model cannot be interrupted and must not hold up the exit.
-        return threading.Thread(target=self._run, name="engine", daemon=True)
+        return threading.Thread(target=self._run, args=(before,), name="engine", daemon=True)
 
-    def _run(self) -> None:
+    def _run(self, before: threading.Thread | None) -> None:
+        if before is not None:
+            # There is one owner at a time.
+            before.join()
         try:
             if self._state == "loading":
                 self._load_first()
@@ -275,6 +278,7 @@ class Worker:
                 GenerationError("The worker failed while it made this caption. Ask again.")
             )
         finally:
-            if not self._closing:
-                self._thread = self._new_thread()
-                self._thread.start()
+            with self._changed:
+                if not self._closing:
+                    self._thread = self._new_thread(self._thread)
+                    self._thread.start()

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 from vlm.bench.as_page import fitted, to_jpeg
 from vlm.bench.camera_client import Answer, CameraClient
 from vlm.bench.clip import Clip, open_clip
-from vlm.bench.pictures import touched
+from vlm.bench.pictures import cornered
 from vlm.bench.served import HOST, served, wait_until_ready
 from vlm.bench.setup import Setup
 from vlm.bench.spread import percentile
+from vlm.errors import SightlineError
 from vlm.types import EngineInfo
 
 # All are compressed before the clock starts, so that the clients are not what is measured.
@@ -31,6 +32,9 @@ ALONE_S: Final = 15.0
 SETTLED_S: Final = 60.0
 
 _LOOK_AT_MEMORY_S: Final = 1.0
+# As the page, which lets a frame that came to nothing be followed by the next only after a while.
+_GAP_S: Final = 0.15
+_INFO: Final = ("model", "runtime", "device", "dtype", "frame_size_px")
 
 # Key in the JSON, what it is in the table, decimals there.
 CLIENTS: Final = (
@@ -129,6 +133,8 @@ def _measure(
 ) -> tuple[EngineInfo, tuple[int, int], dict[str, Any]]:
     options = setup.options
     status = wait_until_ready(host, port)
+    if not status.keys() >= set(_INFO):
+        raise SightlineError("What answers there is no Sightline.")
     info = EngineInfo(**{key: status[key] for key in _INFO})
     clip = open_clip(options.video or "nano", options.fps)
     setup.say("Compressing the frames.")
@@ -154,9 +160,6 @@ def _measure(
     return info, clip.picture(0).size, figures | _memory_figures(memory, options.seconds)
 
 
-_INFO: Final = ("model", "runtime", "device", "dtype", "frame_size_px")
-
-
 def jpegs_by_camera(clip: Clip, frame_size_px: int, cameras: int) -> list[list[bytes]]:
     """A stretch of `clip` for each camera, as the page would send it.
 
@@ -171,7 +174,7 @@ def jpegs_by_camera(clip: Clip, frame_size_px: int, cameras: int) -> list[list[b
         for camera, start in enumerate(starts):
             place = (index - start) % count
             if place < each:
-                jpegs[camera][place] = to_jpeg(touched(picture, camera))
+                jpegs[camera][place] = to_jpeg(cornered(picture, camera))
     return jpegs
 
 
@@ -209,10 +212,6 @@ async def _camera(target: Target, load: Load, number: int, began_s: float, ends_
                 await asyncio.sleep(max(answer.retry_after_s, _GAP_S))
     finally:
         client.close()
-
-
-# As the page, which lets a frame that came to nothing be followed by the next only after a while.
-_GAP_S: Final = 0.15
 
 
 async def _look_at_memory(pid: int, memory: list[float]) -> None:

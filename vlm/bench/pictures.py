@@ -17,6 +17,8 @@ SENSOR_NOISE_LEVELS: Final = 2.0
 # So far between one frame and the next, as a share of the width, that the view is another one.
 _PAN_SHARE: Final = 5 / 16
 _MARGIN_PX: Final = 16
+# One block of JPEG's chroma.
+_CORNER_PX: Final = 16
 # Sideways and up and down; of no common measure, so that the path is long.
 _SWAY_PERIODS_S: Final = (3.1, 4.3)
 
@@ -50,6 +52,14 @@ def touched(image: Image.Image, number: int) -> Image.Image:
     """`image` with one pixel of its own for each `number` up to 65535: a new frame, hardly seen."""
     copy = image.copy()
     copy.putpixel((0, 0), (number % 256, number // 256, 128))
+    return copy
+
+
+def cornered(image: Image.Image, number: int) -> Image.Image:
+    """`image` with a small corner of its own for each `number` up to 4095, which JPEG keeps."""
+    colour = (number % 16 * 16, number // 16 % 16 * 16, number // 256 % 16 * 16)
+    copy = image.copy()
+    copy.paste(colour, (0, 0, _CORNER_PX, _CORNER_PX))
     return copy
 
 
