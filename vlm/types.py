@@ -170,10 +170,10 @@ class RequestRecord:
 
 
 class WorkerWatcher(Protocol):
-    """Is told what the worker does, from its thread. It must be quick and must not raise."""
+    """Is told what the worker does. It must be quick and must not raise."""
 
     def request_ended(self, record: RequestRecord) -> None:
-        """One request is over; a refused one tells so from the thread that submitted it."""
+        """One request is over. From any thread: who waits may be refused, replaced or leave."""
 
     def pass_ran(self, batch_size: int) -> None:
-        """So many requests were advanced together by one step."""
+        """So many requests were advanced together by one step; from the worker's thread."""
