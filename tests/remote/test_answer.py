@@ -37,6 +37,12 @@ def test_an_answer_is_whole_once_its_end_is_said() -> None:
     assert (answer.text, answer.finish_reason()) == ("A cat", "stop")
 
 
+def test_an_answer_does_not_begin_with_space() -> None:
+    answer, chunks = answer_of(chunk(" "), chunk("\n A"), chunk(" cat"), "[DONE]")
+    assert [each.text for each in chunks] == ["A", " cat"]
+    assert answer.stats(0.1, 1.0).tokens == 3
+
+
 @pytest.mark.parametrize("events", [[], [chunk("A ")], [chunk("A "), chunk("cat")]])
 def test_an_answer_without_an_end_is_none(events: list[str]) -> None:
     answer, _ = answer_of(*events)

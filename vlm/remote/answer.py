@@ -128,9 +128,12 @@ class Answer:
         self._chars += len(content)
         if self._chars > _TOKEN_MAX_CHARS * self._request.max_tokens:
             _fail("goes on after the end of its answer.")
-        text = _whole_characters(content)
-        self._texts.append(text)
         self._text_events += 1
+        # As everywhere here, a caption does not begin with the space before its first word.
+        text = _whole_characters(content if self._texts else content.lstrip())
+        if not text:
+            return None
+        self._texts.append(text)
         logprobs, self._logprobs = tuple(self._logprobs), []
         return TokenChunk(text, logprobs)
 
