@@ -40,7 +40,9 @@ export function privacyText(status, host) {
     return `Pictures go from this page to the model on ${machine}, and nowhere else.`;
   }
   if (staysOn(origins)) {
-    return `Pictures go from this page to another program on ${machine}: ${listed(origins)}. What it does with them this page cannot tell.`;
+    const [program, does] =
+      origins.length > 1 ? ["other programs", "they do"] : ["another program", "it does"];
+    return `Pictures go from this page to ${program} on ${machine}: ${listed(origins)}. What ${does} with them this page cannot tell.`;
   }
   const way = isLoopback(host)
     ? `Pictures leave this computer: they are sent to ${listed(origins)}`

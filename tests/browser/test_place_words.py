@@ -47,6 +47,7 @@ def test_another_program_on_this_computer_is_told_as_that(core, near):
     assert f"another program on this computer: {near}" in words
     assert "leave" not in words
     assert "encrypted" not in words
+    assert "other programs on this computer" in told(core, near, "http://localhost:1")
 
 
 @pytest.mark.parametrize(
