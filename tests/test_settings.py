@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vlm.errors import SettingsError
-from vlm.settings import MAX_TOKENS_LIMIT, Settings
+from vlm.settings import MAX_TOKENS_LIMIT, Settings, read_key
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,7 +90,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         (["--max-tokens", "0"], f"1 to {MAX_TOKENS_LIMIT}"),
         (["--max-tokens", "1000000000"], f"1 to {MAX_TOKENS_LIMIT}"),
         (["--device", "tpu"], "auto, cpu, cuda, cuda:N, mps or xpu"),
-        (["--runtime", "onnx"], "auto, torch or openvino"),
+        (["--runtime", "onnx"], "auto, torch, torch-static or openvino"),
         (["--dtype", "int4"], "auto, float32, bfloat16, float16 or int8"),
         (["--model", "./no-such-folder"], "smolvlm-256m"),
         (["--model", "smolvlm-3b"], "smolvlm-256m"),
@@ -135,3 +135,69 @@ def test_the_command_line_ends_with_2_and_words_but_no_trace(argv: list[str]) ->
     assert ended.returncode == 2
     assert argv[0] in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--engine", "openai"],
+        ["--base-url", "http://a:1/v1"],
+        *(
+            ["--engine", "openai", "--base-url", url]
+            for url in (
+                "a:1",
+                "ftp://a",
+                "http://",
+                "http://a:99999",
+                "http://a:0",
+                "http://a b/v1",
+                "http://a/v1?x=1",
+                "http://[::1/v1",
+                "//a/v1",
+            )
+        ),
+        *(["--allow-origin", each] for each in ("*", "null", "http://a/b", "a.example")),
+        ["--max-queue", "0"],
+        ["--log-requests", "maybe"],
+    ],
+)
+def test_options_of_many_clients_and_other_engines_are_checked(argv: list[str]) -> None:
+    with pytest.raises(SettingsError):
+        Settings.from_args(argv, {})
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp"])
+@pytest.mark.parametrize("flag", ["--base-url", "--allow-origin"])
+def test_a_password_in_an_address_is_refused_and_never_repeated(flag: str, scheme: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_args(["--engine", "openai", flag, f"{scheme}://user:secret@a/"], {})
+    assert "secret" not in str(refused.value)
+
+
+def test_several_addresses_are_named_with_commas_or_one_by_one() -> None:
+    one = ["--engine", "openai", "--base-url", "http://a:1/v1/, https://b/v1"]
+    several = [
+        *one[:3],
+        "http://a:1/v1",
+        "--base-url",
+        "https://b/v1",
+        "--base-url",
+        "http://a:1/v1",
+    ]
+    expected = ("http://a:1/v1", "https://b/v1")
+    assert Settings.from_args(one, {}).base_url == expected
+    assert Settings.from_args(several, {}).base_url == expected
+    env = {"SIGHTLINE_ALLOW_ORIGIN": "https://A.example,http://b:81"}
+    assert Settings.from_args([], env).allow_origin == ("https://a.example", "http://b:81")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"one\ntwo", b"k\xff", b"k" * 5000])
+def test_a_key_file_holds_one_key_and_its_refusal_does_not(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b" sk-right \r\n")
+    assert read_key(str(file)) == "sk-right"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match="key file"):
+        read_key(str(file))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_key(str(tmp_path / "none"))

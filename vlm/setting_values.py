@@ -102,18 +102,18 @@ def anything(source: str, text: str) -> str:
 
 def _url_parts(source: str, text: str) -> SplitResult:
     """`text` taken apart, where it is an http or https URL that holds no name or password."""
-    try:
-        parts = urlsplit(text)
-        has_port = parts.port != 0
-    except ValueError:
-        has_port, parts = False, urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
-        raise SettingsError(f"{source}: {text!r} is no address such as http://10.0.0.5:8000.")
-    if "@" in parts.netloc:
-        # Not repeated: it holds a password.
+    if "@" in text:
+        # Not repeated: it may hold a password.
         raise SettingsError(
             f"{source}: an address must hold no name or password. Put a key into --api-key-file."
         )
+    try:
+        parts = urlsplit(text)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or not text.isascii() or not text.isprintable() or " " in text:
+        raise SettingsError(f"{source}: {text!r} is no address such as http://10.0.0.5:8000.")
     return parts
 
 
