@@ -53,7 +53,7 @@ def live_scenes(count: int) -> Iterator[Image.Image]:
         yield frame.point(lambda level: min(255, level + 2))
 
 
-@pytest.mark.parametrize("pairs", [120, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pairs", [80, pytest.param(500, marks=pytest.mark.slow)])
 def test_consecutive_scenes_read_the_same_with_a_draft(
     engine: Engine, drafting: tuple[Engine, CountingRuntime], pairs: int
 ) -> None:

@@ -96,7 +96,7 @@ def test_several_tiles_decode_as_generate_does(
     tiled_dir: Path, tiled_engine: Engine, frames: list[Image.Image]
 ) -> None:
     # The bundled model's own tiling makes one tile of any frame; this one makes up to five.
-    cases = [(frame, prompt) for frame in frames for prompt in PROMPTS]
+    cases = [(frame, prompt) for frame in frames[::2] for prompt in PROMPTS]
     seen = assert_identical(tiled_engine, Reference(tiled_dir), cases, "high", max_tokens=12)
     assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
 
@@ -104,16 +104,9 @@ def test_several_tiles_decode_as_generate_does(
 def test_the_exact_shape_decodes_as_generate_does(
     exact_shape_engine: Engine, exact_reference: Reference, photos: list[Image.Image]
 ) -> None:
-    cases = list(zip(photos, PROMPTS * 2, strict=False))
+    cases = list(zip(photos, PROMPTS, strict=False))
     seen = assert_identical(exact_shape_engine, exact_reference, cases, "low", max_tokens=5)
     assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
-
-
-def test_the_exact_shape_decodes_several_tiles_as_generate_does(
-    exact_shape_engine: Engine, exact_reference: Reference, photos: list[Image.Image]
-) -> None:
-    cases = [(wide(photos[0]), PROMPTS[0])]
-    assert_identical(exact_shape_engine, exact_reference, cases, "high", max_tokens=4)
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def test_the_bar_shows_loss_images_per_second_and_time_left(
     assert "local_files_only" not in (exported / "tokenizer_config.json").read_text(
         encoding="utf-8"
     )
-    engine = Engine.load(Settings(model=str(exported), device="cpu"))
+    engine = Engine.load(Settings(model=str(exported), device="cpu", runtime="torch"))
     items = list(
         engine.stream(CaptionRequest.about(Image.new("RGB", (192, 144)), "What is this?", 2))
     )

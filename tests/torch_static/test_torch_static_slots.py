@@ -113,5 +113,5 @@ def test_a_step_looks_at_no_value_and_stays_on_its_device(model: Any) -> None:
     runtime = StaticTorchRuntime(copy.deepcopy(model).to(meta), meta, block_tokens=BLOCK_TOKENS)
     runtime._slots.grow(BLOCK_TOKENS + 1)
     for width in WIDTHS:
-        choices = runtime._step._pass(Shape(4, width, 2 * BLOCK_TOKENS))
+        choices = runtime._step._pass(Shape(4, width, 2 * BLOCK_TOKENS)).choices
         assert (choices.device, choices.shape) == (meta, (4, width))
