@@ -97,7 +97,7 @@ def test_the_page_reads_a_known_scene(open_page, url, tmp_path):
 
 def test_when_the_scene_changes_so_does_the_caption(open_page, url, tmp_path):
     (first, first_name), (second, second_name) = islice(plain_scenes(), 2)
-    scenes = [(first, 10 * FRAMES_PER_S), (second, 10 * FRAMES_PER_S)]
+    scenes = [(first, 6 * FRAMES_PER_S), (second, 6 * FRAMES_PER_S)]
     page = open_page(url, write_camera_file(tmp_path / "scenes.mjpeg", scenes))
     press_start(page)
     for name in (first_name, second_name, first_name):
