@@ -194,6 +194,7 @@ def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None
         assert all(len({type(wanted[index]) for index in group}) == 1 for group in groups)
 
 
-def test_a_cpu_batches_only_where_that_is_asked_for(nano_dir: Path) -> None:
+def test_how_many_take_turns_depends_on_what_runs_them(nano_dir: Path) -> None:
     by_itself = Engine.load(Settings(model=str(nano_dir), device="cpu"))
-    assert (by_itself.at_once, Engine.load(SETTINGS).at_once) == (1, 8)
+    plain = Engine.load(replace(SETTINGS, runtime="torch"))
+    assert (plain.at_once, by_itself.at_once, Engine.load(SETTINGS).at_once) == (1, 3, 8)

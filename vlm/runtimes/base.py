@@ -49,7 +49,8 @@ class Runtime(Protocol[State]):
     tiles_per_pass: int
     """How many tiles are best encoded by one call."""
     states_per_pass: int
-    """How many states are best appended to in one pass; 1 where sharing one does not pay."""
+    """How many states are best appended to together: in one pass, or each in a quick one of its
+    own; 1 where a sequence had better be ended before the next begins."""
 
     def encode_image(self, pixel_values: PixelValues) -> ImageFeatures:
         """Vision encoder and connector over `pixel_values`, [tiles, 3, side, side], normalised."""
