@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 from vlm.errors import GenerationError, ModelFailedError, SightlineError
-from vlm.types import CaptionRequest, EngineInfo, StreamItem
+from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
 
 log = logging.getLogger("sightline")
 
@@ -39,6 +39,31 @@ class CaptionEngine(Protocol):
 
     def close(self) -> None:
         """The engine is given up."""
+
+
+def never() -> bool:
+    """For whoever gives nothing up."""
+    return False
+
+
+def stream_alone(
+    engine: CaptionEngine, request: CaptionRequest, is_cancelled: Callable[[], bool]
+) -> Generator[StreamItem, None, None]:
+    """What `engine` makes of `request` with nothing beside it; raises the Exception that ends it.
+
+    The job is given up where the generator is closed.
+    """
+    job = engine.begin(request, is_cancelled)
+    try:
+        while True:
+            for item in engine.advance([job])[0]:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+                if isinstance(item, CaptionDone):
+                    return
+    finally:
+        job.close()
 
 
 def load_error(error: Exception) -> SightlineError:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from PIL import Image
 
 from vlm.answering import Answering, Asked
+from vlm.caption_engine import never, stream_alone
 from vlm.caption_text import CaptionText
 from vlm.checkpoint_files import ModelSize
 from vlm.checkpoint_loading import stop_ids
@@ -23,15 +24,11 @@ from vlm.runtimes.base import Runtime
 from vlm.runtimes.fit import Fit, fit
 from vlm.sampling import Token
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
+from vlm.types import CaptionRequest, EngineInfo, StreamItem
 
 log = logging.getLogger("sightline")
 
 _WARM_UP_TOKENS: Final = 2
-
-
-def _never() -> bool:
-    return False
 
 
 def _silent(_: str) -> None:
@@ -153,9 +150,7 @@ class Engine:
         """
         return fit(size, settings, folder)
 
-    def begin(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never
-    ) -> EngineJob:
+    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never) -> EngineJob:
         """The job that answers `request`, not begun yet; `advance` it to its end, or close it.
 
         Raises BadRequestError for what cannot be asked.
@@ -186,7 +181,7 @@ class Engine:
         return [job.take_made() for job in jobs]
 
     def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never
+        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never
     ) -> Generator[StreamItem, None, None]:
         """The answer to `request`: TokenChunks as they become complete, then one CaptionDone.
 
@@ -195,17 +190,7 @@ class Engine:
         text that would leave the model's context ends there with "length". `queued_s` is left at 0.
         Raises BadRequestError for a prompt that cannot be asked, and MemoryError.
         """
-        job = self.begin(request, is_cancelled)
-        try:
-            while True:
-                for item in self.advance([job])[0]:
-                    if isinstance(item, Exception):
-                        raise item
-                    yield item
-                    if isinstance(item, CaptionDone):
-                        return
-        finally:
-            job.close()
+        return stream_alone(self, request, is_cancelled)
 
     def ask(self, request: CaptionRequest) -> Asked:
         """What the model is asked by `request`; raises BadRequestError where it cannot be."""
@@ -214,7 +199,7 @@ class Engine:
     def generate_ids(
         self,
         asked: Asked,
-        is_cancelled: Callable[[], bool] = _never,
+        is_cancelled: Callable[[], bool] = never,
         draft: Sequence[int] | None = None,
         counts: DraftCounts | None = None,
     ) -> Iterator[int]:

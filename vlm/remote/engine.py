@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
+from vlm.caption_engine import never, stream_alone
 from vlm.errors import BadRequestError, ModelFailedError
 from vlm.remote.job import RemoteJob
 from vlm.remote.limits import Limits
@@ -14,7 +15,7 @@ from vlm.remote.network import CLOSED_MESSAGE, Network
 from vlm.remote.upstream import Upstream, UpstreamStatus
 from vlm.remote.wire import FRAME_SIZE_PX
 from vlm.settings import Settings, read_key
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
+from vlm.types import CaptionRequest, EngineInfo, StreamItem
 
 # Enough for a server that batches; what is sent can no longer give way to a newer frame.
 AT_ONCE_EACH: Final = 16
@@ -23,10 +24,6 @@ LIMITS: Final = Limits()
 _STEP_S: Final = 0.01
 _LOOK_EVERY_S: Final = 0.05
 _CLOSE_S: Final = 5.0
-
-
-def _never() -> bool:
-    return False
 
 
 def _silent(_: str) -> None:
@@ -93,9 +90,7 @@ class RemoteEngine:
         """The servers as they are now. Safe from any thread, before `open` too."""
         return tuple(each.status() for each in self._upstreams)
 
-    def begin(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never
-    ) -> RemoteJob:
+    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never) -> RemoteJob:
         """Send `request` off; raises BadRequestError for one that cannot be asked."""
         if request.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
@@ -111,24 +106,14 @@ class RemoteEngine:
         return [job.take() for job in jobs]
 
     def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = _never
+        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never
     ) -> Generator[StreamItem, None, None]:
         """TokenChunks as they arrive, then one CaptionDone; see `vlm.engine.Engine.stream`.
 
         Raises BusyError, UpstreamDownError, UpstreamTimeoutError or UpstreamError where no server
         gave a whole answer, and BadRequestError where it was refused.
         """
-        job = self.begin(request, is_cancelled)
-        try:
-            while True:
-                for item in self.advance([job])[0]:
-                    if isinstance(item, Exception):
-                        raise item
-                    yield item
-                    if isinstance(item, CaptionDone):
-                        return
-        finally:
-            job.close()
+        return stream_alone(self, request, is_cancelled)
 
     def stop_waiting(self) -> None:
         """Have an `open` under way in another thread end."""
