@@ -27,7 +27,7 @@ LABEL_NAMES: Final = ("shape", "colour", "size", "pattern", "letter")
 NO_TARGET: Final = -100
 # A row takes further questions only up to this length: attention over padding is time lost. Image,
 # a detailed caption of four objects and some short questions fit.
-MAX_ROW_TOKENS: Final = 208
+MAX_ROW_TOKENS: Final = 256
 ANSWERS_STEP: Final = 512
 
 

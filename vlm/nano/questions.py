@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -116,21 +117,34 @@ def position_question(scene: Scene, rng: np.random.Generator) -> Exchange | None
     if not named:
         return None
     item = named[int(rng.integers(len(named)))]
-    others = [(o, relation_of(item, o)) for o in named if o is not item]
-    clear = [(o, relation) for o, relation in others if relation]
+    clear = [other for other in named if relation_of(item, other)]
     if clear and rng.random() < 0.7:
-        other, relation = clear[int(rng.integers(len(clear)))]
-        prompt = asked(
-            rng,
-            "relation",
-            thing=f"{item.colour} {item.shape}",
-            other=f"{other.colour} {other.shape}",
-        )
-        return Exchange(
-            "position", prompt, sentence(f"{relation} the {other.colour} {other.shape}")
-        )
+        return _relation_question(item, clear[int(rng.integers(len(clear)))], rng)
     prompt = asked(rng, "place", thing=f"{item.colour} {item.shape}")
     return Exchange("position", prompt, sentence(place_of(item.x, item.y)))
+
+
+def _relation_question(item: SceneObject, other: SceneObject, rng: np.random.Generator) -> Exchange:
+    """Where `item` is as seen from `other`, on one side of which it must clearly be."""
+    reference = f"{other.colour} {other.shape}"
+    prompt = asked(rng, "relation", thing=f"{item.colour} {item.shape}", other=reference)
+    return Exchange("position", prompt, sentence(f"{relation_of(item, other)} the {reference}"))
+
+
+def relation_both_ways(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
+    """How two objects lie to each other, asked either way round; empty where none lie clearly.
+
+    Nothing but the order of the two names tells such questions apart: side by side they teach it.
+    """
+    pairs = [
+        (item, other)
+        for item, other in combinations(_unique_names(scene), 2)
+        if relation_of(item, other)
+    ]
+    if not pairs:
+        return []
+    item, other = pairs[int(rng.integers(len(pairs)))]
+    return [_relation_question(item, other, rng), _relation_question(other, item, rng)]
 
 
 def count_question(scene: Scene, rng: np.random.Generator) -> Exchange:
@@ -153,11 +167,12 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Exchange:
 
 _OTHER_TASKS: Final = {
     "detailed": 0.1,
-    "list": 0.05,
-    "count": 0.05,
-    "colour": 0.14,
-    "exists": 0.27,
-    "position": 0.25,
+    "list": 0.04,
+    "count": 0.04,
+    "colour": 0.1,
+    "exists": 0.22,
+    "position": 0.12,
+    "relation": 0.3,
     "read": 0.12,
     "light": 0.02,
     "json": 0.02,
@@ -165,6 +180,14 @@ _OTHER_TASKS: Final = {
 # One object out of several is asked about, so that the next question of the task is another.
 _ABOUT_ONE_OBJECT: Final = {"colour", "exists", "position"}
 _DRAWS_PER_QUESTION: Final = 4
+
+
+def _of_task(task: str, scene: Scene, rng: np.random.Generator) -> list[Exchange]:
+    """What one task asks about a scene; nothing where it has nothing to ask of it."""
+    if task == "relation":
+        return relation_both_ways(scene, rng)
+    exchange = _exchange(task, scene, rng)
+    return [exchange] if exchange is not None else []
 
 
 def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | None:
@@ -200,12 +223,11 @@ def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchang
         weights = np.where(np.array(tasks) == "read", weights * 5, weights)
     draws = rng.choice(len(tasks), size=most * _DRAWS_PER_QUESTION, p=weights / weights.sum())
     for index in draws:
-        if len(found) == most:
+        if len(found) >= most:
             break
         task = tasks[index]
         if task not in _ABOUT_ONE_OBJECT and any(each.task == task for each in found):
             continue
-        exchange = _exchange(task, scene, rng)
-        if exchange is not None and exchange.prompt not in {each.prompt for each in found}:
-            found.append(exchange)
-    return [found[index] for index in rng.permutation(len(found))]
+        prompts = {each.prompt for each in found}
+        found += [each for each in _of_task(task, scene, rng) if each.prompt not in prompts]
+    return [found[index] for index in rng.permutation(min(len(found), most))]
