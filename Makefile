@@ -16,8 +16,10 @@ help:
 run: $(VENV)/.run-packages
 	@exec $(BIN)/python app.py $(ARGS)
 
+# Two processes, as the tests wait much; each may hold a model of 256M. A file's tests, which share
+# servers and browsers, stay in one of them.
 test: $(VENV)/.test-packages chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test-packages
 	$(BIN)/ruff check .
