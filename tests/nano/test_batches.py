@@ -173,3 +173,11 @@ def test_kept_frames_come_again_with_new_questions(processor: Any) -> None:
     assert torch.equal(kept[1].pixels, kept[0].pixels)
     assert not torch.equal(fresh[1].pixels, fresh[0].pixels)
     assert kept[1].input_ids.tolist() != kept[0].input_ids.tolist()
+
+
+def test_a_run_may_begin_behind_the_frames_of_an_earlier_one(processor: Any) -> None:
+    earlier = FrameBatches(processor, "train", 4, 2)
+    for distinct in (0, 4):
+        later = FrameBatches(processor, "train", 4, 2, distinct, first_frame=4)
+        assert torch.equal(later[0].pixels, earlier[1].pixels)
+        assert not torch.equal(later[1].pixels, earlier[0].pixels)

@@ -167,6 +167,21 @@ def test_a_scene_is_captioned_once_and_only_questions_about_one_object_repeat(
     assert set(repeated) == {"colour", "exists", "position"}
 
 
+def test_a_relation_asked_either_way_round_is_answered_truly(mixed_frames: list[Frame]) -> None:
+    found = 0
+    for scene, rng in with_rng(mixed_frames):
+        exchanges = questions.relation_both_ways(scene, rng)
+        if not exchanges:
+            continue
+        found += 1
+        one, other = (pair_in(exchange.answer) for exchange in exchanges)
+        for exchange, item, reference in zip(exchanges, (other, one), (one, other), strict=True):
+            relation = language.relation_of(the(scene, item), the(scene, reference))
+            assert exchange.answer.lower().startswith(f"{relation} the ")
+            assert set(language.objects_in(exchange.prompt.lower())) == {item, reference}
+    assert found > 50
+
+
 def test_all_tasks_are_asked(mixed_frames: list[Frame]) -> None:
     tasks = {
         exchange.task

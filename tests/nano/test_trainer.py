@@ -141,9 +141,16 @@ def test_a_run_cannot_change_which_frames_it_has_seen(name: str) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"images": 10, "batch": 64}, {"batch": 0}, {"questions": 0}, {"rate": 0.0}, {"rate": -1.0}],
+    [
+        {"images": 10, "batch": 64},
+        {"batch": 0},
+        {"questions": 0},
+        {"rate": 0.0},
+        {"rate": -1.0},
+        {"first_frame": -1},
+    ],
 )
-def test_a_plan_that_would_train_nothing_is_refused(values: dict[str, Any]) -> None:
+def test_a_plan_that_cannot_train_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="--"):
         Plan(**values)
 

@@ -153,7 +153,7 @@ def _padded(rows: list[NDArray[np.int64]], fill: int) -> Tensor:
 
 
 class FrameBatches(Dataset[Batch]):
-    """Item n is the n-th batch of a split, the same at every run.
+    """Item n is the n-th batch of a split from `first_frame` on, the same at every run.
 
     With `distinct` above 0 the frames repeat after so many, kept in memory once drawn (112 kB each
     in every loading process), and are asked new questions each time: drawing a frame costs a CPU
@@ -167,18 +167,20 @@ class FrameBatches(Dataset[Batch]):
         size: int,
         questions: int,
         distinct: int = 0,
+        first_frame: int = 0,
     ) -> None:
         self._packer = Packer(processor)
         self._split: Split = split
         self._size = size
         self._questions = questions
         self._distinct = distinct
+        self._first_frame = first_frame
         self._kept: dict[int, Drawn] = {}
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([index, self._size])
-        seeds = range(index * self._size, (index + 1) * self._size)
-        frames = [self._frame(seed) for seed in seeds]
+        numbers = range(index * self._size, (index + 1) * self._size)
+        frames = [self._frame(number) for number in numbers]
         rows = [self._packer.row(frame.scene, rng, self._questions) for frame in frames]
         columns = list(zip(*rows, strict=True))
         return Batch(
@@ -190,10 +192,10 @@ class FrameBatches(Dataset[Batch]):
             _padded(list(columns[3]), NO_TARGET),
         )
 
-    def _frame(self, seed: int) -> Drawn:
+    def _frame(self, number: int) -> Drawn:
         if not self._distinct:
-            return _drawn(seed, self._split)
-        seed %= self._distinct
-        if seed not in self._kept:
-            self._kept[seed] = _drawn(seed, self._split)
-        return self._kept[seed]
+            return _drawn(self._first_frame + number, self._split)
+        number %= self._distinct
+        if number not in self._kept:
+            self._kept[number] = _drawn(self._first_frame + number, self._split)
+        return self._kept[number]

@@ -228,7 +228,9 @@ def train(arguments: argparse.Namespace, asked: dict[str, Any]) -> int | None:
 def _run(trainer: Trainer, processor: Idefics3Processor, arguments: argparse.Namespace) -> None:
     """Step through the rest of the plan's batches, saving now and then, until asked to stop."""
     plan = trainer.plan
-    dataset = FrameBatches(processor, "train", plan.batch, plan.questions, plan.distinct)
+    dataset = FrameBatches(
+        processor, "train", plan.batch, plan.questions, plan.distinct, plan.first_frame
+    )
     first, last = trainer.seen // plan.batch, plan.images // plan.batch
     saved_at = time.monotonic()
     bar = tqdm(

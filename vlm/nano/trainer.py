@@ -27,6 +27,8 @@ class Plan:
     """How long and how fast to train. Counts are images, rates are those of AdamW.
 
     `distinct` frames are drawn and kept, then shown again with new questions; 0 draws each anew.
+    Frames are numbered, `first_frame` being the first: a run that starts from an earlier one's
+    checkpoint learns more of frames that the earlier one did not meet.
 
     Raises SettingsError where there would be nothing to learn from.
     """
@@ -42,11 +44,14 @@ class Plan:
     falling_share: float = 0.25
     seed: int = 0
     distinct: int = 0
+    first_frame: int = 0
 
     def __post_init__(self) -> None:
         for name in ("batch", "questions", "rate", "falling_share"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"--{name.replace('_', '-')} must be more than 0")
+        if self.first_frame < 0:
+            raise SettingsError("--first-frame must be 0 or more")
         if self.images < self.batch:
             raise SettingsError(f"--images must be at least one batch, {self.batch}")
 
