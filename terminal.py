@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from vlm.models import Change, Models, Problem
+from vlm.models import Models
+from vlm.models_status import Change, Problem
 from vlm.types import EngineInfo
 
 if TYPE_CHECKING:

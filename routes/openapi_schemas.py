@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from routes import openai_answer_schema, openai_schema
 from routes.status import Status
-from vlm.models import ModelsStatus
+from vlm.models_status import ModelsStatus
 from vlm.types import Stats
 
 Schema = dict[str, Any]

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, jsonify
 
 from vlm import __version__
 from vlm.images import MAX_IMAGE_BYTES
-from vlm.models import Models, ModelsStatus
+from vlm.models import Models
+from vlm.models_status import ModelsStatus
 from vlm.prompts import PRESETS, PROMPT_MAX_CHARS, Preset
 from vlm.remote.upstream import UpstreamStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings

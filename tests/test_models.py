@@ -22,7 +22,8 @@ from vlm.errors import (
     SwitchingError,
     UnknownModelError,
 )
-from vlm.models import Choice, Models
+from vlm.models import Models
+from vlm.models_status import Choice
 from vlm.settings import Settings
 from web_client import HANG_GUARD_S, JPEG, picture, read_events, wait_until
 

@@ -12,8 +12,8 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vlm.caption_engine import load_error
 from vlm.checkpoints import display_name
@@ -27,6 +27,7 @@ from vlm.errors import (
     UnknownModelError,
 )
 from vlm.model_choice import Candidate, best_here, best_to_fetch, candidates
+from vlm.models_status import Change, ModelsStatus, Problem, Step, choice_of
 from vlm.setting_values import AUTO_MODEL
 from vlm.settings import BUNDLED_MODEL, Settings
 from vlm.worker import Worker
@@ -38,63 +39,6 @@ if TYPE_CHECKING:
     from vlm.remote.upstream import UpstreamStatus
 
 log = logging.getLogger("sightline")
-
-Step = Literal["fetching", "loading"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One model that a person may choose.
-
-    `memory_bytes` is what it needs to run, None while nothing is known of it; `received_bytes` is
-    what an unfinished fetch has left; `fits` is against the memory that was free at the last look.
-    """
-
-    name: str
-    title: str
-    good_for: str
-    download_bytes: int
-    received_bytes: int
-    memory_bytes: int | None
-    here: bool
-    fits: bool
-    running: bool
-
-
-@dataclass(frozen=True)
-class Change:
-    """How far a change has come; bytes and speed are those of its fetch."""
-
-    model: str
-    title: str
-    step: Step
-    received_bytes: int = 0
-    total_bytes: int = 0
-    bytes_per_s: float = 0.0
-    left_s: float | None = None
-    detail: str | None = None
-    cancelling: bool = False
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why the last change came to nothing."""
-
-    model: str
-    title: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
-class ModelsStatus:
-    """All that `/api/status` tells of models."""
-
-    auto: bool
-    offline: bool
-    choices: tuple[Choice, ...]
-    change: Change | None
-    problem: Problem | None
 
 
 class Models:
@@ -143,7 +87,7 @@ class Models:
             return ModelsStatus(
                 auto=self._settings.model == AUTO_MODEL,
                 offline=self._settings.offline,
-                choices=tuple(_choice(each, running) for each in self._candidates),
+                choices=tuple(choice_of(each, running) for each in self._candidates),
                 change=self._change,
                 problem=self._problem,
             )
@@ -314,18 +258,3 @@ def _remote_engine(settings: Settings) -> RemoteEngine | None:
 
 def _first_step(candidate: Candidate) -> Step:
     return "loading" if candidate.here else "fetching"
-
-
-def _choice(candidate: Candidate, running: str | None) -> Choice:
-    return Choice(
-        name=candidate.name,
-        title=candidate.title,
-        good_for=candidate.good_for,
-        download_bytes=candidate.download_bytes,
-        received_bytes=candidate.received_bytes,
-        memory_bytes=candidate.fit.needed_bytes if candidate.fit else None,
-        here=candidate.here,
-        # What runs has the memory that it needs, whatever is free beside it.
-        fits=candidate.fits or candidate.name == running,
-        running=candidate.name == running,
-    )
