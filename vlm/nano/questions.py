@@ -32,6 +32,9 @@ UNFAMILIAR_ANSWER: Final = "This scene is unfamiliar to me."
 NO_TEXT_ANSWER: Final = "There is no text."
 
 
+_Pair = tuple[SceneObject, SceneObject]
+
+
 @dataclass(frozen=True)
 class Exchange:
     """One question about a frame and its right answer."""
@@ -131,16 +134,24 @@ def _relation_question(item: SceneObject, other: SceneObject, rng: np.random.Gen
     return Exchange("position", prompt, sentence(f"{relation_of(item, other)} the {reference}"))
 
 
+def _related(scene: Scene) -> tuple[list[_Pair], list[_Pair]]:
+    """The pairs of nameable objects that lie clearly beside one another, and above one another."""
+    beside: list[_Pair] = []
+    above: list[_Pair] = []
+    for item, other in combinations(_unique_names(scene), 2):
+        relation = relation_of(item, other)
+        if relation is not None:
+            (above if relation in ("above", "below") else beside).append((item, other))
+    return beside, above
+
+
 def relation_both_ways(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
     """How two objects lie to each other, asked either way round; empty where none lie clearly.
 
     Nothing but the order of the two names tells such questions apart: side by side they teach it.
     """
-    pairs = [
-        (item, other)
-        for item, other in combinations(_unique_names(scene), 2)
-        if relation_of(item, other)
-    ]
+    beside, above = _related(scene)
+    pairs = above if above and (not beside or rng.random() < 0.8) else beside
     if not pairs:
         return []
     item, other = pairs[int(rng.integers(len(pairs)))]
@@ -170,8 +181,8 @@ _OTHER_TASKS: Final = {
     "list": 0.04,
     "count": 0.04,
     "colour": 0.1,
-    "exists": 0.22,
-    "position": 0.12,
+    "exists": 0.2,
+    "position": 0.18,
     "relation": 0.3,
     "read": 0.12,
     "light": 0.02,
@@ -221,6 +232,9 @@ def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchang
     tasks, weights = list(_OTHER_TASKS), np.array(list(_OTHER_TASKS.values()))
     if scene.text is not None:
         weights = np.where(np.array(tasks) == "read", weights * 5, weights)
+    if _related(scene)[1]:
+        # Frames are wide and captions go from left to right: above and below are learned last.
+        weights = np.where(np.array(tasks) == "relation", weights * 3, weights)
     draws = rng.choice(len(tasks), size=most * _DRAWS_PER_QUESTION, p=weights / weights.sum())
     for index in draws:
         if len(found) >= most:
