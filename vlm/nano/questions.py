@@ -131,7 +131,7 @@ def _relation_question(item: SceneObject, other: SceneObject, rng: np.random.Gen
     """Where `item` is as seen from `other`, on one side of which it must clearly be."""
     reference = f"{other.colour} {other.shape}"
     prompt = asked(rng, "relation", thing=f"{item.colour} {item.shape}", other=reference)
-    return Exchange("position", prompt, sentence(f"{relation_of(item, other)} the {reference}"))
+    return Exchange("position", prompt, f"It is {relation_of(item, other)} the {reference}.")
 
 
 def _related(scene: Scene) -> tuple[list[_Pair], list[_Pair]]:
