@@ -30,6 +30,33 @@ def test_every_caption_names_the_true_objects(mixed_frames: list[Frame]) -> None
         assert language.objects_in(language.object_list(scene)) == truth_of(scene)
 
 
+def test_a_list_downwards_names_all_in_that_order_or_is_left_unsaid(
+    mixed_frames: list[Frame],
+) -> None:
+    said = 0
+    for scene in (frame.scene for frame in mixed_frames):
+        heights = {(item.colour, item.shape): item.y for item in scene.objects}
+        if len(heights) < max(2, len(scene.objects)):
+            continue
+        listed = language.list_downwards(scene)
+        gaps = [below - above for above, below in itertools.pairwise(sorted(heights.values()))]
+        if scene.text is None:
+            assert (listed is None) == (min(gaps) < 0.05)
+        if listed is not None:
+            said += 1
+            assert list(language.objects_in(listed)) == sorted(heights, key=heights.__getitem__)
+            assert ("word" in listed or "number" in listed) == (scene.text is not None)
+    assert said > 10
+
+
+def test_a_text_has_its_place_in_a_list_downwards() -> None:
+    item = SceneObject("star", "red", "large", "striped", 0.5, 0.2)
+    below = Scene("words", (item,), SceneText("42", "blue", 0.5, 0.7), "desk", "dim")
+    above = Scene("words", (item,), SceneText("42", "blue", 0.5, 0.1), "desk", "dim")
+    assert language.list_downwards(below) == 'striped red star, number "42" in blue'
+    assert language.list_downwards(above) == 'number "42" in blue, striped red star'
+
+
 def test_captions_quote_the_text(mixed_frames: list[Frame]) -> None:
     for scene in (frame.scene for frame in mixed_frames):
         written = scene.text.text if scene.text else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import Final
 
 from vlm.nano.palette import COLOURS
@@ -19,6 +20,8 @@ STATE_SENTENCES: Final = {
 }
 # Centres must differ this clearly along one axis before one is said to be beside the other.
 _CLEARLY_BESIDE: Final = 1.5
+# And so much, as a share of the frame's height, before one comes below the other in a list.
+_CLEARLY_BELOW: Final = 0.05
 _RELATIONS: Final = ("to the left of", "to the right of", "above", "below")
 
 
@@ -106,6 +109,17 @@ def object_list(scene: Scene) -> str:
     """The objects, comma-separated."""
     texts = [phrase.removeprefix("the ") for phrase in _text_phrase(scene)]
     return ", ".join(texts + [name_of(item) for item in _in_order(scene)]) or "nothing"
+
+
+def list_downwards(scene: Scene) -> str | None:
+    """All there is from top to bottom, comma-separated; None where the order is not clear."""
+    things = [(item.y, name_of(item)) for item in scene.objects]
+    if scene.text is not None:
+        things += [(scene.text.y, phrase.removeprefix("the ")) for phrase in _text_phrase(scene)]
+    things.sort()
+    if any(below[0] - above[0] < _CLEARLY_BELOW for above, below in pairwise(things)):
+        return None
+    return ", ".join(name for _, name in things) or "nothing"
 
 
 def as_json(scene: Scene) -> str:

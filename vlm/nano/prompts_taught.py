@@ -44,6 +44,13 @@ PHRASINGS: Final[dict[str, tuple[str, ...]]] = {
         "What objects are in this image?",
         "Give me a list of the objects.",
     ),
+    "list_downwards": (
+        "List the objects from top to bottom.",
+        "Name the objects from top to bottom.",
+        "List everything you see, from top to bottom.",
+        "Which objects are there, from top to bottom?",
+        "What is there from top to bottom?",
+    ),
     "count": (
         "How many objects are there?",
         "How many objects are in this image?",

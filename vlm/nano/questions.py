@@ -17,6 +17,7 @@ from vlm.nano.language import (
     caption,
     count_of,
     detailed_caption,
+    list_downwards,
     object_list,
     place_of,
     relation_of,
@@ -151,11 +152,19 @@ def relation_both_ways(scene: Scene, rng: np.random.Generator) -> list[Exchange]
     Nothing but the order of the two names tells such questions apart: side by side they teach it.
     """
     beside, above = _related(scene)
-    pairs = above if above and (not beside or rng.random() < 0.8) else beside
+    pairs = above if above and (not beside or rng.random() < 0.5) else beside
     if not pairs:
         return []
     item, other = pairs[int(rng.integers(len(pairs)))]
     return [_relation_question(item, other, rng), _relation_question(other, item, rng)]
+
+
+def downwards_question(scene: Scene, rng: np.random.Generator) -> Exchange | None:
+    """What is there from top to bottom; None where the order is not clear."""
+    answer = _refusal(scene) or list_downwards(scene)
+    if answer is None:
+        return None
+    return Exchange("list_downwards", asked(rng, "list_downwards"), answer)
 
 
 def count_question(scene: Scene, rng: np.random.Generator) -> Exchange:
@@ -179,6 +188,7 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Exchange:
 _OTHER_TASKS: Final = {
     "detailed": 0.1,
     "list": 0.04,
+    "list_downwards": 0.1,
     "count": 0.04,
     "colour": 0.1,
     "exists": 0.2,
@@ -208,6 +218,8 @@ def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | N
         return colour_question(scene, rng)
     if task == "position":
         return position_question(scene, rng)
+    if task == "list_downwards":
+        return downwards_question(scene, rng)
     if task == "count":
         return count_question(scene, rng)
     if task == "read":
@@ -234,7 +246,7 @@ def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchang
         weights = np.where(np.array(tasks) == "read", weights * 5, weights)
     if _related(scene)[1]:
         # Frames are wide and captions go from left to right: above and below are learned last.
-        weights = np.where(np.array(tasks) == "relation", weights * 3, weights)
+        weights = np.where(np.array(tasks) == "relation", weights * 2, weights)
     draws = rng.choice(len(tasks), size=most * _DRAWS_PER_QUESTION, p=weights / weights.sum())
     for index in draws:
         if len(found) >= most:
