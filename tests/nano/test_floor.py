@@ -14,12 +14,12 @@ from vlm.nano.evaluate import evaluate
 
 SCENES = 60
 FLOORS = {
-    "object_f1": 0.935,
+    "object_f1": 0.955,
     "count": 0.98,
-    "exists_random": 0.96,
-    "exists_adversarial": 0.95,
-    "position": 0.88,
-    "words": 0.84,
+    "exists_random": 0.97,
+    "exists_adversarial": 0.96,
+    "position": 0.92,
+    "words": 0.88,
     "states": 0.98,
 }
 
