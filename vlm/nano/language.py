@@ -10,7 +10,7 @@ from typing import Final
 
 from vlm.nano.palette import COLOURS
 from vlm.nano.shapes import SHAPES
-from vlm.nano.truth import Scene, SceneObject
+from vlm.nano.truth import Scene, SceneObject, SceneText
 
 STATE_SENTENCES: Final = {
     "covered": "The camera is covered.",
@@ -70,11 +70,13 @@ def _in_order(scene: Scene) -> list[SceneObject]:
     return sorted(scene.objects, key=lambda item: item.x)
 
 
+def _text_name(text: SceneText) -> str:
+    noun = "number" if text.text.isdigit() else "word"
+    return f'{noun} "{text.text}" in {text.colour}'
+
+
 def _text_phrase(scene: Scene) -> list[str]:
-    if scene.text is None:
-        return []
-    noun = "number" if scene.text.text.isdigit() else "word"
-    return [f'the {noun} "{scene.text.text}" in {scene.text.colour}']
+    return [f"the {_text_name(scene.text)}"] if scene.text else []
 
 
 def caption(scene: Scene) -> str:
@@ -107,7 +109,7 @@ def detailed_caption(scene: Scene) -> str:
 
 def object_list(scene: Scene) -> str:
     """The objects, comma-separated."""
-    texts = [phrase.removeprefix("the ") for phrase in _text_phrase(scene)]
+    texts = [_text_name(scene.text)] if scene.text else []
     return ", ".join(texts + [name_of(item) for item in _in_order(scene)]) or "nothing"
 
 
@@ -115,7 +117,7 @@ def list_downwards(scene: Scene) -> str | None:
     """All there is from top to bottom, comma-separated; None where the order is not clear."""
     things = [(item.y, name_of(item)) for item in scene.objects]
     if scene.text is not None:
-        things += [(scene.text.y, phrase.removeprefix("the ")) for phrase in _text_phrase(scene)]
+        things.append((scene.text.y, _text_name(scene.text)))
     things.sort()
     if any(below[0] - above[0] < _CLEARLY_BELOW for above, below in pairwise(things)):
         return None
