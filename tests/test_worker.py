@@ -21,6 +21,7 @@ from vlm.errors import (
     ModelFailedError,
     NotReadyError,
     SightlineError,
+    StreamClosedError,
 )
 from vlm.types import CaptionDone, CaptionRequest, StreamItem
 from vlm.worker import Worker
@@ -302,6 +303,20 @@ def test_nothing_yet_is_told_from_the_end(
         done = read(stream)[-1]
         assert stream.next(timeout_s=0.01) is done
         stream.close()
+
+
+def test_closing_a_stream_wakes_its_blocked_reader(
+    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+) -> None:
+    with running(HeldEngine(endless_engine)) as worker, ThreadPoolExecutor(1) as threads:
+        for _ in range(2):
+            stream = worker.submit(request_for(0))
+            reading = threads.submit(stream.next, GUARD_S)
+            stream.close()
+            with pytest.raises(StreamClosedError):
+                reading.result(GUARD_S)
+            with pytest.raises(StreamClosedError):
+                stream.next(GUARD_S)
 
 
 def test_closing_ends_the_thread_midway(

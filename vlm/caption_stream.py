@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from vlm.errors import SightlineError
+from vlm.errors import SightlineError, StreamClosedError
 from vlm.types import CaptionDone, CaptionRequest, StreamItem
 
 
@@ -34,7 +34,8 @@ class CaptionStream:
 
         The CaptionDone is the last one; asked again, the stream repeats it. Raises BadRequestError
         where the model cannot be asked this, SupersededError where a newer frame of the camera took
-        the place of one that waited, GenerationError where the pass failed.
+        the place of one that waited, GenerationError where the pass failed, StreamClosedError where
+        `close` was called, also while this call waits.
         """
         if self._last is None:
             try:
@@ -49,9 +50,13 @@ class CaptionStream:
         return self._last
 
     def close(self) -> None:
-        """Nobody reads on: the work stops within one token, or is never begun. Idempotent."""
+        """Cancel the work, within one token, and wake a blocked `next`.
+
+        Idempotent. Any thread may call it.
+        """
         if not self._closed.is_set():
             self._closed.set()
+            self._items.put(StreamClosedError("The stream was closed."))
             self._on_close(self)
 
     def is_closed(self) -> bool:

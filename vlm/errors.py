@@ -49,6 +49,12 @@ class SupersededError(SightlineError):
     code = "superseded"
 
 
+class StreamClosedError(SightlineError):
+    """The stream was closed while it was read: its client has gone, or the server ends."""
+
+    code = "closed"
+
+
 class NotReadyError(SightlineError):
     """The model is still loading."""
 
