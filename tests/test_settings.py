@@ -1,4 +1,4 @@
-"""Flags win over variables, variables over defaults; what cannot be used is refused by name."""
+"""A flag wins over its variable, a variable over the default; a bad value raises an error."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,121 +15,174 @@ from vlm.settings import MAX_TOKENS_LIMIT, Settings, read_key
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A flag, a text for it, and the settings that differ from the defaults then.
+ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
+    ("--host", "0.0.0.0", {"host": "0.0.0.0"}),
+    ("--host", "::1", {"host": "::1"}),
+    ("--host", "[::1]", {"host": "::1"}),
+    ("--port", "0", {"port": 0}),
+    ("--port", "65535", {"port": 65535}),
+    ("--model", "auto", {}),
+    ("--model", "nano", {"model": "nano"}),
+    ("--model", "smolvlm-256m", {"model": "smolvlm-256m"}),
+    ("--model", "SmolVLM-256M", {"model": "smolvlm-256m"}),
+    ("--model", "HuggingFaceTB/SmolVLM-256M-Instruct", {"model": "smolvlm-256m"}),
+    ("--model", "someone/their-own", {"model": "someone/their-own"}),
+    ("--model", str(ROOT), {"model": str(ROOT)}),
+    ("--device", "cuda:1", {"device": "cuda:1"}),
+    ("--runtime", "torch-static", {"runtime": "torch-static"}),
+    ("--dtype", "bfloat16", {"dtype": "bfloat16"}),
+    ("--max-tokens", str(MAX_TOKENS_LIMIT), {"max_tokens": MAX_TOKENS_LIMIT}),
+    ("--max-queue", "1", {"max_queue": 1}),
+    ("--api-key-file", "key", {"api_key_file": "key"}),
+    ("--remote-model", "theirs", {"remote_model": "theirs"}),
+    ("--client-key-file", "key", {"client_key_file": "key"}),
+    ("--allow-origin", "https://A.example", {"allow_origin": ("https://a.example",)}),
+    ("--allow-origin", "http://b:81/, https://a", {"allow_origin": ("http://b:81", "https://a")}),
+    ("--log-requests", "on", {"log_requests": "on"}),
+]
 
-def test_defaults_stay_on_this_machine() -> None:
+# A flag, a text that it does not take, and a part of the error.
+REFUSED = [
+    ("--host", "a b", "127.0.0.1"),
+    *(("--port", text, "0 to 65535") for text in ("x", "65536", "-1", "+1", "1_0", " 1", "٣")),
+    *(("--max-tokens", text, f"1 to {MAX_TOKENS_LIMIT}") for text in ("0", "1000000000")),
+    ("--max-queue", "0", "1 to 1024"),
+    ("--device", "tpu", "auto, cpu, cuda, cuda:N, mps or xpu"),
+    ("--runtime", "onnx", "'auto', 'torch', 'torch-static', 'openvino'"),
+    ("--dtype", "int4", "'auto', 'float32', 'bfloat16', 'float16', 'int8'"),
+    ("--engine", "remote", "'local', 'openai'"),
+    ("--log-requests", "maybe", "'auto', 'on', 'off'"),
+    *(("--model", text, "nano, smolvlm-256m") for text in ("./no-such-folder", "smolvlm-3b")),
+    *(
+        ("--base-url", url, "http://10.0.0.5:8000")
+        for url in ("a:1", "ftp://a", "http://", "http://a:99999", "http://a:0", "http://a b/v1")
+    ),
+    *(("--base-url", url, "http://10.0.0.5:8000") for url in ("http://[::1/v1", "//a/v1")),
+    ("--base-url", "http://a/v1?x=1", "must end with its path"),
+    *(("--allow-origin", text, "https://example.org") for text in ("http://a/b", "https://a#b")),
+    *(("--allow-origin", text, "http://10.0.0.5:8000") for text in ("*", "null", "a.example")),
+]
+
+
+def variable_of(flag: str) -> str:
+    return "SIGHTLINE_" + flag.removeprefix("--").upper().replace("-", "_")
+
+
+def test_defaults_listen_on_this_machine_only() -> None:
     settings = Settings.from_args([], {})
     assert settings == Settings()
     assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "auto")
 
 
-def test_every_option_is_read_from_a_flag(tmp_path: Path) -> None:
-    argv = f"--host 0.0.0.0 --port 0 --model {tmp_path} --device cuda:1 --dtype bfloat16".split()
-    argv += ["--runtime", "torch", "--int8-vision", "--max-tokens", "7", "--open", "--offline"]
-    assert Settings.from_args(argv, {}) == Settings(
-        host="0.0.0.0",
-        port=0,
-        model=str(tmp_path),
-        device="cuda:1",
-        runtime="torch",
-        dtype="bfloat16",
-        int8_vision=True,
-        max_tokens=7,
-        open_browser=True,
-        offline=True,
-    )
+@pytest.mark.parametrize(("flag", "text", "changed"), ACCEPTED)
+def test_flag_and_variable_set_a_value(flag: str, text: str, changed: dict[str, Any]) -> None:
+    expected = Settings(**changed)
+    assert Settings.from_args([flag, text], {}) == expected
+    assert Settings.from_args([f"{flag}={text}"], {variable_of(flag): "ignored"}) == expected
+    assert Settings.from_args([], {variable_of(flag): text}) == expected
 
 
-def test_every_option_is_read_from_a_variable(tmp_path: Path) -> None:
-    env = {
-        "SIGHTLINE_HOST": "::1",
-        "SIGHTLINE_PORT": "9001",
-        "SIGHTLINE_MODEL": "someone/SmolVLM-of-their-own",
-        "SIGHTLINE_OFFLINE": "1",
-        "SIGHTLINE_DEVICE": "mps",
-        "SIGHTLINE_RUNTIME": "openvino",
-        "SIGHTLINE_DTYPE": "float16",
-        "SIGHTLINE_INT8_VISION": "yes",
-        "SIGHTLINE_MAX_TOKENS": str(MAX_TOKENS_LIMIT),
-        "SIGHTLINE_OPEN": "true",
-    }
-    assert Settings.from_args([], env) == Settings(
-        host="::1",
-        port=9001,
-        model="someone/SmolVLM-of-their-own",
-        offline=True,
-        device="mps",
-        runtime="openvino",
-        dtype="float16",
-        int8_vision=True,
-        max_tokens=MAX_TOKENS_LIMIT,
-        open_browser=True,
-    )
+@pytest.mark.parametrize(("flag", "text", "words"), REFUSED)
+def test_bad_value_raises_an_error_that_names_flag_or_variable(
+    flag: str, text: str, words: str
+) -> None:
+    for argv, env, source in (
+        ([f"{flag}={text}"], {}, flag),
+        ([flag, text], {}, flag),
+        ([], {variable_of(flag): text}, variable_of(flag)),
+    ):
+        with pytest.raises(SettingsError) as error:
+            Settings.from_args(argv, env)
+        assert str(error.value).startswith(f"{source}: ")
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize("flag", ["--host", "--port", "--model", "--device", "--dtype"])
+def test_empty_flag_is_an_error_and_empty_variable_counts_as_unset(flag: str) -> None:
+    with pytest.raises(SettingsError, match=flag):
+        Settings.from_args([f"{flag}="], {})
+    assert Settings.from_args([], {variable_of(flag): ""}) == Settings()
 
 
 @pytest.mark.parametrize(
-    "named", ["smolvlm-256m", "SmolVLM-256M", "HuggingFaceTB/SmolVLM-256M-Instruct"]
-)
-def test_a_known_model_has_one_name_however_it_is_named(named: str) -> None:
-    assert Settings.from_args(["--model", named], {}).model == "smolvlm-256m"
-
-
-def test_a_flag_wins_over_its_variable() -> None:
-    assert Settings.from_args(["--port", "81"], {"SIGHTLINE_PORT": "82"}).port == 81
-
-
-def test_an_empty_variable_counts_as_unset() -> None:
-    assert Settings.from_args([], {"SIGHTLINE_PORT": "", "SIGHTLINE_OPEN": ""}) == Settings()
-
-
-@pytest.mark.parametrize(
-    ("argv", "named"),
+    ("flag", "field"),
     [
-        (["--port", "x"], "0 to 65535"),
-        (["--port", "65536"], "0 to 65535"),
-        (["--port", "-1"], "0 to 65535"),
-        (["--port", "1_0"], "0 to 65535"),
-        (["--max-tokens", "0"], f"1 to {MAX_TOKENS_LIMIT}"),
-        (["--max-tokens", "1000000000"], f"1 to {MAX_TOKENS_LIMIT}"),
-        (["--device", "tpu"], "auto, cpu, cuda, cuda:N, mps or xpu"),
-        (["--runtime", "onnx"], "auto, torch, torch-static or openvino"),
-        (["--dtype", "int4"], "auto, float32, bfloat16, float16 or int8"),
-        (["--model", "./no-such-folder"], "smolvlm-256m"),
-        (["--model", "smolvlm-3b"], "smolvlm-256m"),
-        (["--model", ""], "nano"),
-        (["--host", "a b"], "127.0.0.1"),
+        ("--offline", "offline"),
+        ("--int8-vision", "int8_vision"),
+        ("--log-text", "log_text"),
+        ("--open", "open_browser"),
     ],
 )
-def test_a_bad_value_is_refused_by_name_with_the_choices(argv: list[str], named: str) -> None:
-    with pytest.raises(SettingsError) as by_flag:
-        Settings.from_args([f"{argv[0]}={argv[1]}"], {})
-    assert argv[0] in str(by_flag.value)
-    assert named in str(by_flag.value)
-    if argv[1]:
-        variable = "SIGHTLINE_" + argv[0][2:].upper().replace("-", "_")
-        with pytest.raises(SettingsError, match=variable):
-            Settings.from_args([], {variable: argv[1]})
+def test_switch_is_a_flag_without_value_and_a_yes_or_no_variable(flag: str, field: str) -> None:
+    variable = variable_of(flag)
+    switched_on = Settings(**{field: True})
+    assert Settings.from_args([flag], {variable: "0"}) == switched_on
+    for text in ("1", "true", "yes", "on", "TRUE"):
+        assert Settings.from_args([], {variable: text}) == switched_on
+    for text in ("0", "false", "no", "off", "Off", ""):
+        assert Settings.from_args([], {variable: text}) == Settings()
+    with pytest.raises(SettingsError, match=f"{variable}: 'maybe' is neither yes nor no"):
+        Settings.from_args([], {variable: "maybe"})
+    with pytest.raises(SettingsError, match=flag):
+        Settings.from_args([f"{flag}=1"], {})
 
 
-def test_a_switch_as_a_variable_takes_yes_and_no_only() -> None:
-    assert Settings.from_args([], {"SIGHTLINE_OPEN": "0"}).open_browser is False
-    with pytest.raises(SettingsError, match="SIGHTLINE_OPEN"):
-        Settings.from_args([], {"SIGHTLINE_OPEN": "maybe"})
+@pytest.mark.parametrize(
+    ("argv", "env"),
+    [
+        (["--base-url", "http://a:1/v1/, https://b/v1"], {}),
+        (["--base-url", "http://a:1/v1", "--base-url=https://b/v1,http://a:1/v1"], {}),
+        (["--base-url", "http://a:1/v1,https://b/v1"], {"SIGHTLINE_BASE_URL": "http://c"}),
+        ([], {"SIGHTLINE_BASE_URL": "http://a:1/v1, https://b/v1/,"}),
+    ],
+)
+def test_list_is_read_from_commas_and_from_repeated_flags(
+    argv: list[str], env: dict[str, str]
+) -> None:
+    settings = Settings.from_args(["--engine", "openai", *argv], env)
+    assert settings == Settings(engine="openai", base_url=("http://a:1/v1", "https://b/v1"))
 
 
-def test_help_explains_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("argv", [["--engine", "openai"], ["--base-url", "http://a:1/v1"]])
+def test_remote_engine_and_its_url_need_each_other(argv: list[str]) -> None:
+    with pytest.raises(SettingsError, match="--engine openai and --base-url"):
+        Settings.from_args(argv, {})
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp"])
+@pytest.mark.parametrize("flag", ["--base-url", "--allow-origin"])
+def test_error_about_a_url_with_a_password_does_not_repeat_it(flag: str, scheme: str) -> None:
+    with pytest.raises(SettingsError, match="no name or password") as error:
+        Settings.from_args(["--engine", "openai", flag, f"{scheme}://user:secret@a/"], {})
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "argv", [["--no-such-flag"], ["--por", "1"], ["--port"], ["nano"], ["-p", "1"]]
+)
+def test_unknown_short_or_unfinished_flags_are_errors(argv: list[str]) -> None:
+    with pytest.raises(SettingsError, match=argv[0]):
+        Settings.from_args(argv, {})
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_flag_variable_and_default(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        Settings.from_args(["--help"], {})
+        Settings.from_args([flag], {"SIGHTLINE_PORT": "81"})
     assert ended.value.code == 0
-    words = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
     for field in fields(Settings):
-        option = "open" if field.name == "open_browser" else field.name.replace("_", "-")
-        assert f"--{option}" in words
-        if field.default not in (None, False, ()):
-            assert f"(default: {field.default})" in words
+        name = "open" if field.name == "open_browser" else field.name.replace("_", "-")
+        assert f"--{name} " in printed
+        default = f"; default: {field.default}" if field.default not in (None, False, ()) else "]"
+        assert f"[env var: {variable_of(name)}{default}" in printed
 
 
 @pytest.mark.parametrize("argv", [["--port", "x"], ["--no-such-flag"]])
-def test_the_command_line_ends_with_2_and_words_but_no_trace(argv: list[str]) -> None:
+def test_bad_command_line_ends_with_code_2_and_no_trace(argv: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "app.py", *argv], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -137,62 +191,8 @@ def test_the_command_line_ends_with_2_and_words_but_no_trace(argv: list[str]) ->
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--engine", "openai"],
-        ["--base-url", "http://a:1/v1"],
-        *(
-            ["--engine", "openai", "--base-url", url]
-            for url in (
-                "a:1",
-                "ftp://a",
-                "http://",
-                "http://a:99999",
-                "http://a:0",
-                "http://a b/v1",
-                "http://a/v1?x=1",
-                "http://[::1/v1",
-                "//a/v1",
-            )
-        ),
-        *(["--allow-origin", each] for each in ("*", "null", "http://a/b", "a.example")),
-        ["--max-queue", "0"],
-        ["--log-requests", "maybe"],
-    ],
-)
-def test_options_of_many_clients_and_other_engines_are_checked(argv: list[str]) -> None:
-    with pytest.raises(SettingsError):
-        Settings.from_args(argv, {})
-
-
-@pytest.mark.parametrize("scheme", ["http", "https", "ftp"])
-@pytest.mark.parametrize("flag", ["--base-url", "--allow-origin"])
-def test_a_password_in_an_address_is_refused_and_never_repeated(flag: str, scheme: str) -> None:
-    with pytest.raises(SettingsError) as refused:
-        Settings.from_args(["--engine", "openai", flag, f"{scheme}://user:secret@a/"], {})
-    assert "secret" not in str(refused.value)
-
-
-def test_several_addresses_are_named_with_commas_or_one_by_one() -> None:
-    one = ["--engine", "openai", "--base-url", "http://a:1/v1/, https://b/v1"]
-    several = [
-        *one[:3],
-        "http://a:1/v1",
-        "--base-url",
-        "https://b/v1",
-        "--base-url",
-        "http://a:1/v1",
-    ]
-    expected = ("http://a:1/v1", "https://b/v1")
-    assert Settings.from_args(one, {}).base_url == expected
-    assert Settings.from_args(several, {}).base_url == expected
-    env = {"SIGHTLINE_ALLOW_ORIGIN": "https://A.example,http://b:81"}
-    assert Settings.from_args([], env).allow_origin == ("https://a.example", "http://b:81")
-
-
 @pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"one\ntwo", b"k\xff", b"k" * 5000])
-def test_a_key_file_holds_one_key_and_its_refusal_does_not(content: bytes, tmp_path: Path) -> None:
+def test_key_file_holds_one_key_in_one_line(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b" sk-right \r\n")
     assert read_key(str(file)) == "sk-right"

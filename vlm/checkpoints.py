@@ -16,6 +16,7 @@ from vlm.checkpoint_files import ModelSize, check_folder
 from vlm.errors import CheckpointError
 from vlm.hub_cache import HUB_ID, CachedRepository
 
+BUNDLED_MODEL: Final = "nano"
 BUNDLED_FOLDER: Final = Path(__file__).parent / "nano" / "checkpoint"
 
 
@@ -45,7 +46,7 @@ _500M: Final = ModelSize(507_482_304, 98_229_504, 47_308_800, 32, 5, 64, 8192)
 
 KNOWN_MODELS: Final = (
     KnownModel(
-        name="nano",
+        name=BUNDLED_MODEL,
         title="nano",
         hub_id=None,
         revision="",

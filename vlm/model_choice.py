@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vlm.checkpoint_files import model_size
-from vlm.checkpoints import KNOWN_MODELS, complete_folder, display_name, known_model
+from vlm.checkpoints import BUNDLED_MODEL, KNOWN_MODELS, complete_folder, display_name, known_model
 from vlm.hub_cache import CachedRepository
-from vlm.setting_values import AUTO_MODEL
-from vlm.settings import BUNDLED_MODEL, Settings
+from vlm.settings import AUTO_MODEL, Settings
 
 if TYPE_CHECKING:
     from vlm.runtimes.fit import Fit

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vlm.caption_engine import load_error
-from vlm.checkpoints import display_name
+from vlm.checkpoints import BUNDLED_MODEL, display_name
 from vlm.errors import (
     FetchCancelledError,
     ModelTooLargeError,
@@ -28,8 +28,7 @@ from vlm.errors import (
 )
 from vlm.model_choice import Candidate, best_here, best_to_fetch, candidates
 from vlm.models_status import Change, ModelsStatus, Problem, Step, choice_of
-from vlm.setting_values import AUTO_MODEL
-from vlm.settings import BUNDLED_MODEL, Settings
+from vlm.settings import AUTO_MODEL, Settings
 from vlm.worker import Worker
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from vlm.bench.children import CACHE_VARIABLE
 from vlm.bench.options import RANDOM, Options
 from vlm.bench.pictures import drawn_scene, read_picture
 from vlm.checkpoint_random import make_random
-from vlm.checkpoints import BUNDLED_FOLDER, resolve
-from vlm.settings import BUNDLED_MODEL, Settings
+from vlm.checkpoints import BUNDLED_FOLDER, BUNDLED_MODEL, resolve
+from vlm.settings import Settings
 
 Say = Callable[[str], None]
 Samples = dict[str, list[float]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from vlm.checkpoint_files import ModelSize
-from vlm.checkpoints import BUNDLED_FOLDER, KNOWN_MODELS, complete_folder
+from vlm.checkpoints import BUNDLED_FOLDER, BUNDLED_MODEL, KNOWN_MODELS, complete_folder
 from vlm.errors import ModelTooLargeError
 from vlm.runtimes.free_memory import free_host_bytes
 from vlm.runtimes.needed_memory import conversion_bytes, openvino_bytes, torch_cpu_bytes
@@ -16,7 +16,7 @@ from vlm.runtimes.openvino_cache import default_cache_folder, is_converted
 from vlm.runtimes.openvino_here import openvino_here
 from vlm.runtimes.openvino_precision import Precision
 from vlm.runtimes.plan import OpenVinoPlan, Plan, plan
-from vlm.settings import BUNDLED_MODEL, Settings
+from vlm.settings import Settings
 
 _GB: Final = 1e9
 _BFLOAT16_BYTES: Final = 2
