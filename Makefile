@@ -25,6 +25,7 @@ lint: $(VENV)/.test-packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; \

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlm.checkpoint_loading import stop_ids
-from vlm.checkpoint_random import make_random
-from vlm.checkpoints import BUNDLED_FOLDER
-from vlm.engine import Engine
-from vlm.inputs import InputBuilder
-from vlm.nano.scenes import make_frame
-from vlm.runtimes.torch_runtime import TorchRuntime
+from tools.nano.scenes import make_frame
+from tools.random_checkpoint import make_random
+from vlm.checkpoints.catalogue import BUNDLED_FOLDER
+from vlm.engine.engine import Engine
+from vlm.engine.inputs import InputBuilder
+from vlm.models.loading import load_engine
+from vlm.processing.tokenizer import stop_ids
+from vlm.runtimes.torch.eager import TorchRuntime
 from vlm.settings import Settings
 from vlm.types import CaptionRequest
 from worker_kit import QUESTION
@@ -73,7 +74,7 @@ def exact_shape_dir(smolvlm_dir: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def engine(nano_dir: Path) -> Engine:
     """The bundled model on the CPU in float32; use it from one thread at a time."""
-    return Engine.load(Settings(model="nano", device="cpu", runtime="torch", dtype="float32"))
+    return load_engine(Settings(model="nano", device="cpu", runtime="torch", dtype="float32"))
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +106,7 @@ def tiled_dir(nano_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiled_engine(tiled_dir: Path) -> Engine:
     """Over `tiled_dir`, on the CPU in float32."""
-    return Engine.load(
+    return load_engine(
         Settings(model=str(tiled_dir), device="cpu", runtime="torch", dtype="float32")
     )
 
@@ -113,7 +114,7 @@ def tiled_engine(tiled_dir: Path) -> Engine:
 @pytest.fixture(scope="session")
 def exact_shape_engine(exact_shape_dir: Path) -> Engine:
     """The exact-shape checkpoint on the CPU in float32."""
-    return Engine.load(
+    return load_engine(
         Settings(model=str(exact_shape_dir), device="cpu", runtime="torch", dtype="float32")
     )
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlm.engine import Engine
-from vlm.inputs import InputBuilder
+from vlm.engine.engine import Engine
+from vlm.engine.inputs import InputBuilder
 from vlm.runtimes.base import ImageFeatures, KVState, Logits, PixelValues, Runtime
-from vlm.runtimes.torch_runtime import TorchRuntime
+from vlm.runtimes.torch.eager import TorchRuntime
 
 
 class CountingRuntime:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vlm.checkpoint_loading import load_processor
+from tools.reference import chat_messages, load_processor
+from vlm.engine.inputs import InputBuilder
 from vlm.errors import BadRequestError
-from vlm.inputs import InputBuilder
-from vlm.prompts import DEFAULT_PROMPT, PRESETS, PROMPT_MAX_CHARS, chat_messages, checked_prompt
+from vlm.prompts import DEFAULT_PROMPT, PRESETS, PROMPT_MAX_CHARS, checked_prompt
 from vlm.types import Detail
 
 CONTROL_WORDS = [

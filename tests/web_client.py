@@ -20,13 +20,13 @@ from flask import Flask
 from PIL import Image
 from waitress import wasyncore
 
-from app import create_app
-from routes.admission import Admission
-from serving import listen, make_server
-from vlm.models import Models
+from vlm.models.manager import Models
+from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import CaptionRequest, EngineInfo, StreamItem
-from vlm.worker import Worker
+from web.admission import Admission
+from web.app import create_app
+from web.server import listen, make_server
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 180.0

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from vlm.checkpoint_random import make_random
-from vlm.engine import Engine
+from tools.random_checkpoint import make_random
+from vlm.engine.engine import Engine
+from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.worker import Worker
 from web_client import app_over, started
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vlm.caption_stream import CaptionStream
-from vlm.engine import Engine, EngineJob
+from vlm.engine.engine import Engine, EngineJob
+from vlm.scheduler.stream import CaptionStream
+from vlm.scheduler.worker import Worker
 from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
-from vlm.worker import Worker
 
 # Only keeps a broken test from hanging; nothing is asserted on it.
 GUARD_S = 120.0

@@ -61,9 +61,3 @@ def check_text(text: str) -> str:
     if _UNREADABLE.search(text):
         raise BadRequestError("The prompt must be plain UTF-8 text without control characters.")
     return text
-
-
-def chat_messages(prompt: str) -> list[dict[str, object]]:
-    """One user turn of a frame and `prompt`, in the form that chat templates take."""
-    content = [{"type": "image"}, {"type": "text", "text": prompt}]
-    return [{"role": "user", "content": content}]

@@ -15,9 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 import click
 from click.core import ParameterSource
 
-from vlm.checkpoints import KNOWN_MODELS, known_model
+from vlm.checkpoints.catalogue import KNOWN_MODELS, known_model
+from vlm.checkpoints.hub_cache import HUB_ID
 from vlm.errors import SettingsError
-from vlm.hub_cache import HUB_ID
 
 AUTO_MODEL: Final = "auto"
 RUNTIMES = ("auto", "torch", "torch-static", "openvino")

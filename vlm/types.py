@@ -19,7 +19,7 @@ EngineState = Literal["loading", "ready", "failed"]
 class Message:
     """One turn of a chat: texts and images in the order in which they are said.
 
-    Each image is a bounded RGB image as `vlm.images.decode_image` returns it.
+    Each image is a bounded RGB image as `vlm.images.decode.decode_image` returns it.
     """
 
     role: Role

@@ -22,7 +22,7 @@ from playwright.sync_api import (
 )
 from state_core import Core
 
-from vlm.nano.browser_scenes import QUIET_FLAGS, find_browser
+from tools.nano.browser_scenes import QUIET_FLAGS, find_browser
 from web_client import SightlineProcess
 
 # Two cores may be busy with other things; this only keeps a broken test from hanging.

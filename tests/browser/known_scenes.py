@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from vlm.nano.language import name_of
-from vlm.nano.scenes import make_frame
+from tools.nano.language import name_of
+from tools.nano.scenes import make_frame
 
 CAMERA_SIZE = (640, 480)
 # Where such scenes are known to be; should the painter change, others are looked for.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm.bench.gate import changed_share, thumbnail_of
+from tools.bench.gate import changed_share, thumbnail_of
 
 COMPARE = """
   const thumbnail = ({ rgba, width, height }) => M.thumbnailOf(rgba, width, height);

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from chat_kit import CHAT, chat_body
+from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.worker import Worker
 from web_client import HANG_GUARD_S, served
 
 # What a page gets for a chat: the answer's words, or that the browser kept it from the page.

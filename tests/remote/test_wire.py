@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vlm.errors import BadRequestError
-from vlm.images import MAX_SIDE_PX
+from vlm.images.decode import MAX_SIDE_PX
 from vlm.remote.wire import FRAME_SIZE_PX, MAX_JPEG_BYTES, as_bytes, body_of, jpeg_of
 from vlm.types import CaptionRequest, Message, Sampling
 

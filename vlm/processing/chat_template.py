@@ -15,7 +15,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from vlm.checkpoint_files import (
+from vlm.checkpoints.files import (
     CHAT_TEMPLATE_FILES,
     IMAGE_PROCESSOR_FILES,
     TOKENIZER_FILES,

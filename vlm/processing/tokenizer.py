@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import tokenizers
 
-from vlm.checkpoint_files import TOKENIZER_FILES, read_json
+from vlm.checkpoints.files import TOKENIZER_FILES, read_json
 from vlm.errors import CheckpointError
 
 IMAGE: Final = "<image>"
@@ -150,3 +150,12 @@ def _words(value: Any) -> list[str]:
     if isinstance(value, dict):
         return _words(value["content"] if "content" in value else list(value.values()))
     return [word for each in value for word in _words(each)] if isinstance(value, list) else []
+
+
+def stop_ids(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
+    """The ids that end an answer: the generation config's, the tokenizer's and SmolVLM's own."""
+    file = folder / "generation_config.json"
+    named = read_json(file).get("eos_token_id") if file.is_file() else None
+    ids = [*named] if isinstance(named, list) else [named]
+    ids += [tokenizer.eos_id, tokenizer.id_of(END_OF_UTTERANCE)]
+    return frozenset(each for each in ids if each is not None)

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
-from vlm.caption_engine import never, stream_alone
 from vlm.errors import BadRequestError, ModelFailedError
 from vlm.remote.job import RemoteJob
 from vlm.remote.limits import Limits
 from vlm.remote.network import CLOSED_MESSAGE, Network
 from vlm.remote.upstream import Upstream, UpstreamStatus
 from vlm.remote.wire import FRAME_SIZE_PX
+from vlm.scheduler.protocol import never, stream_alone
 from vlm.settings import Settings, read_key
 from vlm.types import CaptionRequest, EngineInfo, StreamItem
 
@@ -108,7 +108,7 @@ class RemoteEngine:
     def stream(
         self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never
     ) -> Generator[StreamItem, None, None]:
-        """TokenChunks as they arrive, then one CaptionDone; see `vlm.engine.Engine.stream`.
+        """TokenChunks as they arrive, then one CaptionDone; see `vlm.engine.engine.Engine.stream`.
 
         Raises BusyError, UpstreamDownError, UpstreamTimeoutError or UpstreamError where no server
         gave a whole answer, and BadRequestError where it was refused.

@@ -8,10 +8,13 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vlm.processing.image_processor import PixelValues
+
 # Below this, float32 is as fast as any format: such a model is bound by overhead, not arithmetic.
 LARGE_MODEL_PARAMETERS: Final = 100_000_000
+# Of the engine's cache of frames: four or more of SmolVLM-256M with their question and answer.
+MAX_CACHED_BYTES: Final = 48 * 2**20
 
-PixelValues: TypeAlias = npt.NDArray[np.float32]
 Logits: TypeAlias = npt.NDArray[np.float32]
 
 # Opaque to the engine but for its `nbytes`: each runtime keeps these on its own device.

@@ -1,0 +1,203 @@
+"""From an empty home to a published model: a real server over a real hub, whatever that does."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fetcher import assert_nothing_half
+
+from hub_server import Fault, HubServer
+from vlm.checkpoints.files import WEIGHTS_FILE
+from web_client import HANG_GUARD_S, JPEG, SightlineProcess, ask, picture, read_events, wait_until
+
+HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
+NAME = "smolvlm-256m"
+# So slow that the bundled model captions first, however long that takes to load.
+SLOW_BYTES_PER_S = 150_000
+JSON = {"Content-Type": "application/json"}
+FAULTS = [
+    (Fault(cut_after_bytes=0), "fetch_failed", "breaks off"),
+    (Fault(truncate_to_bytes=100_000), "fetch_failed", "less of a file"),
+    (Fault(wrong_content=True), "fetch_failed", "hash"),
+    (Fault("/api/models/", status=401), "fetch_failed", "401"),
+    (Fault("/api/models/", status=404), "fetch_failed", "404"),
+    (Fault("/api/models/", status=429, headers={"Retry-After": "7200"}), "fetch_failed", "429"),
+    (Fault("/api/models/", status=500), "fetch_failed", "500"),
+]
+
+
+class Person:
+    """Asks a running server what its page would."""
+
+    def __init__(self, sightline: SightlineProcess) -> None:
+        self.sightline = sightline
+        self.port = sightline.port
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(ask(self.port, "GET", "/api/status")[2])
+        return status
+
+    def models(self) -> dict[str, Any]:
+        models: dict[str, Any] = self.status()["models"]
+        return models
+
+    def choice(self) -> dict[str, Any]:
+        return next(each for each in self.models()["choices"] if each["name"] == NAME)
+
+    def does(self, what: str, **body: str) -> int:
+        sent = json.dumps(body).encode()
+        return ask(self.port, "POST", f"/api/models/{what}", sent, JSON)[0]
+
+    def wait_for(self, condition: Callable[[dict[str, Any]], bool]) -> None:
+        wait_until(lambda: condition(self.status()))
+
+    def wait_for_the_end(self) -> None:
+        self.wait_for(lambda status: status["models"]["change"] is None)
+
+    def gets_a_caption(self) -> bool:
+        path = "/api/captions?max_tokens=4"
+        return read_events(ask(self.port, "POST", path, picture(), JPEG)[2])[-1][0] == "done"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """An empty HF_HOME, which must hold nothing half at the end."""
+    folder = tmp_path / "home"
+    yield folder
+    assert_nothing_half(folder / "hub")
+
+
+@pytest.fixture
+def hub(repository: Path) -> Iterator[HubServer]:
+    with HubServer({HUB_ID: repository}) as server:
+        yield server
+
+
+@contextmanager
+def person_at(hub: HubServer, home: Path, *args: str) -> Iterator[Person]:
+    env = hub.env(home) | {"SIGHTLINE_OFFLINE": "0"}
+    with SightlineProcess(["--device", "cpu", *args], env) as sightline:
+        sightline.wait_until_ready()
+        yield Person(sightline)
+
+
+def test_the_first_start_ends_with_the_published_model_and_the_next_begins_with_it(
+    hub: HubServer, home: Path
+) -> None:
+    hub.bytes_per_s = SLOW_BYTES_PER_S
+    with person_at(hub, home) as person:
+        assert person.status()["model"] == "nano"
+        hub.bytes_per_s = None
+        person.sightline.wait_for_line("Loading SmolVLM 256M beside")
+        assert f"captions by {NAME}" in person.sightline.wait_for_line("From here on")
+        person.wait_for_the_end()
+        assert person.models()["problem"] is None
+        assert person.choice()["here"]
+        assert person.gets_a_caption()
+    asked = len(hub.requests)
+    with person_at(hub, home) as person:
+        assert person.status()["model"] == NAME
+        assert person.gets_a_caption()
+    assert len(hub.requests) == asked
+
+
+def test_whatever_the_hub_does_the_bundled_model_goes_on_and_a_later_try_succeeds(
+    hub: HubServer, home: Path
+) -> None:
+    hub.faults[:] = [FAULTS[0][0]]
+    with person_at(hub, home) as person:
+        for fault, code, words in FAULTS:
+            if fault is not FAULTS[0][0]:
+                hub.faults[:] = [fault]
+                assert person.does("switch", model=NAME) == 202
+            person.wait_for_the_end()
+            status = person.status()
+            assert (status["state"], status["model"]) == ("ready", "nano")
+            problem = status["models"]["problem"]
+            assert (problem["model"], problem["code"]) == (NAME, code)
+            assert words in problem["message"]
+            assert person.gets_a_caption()
+            assert not person.choice()["here"]
+        assert person.does("dismiss") == 200
+        assert person.models()["problem"] is None
+        hub.faults.clear()
+        assert person.does("switch", model=NAME) == 202
+        person.wait_for_the_end()
+        assert person.status()["model"] == NAME
+        assert person.gets_a_caption()
+
+
+def test_a_killed_server_goes_on_with_the_fetch_when_it_starts_again(
+    hub: HubServer, home: Path
+) -> None:
+    hub.bytes_per_s = SLOW_BYTES_PER_S
+    with person_at(hub, home) as person:
+        person.wait_for(lambda status: status["models"]["change"]["received_bytes"] > 400_000)
+    assert_nothing_half(home / "hub")
+    hub.bytes_per_s = None
+    with person_at(hub, home) as person:
+        person.wait_for(lambda status: status["model"] == NAME)
+        assert person.gets_a_caption()
+    first, second = (each.first_byte for each in hub.requests_for(WEIGHTS_FILE))
+    assert first == 0
+    assert second > 200_000
+
+
+def test_a_fetch_that_is_given_up_is_no_problem_and_what_came_is_kept(
+    hub: HubServer, home: Path
+) -> None:
+    hub.bytes_per_s = SLOW_BYTES_PER_S
+    with person_at(hub, home) as person:
+        person.wait_for(lambda status: status["models"]["change"]["received_bytes"] > 400_000)
+        assert person.does("switch", model="nano") == 409
+        assert person.does("cancel") == 200
+        person.wait_for_the_end()
+        assert person.models()["problem"] is None
+        assert person.status()["model"] == "nano"
+        assert person.choice()["received_bytes"] > 400_000
+        assert person.gets_a_caption()
+
+
+@pytest.mark.parametrize("named", [NAME, "someone/their-own"])
+def test_a_model_that_was_named_is_fetched_while_the_bundled_one_captions(
+    hub: HubServer, home: Path, repository: Path, named: str
+) -> None:
+    hub.repositories["someone/their-own"] = repository
+    hub.bytes_per_s = SLOW_BYTES_PER_S
+    with person_at(hub, home, "--model", named) as person:
+        assert person.status()["model"] == "nano"
+        assert person.gets_a_caption()
+        hub.bytes_per_s = None
+        person.wait_for(lambda status: status["model"] == named)
+        assert person.gets_a_caption()
+
+
+def test_another_architecture_is_refused_and_the_bundled_model_goes_on(
+    hub: HubServer, home: Path, repository: Path
+) -> None:
+    (repository / "config.json").write_text('{"model_type": "llama"}')
+    with person_at(hub, home, "--model", HUB_ID) as person:
+        person.wait_for_the_end()
+        problem = person.models()["problem"]
+        assert problem["code"] == "bad_checkpoint"
+        assert "'llama'" in problem["message"]
+        assert str(home) not in problem["message"]
+        assert person.gets_a_caption()
+        person.sightline.process.send_signal(signal.SIGINT)
+        told = person.sightline.process.communicate(timeout=HANG_GUARD_S)[1]
+        assert told == f"SmolVLM 256M: {problem['message']}\n"
+    assert hub.requests_for(WEIGHTS_FILE) == []
+
+
+def test_offline_the_hub_is_never_asked(hub: HubServer, home: Path) -> None:
+    with person_at(hub, home, "--offline") as person:
+        assert person.does("switch", model=NAME) == 409
+        assert person.models()["change"] is None
+        assert person.gets_a_caption()
+    assert hub.requests == []

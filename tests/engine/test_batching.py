@@ -1,0 +1,201 @@
+"""Laws of requests that share passes: the same words, whoever else is there and whatever fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlm.engine.engine import Engine, EngineJob
+from vlm.engine.passes import Decode, Encode, grouped
+from vlm.errors import BadRequestError
+from vlm.models.loading import load_engine
+from vlm.prompts import PRESETS
+from vlm.settings import Settings
+from vlm.types import CaptionDone, CaptionRequest, Sampling, StreamItem
+
+SETTINGS = Settings(model="nano", runtime="torch-static", device="cpu", dtype="float32")
+PROMPTS = [preset.prompt for preset in PRESETS]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Engine:
+    return load_engine(SETTINGS)
+
+
+@pytest.fixture
+def engine(loaded: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """As if nothing had been asked yet."""
+    loaded.close()
+    monkeypatch.setattr(loaded, "at_once", loaded.at_once)
+    yield loaded
+
+
+@pytest.fixture
+def requests(frames: list[Image.Image]) -> list[CaptionRequest]:
+    """Of several lengths, two of them not greedy."""
+    plain = [
+        CaptionRequest.about(
+            frame, PROMPTS[index % len(PROMPTS)], 12 + 5 * index, camera=str(index)
+        )
+        for index, frame in enumerate(frames[:7])
+    ]
+    drawn = replace(plain[2], sampling=Sampling(1.0, 0.9, seed=7), camera="drawn")
+    told = replace(plain[3], top_logprobs=2, camera="told")
+    return [*plain, drawn, told]
+
+
+def text_alone(engine: Engine, request: CaptionRequest) -> CaptionDone:
+    engine.close()
+    *_, done = engine.stream(request)
+    assert isinstance(done, CaptionDone)
+    return done
+
+
+def run(engine: Engine, jobs: list[EngineJob]) -> list[StreamItem | Exception]:
+    """All of `jobs` to their ends, which are returned in their order."""
+    last: dict[int, StreamItem | Exception] = {}
+    while len(last) < len(jobs):
+        under_way = [job for job in jobs if id(job) not in last]
+        for job, made in zip(under_way, engine.advance(under_way), strict=True):
+            if made and isinstance(made[-1], CaptionDone | Exception):
+                last[id(job)] = made[-1]
+    return [last[id(job)] for job in jobs]
+
+
+def ending(item: StreamItem | Exception) -> tuple[str, str]:
+    assert isinstance(item, CaptionDone), item
+    return item.text, item.finish_reason
+
+
+def test_requests_say_the_same_together_as_alone(
+    engine: Engine, requests: list[CaptionRequest]
+) -> None:
+    alone = [ending(text_alone(engine, request)) for request in requests]
+    engine.close()
+    together = run(engine, [engine.begin(request) for request in requests])
+    assert [ending(each) for each in together] == alone
+    assert len(set(alone)) > 4
+
+
+def test_requests_join_and_leave_between_tokens(
+    engine: Engine, requests: list[CaptionRequest]
+) -> None:
+    alone = [ending(text_alone(engine, request)) for request in requests]
+    engine.close()
+    ends: dict[int, tuple[str, str]] = {}
+    jobs: dict[int, EngineJob] = {}
+    waiting = list(enumerate(requests))
+    together = 0
+    while waiting or jobs:
+        if waiting:
+            index, request = waiting.pop(0)
+            jobs[index] = engine.begin(request)
+        together = max(together, len(jobs))
+        for index, made in zip(list(jobs), engine.advance(list(jobs.values())), strict=True):
+            if made and isinstance(made[-1], CaptionDone):
+                ends[index] = ending(made[-1])
+                del jobs[index]
+    assert [ends[index] for index in range(len(requests))] == alone
+    assert together > 2
+
+
+def test_tokens_of_several_requests_come_out_of_one_pass(
+    engine: Engine, requests: list[CaptionRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime: Any = engine._runtime
+    sizes: list[int] = []
+    decode_many = runtime.decode_many
+
+    def counted(states: list[Any], token_ids: list[int]) -> list[int]:
+        sizes.append(len(states))
+        return decode_many(states, token_ids)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(runtime, "decode_many", counted)
+    done = run(engine, [engine.begin(request) for request in requests[:4]])
+    tokens = sum(each.stats.tokens for each in done if isinstance(each, CaptionDone))
+    assert max(sizes) == 4
+    assert len(sizes) < tokens
+
+
+def test_one_that_is_given_up_leaves_the_others_as_they_are(
+    engine: Engine, requests: list[CaptionRequest]
+) -> None:
+    alone = [ending(text_alone(engine, request)) for request in requests[:3]]
+    engine.close()
+    jobs = [engine.begin(request) for request in requests[:3]]
+    for _ in range(4):
+        engine.advance(jobs)
+    jobs[1].close()
+    left = run(engine, [jobs[0], jobs[2]])
+    assert [ending(each) for each in left] == [alone[0], alone[2]]
+
+
+def test_a_pass_that_fails_for_all_is_made_up_for_with_fewer(
+    engine: Engine, requests: list[CaptionRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [ending(text_alone(engine, request)) for request in requests]
+    engine.close()
+    runtime: Any = engine._runtime
+    decode_many = runtime.decode_many
+
+    def short_of_memory(states: list[Any], token_ids: list[int]) -> list[int]:
+        if len(states) > 2:
+            raise MemoryError("no room for so many")
+        return decode_many(states, token_ids)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(runtime, "decode_many", short_of_memory)
+    together = run(engine, [engine.begin(request) for request in requests])
+    assert [ending(each) for each in together] == alone
+    assert engine.at_once <= 2
+
+
+def test_what_fails_alone_is_told_to_that_one_alone(
+    engine: Engine, requests: list[CaptionRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [ending(text_alone(engine, request)) for request in requests[:3]]
+    engine.close()
+    runtime: Any = engine._runtime
+    prefill = runtime.prefill
+    jobs = [engine.begin(request) for request in requests[:3]]
+    calls: list[int] = []
+
+    def second_fails(*given: Any) -> Any:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise MemoryError("no room for this one")
+        return prefill(*given)
+
+    monkeypatch.setattr(runtime, "prefill", second_fails)
+    ends = run(engine, jobs)
+    assert isinstance(ends[1], MemoryError)
+    assert [ending(each) for each in (ends[0], ends[2])] == [alone[0], alone[2]]
+
+
+def test_what_cannot_be_asked_is_told_before_it_joins(
+    engine: Engine, frames: list[Image.Image]
+) -> None:
+    with pytest.raises(BadRequestError):
+        engine.begin(CaptionRequest.about(frames[0], PROMPTS[0], 0))
+
+
+def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None:
+    runtime: Any = engine._runtime
+    tile = Image.new("RGB", (8, 8))
+    pixels = engine._inputs.pixel_values(tile, "low")
+    wanted = [Encode(pixels) if index % 3 else Decode(None, index) for index in range(20)]  # type: ignore[arg-type]
+    for most in (1, 3, 8):
+        groups = list(grouped(runtime, wanted, most))
+        assert sorted(index for group in groups for index in group) == list(range(20))
+        assert max(map(len, groups)) <= most
+        assert all(len({type(wanted[index]) for index in group}) == 1 for group in groups)
+
+
+def test_how_many_take_turns_depends_on_what_runs_them(nano_dir: Path) -> None:
+    by_itself = load_engine(Settings(model=str(nano_dir), device="cpu"))
+    plain = load_engine(replace(SETTINGS, runtime="torch"))
+    assert (plain.at_once, by_itself.at_once, load_engine(SETTINGS).at_once) == (1, 3, 8)

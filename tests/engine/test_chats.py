@@ -1,0 +1,266 @@
+"""Laws of chats beyond one greedy question: several images and turns, sampling, stops, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from checkpoint_copy import copy_checkpoint
+from tools.reference import load_processor
+from vlm.engine.engine import Engine
+from vlm.engine.inputs import InputBuilder
+from vlm.engine.sampling import TokenPicker
+from vlm.errors import BadRequestError
+from vlm.models.loading import load_engine
+from vlm.prompts import CHAT_MAX_CHARS, PRESETS
+from vlm.runtimes.torch.loading import load_model
+from vlm.settings import Settings
+from vlm.types import CaptionDone, CaptionRequest, Message, Sampling, TokenChunk, TokenLogprob
+
+QUESTION = PRESETS[1].prompt
+SHORT = PRESETS[0].prompt
+
+
+@pytest.fixture(scope="module", params=["openvino", "torch"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    settings = Settings(model="nano", runtime=request.param, device="cpu", dtype="float32")
+    return load_engine(settings)
+
+
+@pytest.fixture
+def plain(frames: list[Image.Image]) -> CaptionRequest:
+    return CaptionRequest.about(frames[0], QUESTION, 60)
+
+
+def answer(engine: Engine, request: CaptionRequest) -> tuple[list[TokenChunk], CaptionDone]:
+    *chunks, done = engine.stream(request)
+    assert isinstance(done, CaptionDone)
+    told = [chunk for chunk in chunks if isinstance(chunk, TokenChunk)]
+    assert "".join(chunk.text for chunk in told) == done.text
+    assert all(chunk.text for chunk in told)
+    return told, done
+
+
+def logprobs_of(chunks: list[TokenChunk]) -> list[TokenLogprob]:
+    return [each for chunk in chunks for each in chunk.logprobs]
+
+
+def a_chat(frames: list[Image.Image]) -> tuple[Message, ...]:
+    return (
+        Message("system", ("You are brief. <image>",)),
+        Message("user", (frames[0], "What is this?", frames[1], "And this?")),
+        Message("assistant", ("A red <end_of_utterance> circle.",)),
+        Message("user", (SHORT,)),
+    )
+
+
+def test_a_chat_of_many_parts_reads_as_the_processor_has_it(
+    frames: list[Image.Image], nano_dir: Path
+) -> None:
+    builder, processor = InputBuilder.load(nano_dir), load_processor(nano_dir)
+    grids = [builder.grid_of(frame.size, "low") for frame in frames[:2]]
+    turns = (
+        ("system", ("You are brief.",)),
+        ("user", (grids[0], "What is this?", grids[1], "And this?")),
+        ("assistant", ("A red circle.",)),
+        ("user", (SHORT,)),
+    )
+    messages = [
+        {
+            "role": role,
+            "content": [
+                {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+                for part in parts
+            ],
+        }
+        for role, parts in turns
+    ]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    theirs: Any = processor(
+        text=text, images=[frames[:2]], do_image_splitting=False, return_tensors="np"
+    )
+    assert list(builder.chat_ids(turns)) == theirs["input_ids"][0].tolist()  # type: ignore[arg-type]
+
+
+def test_what_people_type_never_becomes_an_image(engine: Engine, frames: list[Image.Image]) -> None:
+    asked = engine.ask(CaptionRequest(a_chat(frames), 12))
+    one = engine.ask(CaptionRequest.about(frames[0], SHORT, 12))
+    assert asked.image_tokens == 2 * one.image_tokens
+
+
+def test_each_image_of_a_chat_is_looked_at(engine: Engine, frames: list[Image.Image]) -> None:
+    def said_of(*images: Image.Image) -> str:
+        return answer(engine, CaptionRequest((Message("user", (*images, QUESTION)),), 40))[1].text
+
+    orders = {said_of(frames[0], frames[3]), said_of(frames[3], frames[0]), said_of(frames[0])}
+    assert len(orders) > 1
+    again = said_of(frames[0], frames[3])
+    assert again in orders
+
+
+def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
+    engine: Engine, frames: list[Image.Image]
+) -> None:
+    first = CaptionRequest((Message("user", (frames[1], frames[2], SHORT)),), 30)
+    second = CaptionRequest((Message("user", (frames[1], frames[2], QUESTION)),), 30)
+    other = CaptionRequest((Message("user", (frames[3], frames[2], QUESTION)),), 30)
+    engine.close()
+    fresh = []
+    for request in (first, second, other):
+        engine.close()
+        fresh.append(answer(engine, request)[1].text)
+    engine.close()
+    assert [answer(engine, request)[1].text for request in (first, second, other)] == fresh
+
+
+def test_a_chat_without_an_image_is_answered(engine: Engine) -> None:
+    _, done = answer(engine, CaptionRequest((Message("user", ("Hello there",)),), 6))
+    assert done.stats.image_tokens == 0
+    assert done.stats.tokens > 0
+
+
+def test_a_template_without_a_place_for_a_turn_is_told_as_a_bad_request(
+    nano_dir: Path, tmp_path: Path
+) -> None:
+    source = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "<image>{{ messages[0].content[1].text }}"
+    )
+    builder = InputBuilder.load(
+        copy_checkpoint(nano_dir, tmp_path / "odd", {"chat_template.jinja": source})
+    )
+    for turns in ((("system", ("Be brief.",)),), (("user", ("a", "b")),)):
+        with pytest.raises(BadRequestError, match="one user message"):
+            builder.chat_ids(turns)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["a" * (CHAT_MAX_CHARS + 1), "a\x00b", "\ufffd"])
+def test_texts_that_no_model_can_read_are_refused(engine: Engine, text: str) -> None:
+    with pytest.raises(BadRequestError):
+        engine.ask(CaptionRequest((Message("user", (text,)),), 6))
+
+
+def test_asking_for_logprobs_changes_no_word(engine: Engine, plain: CaptionRequest) -> None:
+    _, done = answer(engine, plain)
+    chunks, told = answer(engine, replace(plain, top_logprobs=3))
+    assert (told.text, told.finish_reason) == (done.text, done.finish_reason)
+    logprobs = logprobs_of(chunks)
+    assert len(logprobs) == told.stats.tokens
+    assert b"".join(each.token_bytes for each in logprobs).decode().lstrip() == told.text
+    for each in logprobs:
+        assert each.logprob <= 0
+        assert [other.logprob for other in each.top] == sorted(
+            (other.logprob for other in each.top), reverse=True
+        )
+        assert len(each.top) == 3
+        # Greedy: the chosen one is the likeliest.
+        assert each.top[0].token_bytes == each.token_bytes
+        assert math.isclose(each.top[0].logprob, each.logprob)
+
+
+def test_logprobs_are_those_of_transformers(
+    engine: Engine, frames: list[Image.Image], nano_dir: Path
+) -> None:
+    import torch
+
+    chunks, done = answer(
+        engine, replace(CaptionRequest.about(frames[2], SHORT, 5), top_logprobs=0)
+    )
+    asked = engine.ask(CaptionRequest.about(frames[2], SHORT, 5))
+    ids = list(engine.generate_ids(asked))[: done.stats.tokens]
+    builder = InputBuilder.load(nano_dir)
+    model = load_model(nano_dir, torch.float32, "cpu")
+    with torch.inference_mode():
+        logits = model(
+            input_ids=torch.tensor([[*asked.input_ids, *ids]]),
+            pixel_values=torch.from_numpy(builder.pixel_values(frames[2], "low"))[None],
+        ).logits[0, len(asked.input_ids) - 1 : -1]
+    theirs = logits.log_softmax(-1)[range(len(ids)), ids]
+    ours = [each.logprob for each in logprobs_of(chunks)]
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
+
+
+def test_a_seed_draws_the_same_and_another_draws_others(
+    engine: Engine, plain: CaptionRequest
+) -> None:
+    def drawn(seed: int) -> str:
+        sampled = replace(plain, sampling=Sampling(temperature=2.0, seed=seed))
+        return answer(engine, sampled)[1].text
+
+    texts = [drawn(seed) for seed in range(4)]
+    assert len(set(texts)) > 1
+    assert [drawn(seed) for seed in range(4)] == texts
+
+
+def test_a_narrow_nucleus_and_a_low_temperature_are_greedy(
+    engine: Engine, plain: CaptionRequest
+) -> None:
+    greedy = answer(engine, plain)[1].text
+    for sampling in (Sampling(2.0, 1e-6), Sampling(1e-4, 1.0), Sampling(5e-324, 1.0)):
+        assert answer(engine, replace(plain, sampling=sampling))[1].text == greedy
+
+
+def test_draws_follow_the_probabilities_within_the_nucleus() -> None:
+    logits = np.log(np.array([0.5, 0.25, 0.15, 0.07, 0.03], np.float32))
+    picker = TokenPicker(Sampling(1.0, 0.85, seed=3))
+    counts = np.bincount([picker.pick(logits).id for _ in range(4000)], minlength=5) / 4000
+    assert counts[3:].sum() == 0
+    np.testing.assert_allclose(counts[:3], np.array([0.5, 0.25, 0.15]) / 0.9, atol=0.03)
+    warm = TokenPicker(Sampling(2.0, 1.0, seed=3))
+    flat = np.bincount([warm.pick(logits).id for _ in range(4000)], minlength=5) / 4000
+    roots = np.sqrt([0.5, 0.25, 0.15, 0.07, 0.03])
+    np.testing.assert_allclose(flat, roots / roots.sum(), atol=0.03)
+
+
+def test_an_answer_ends_before_its_first_stop_text(engine: Engine, plain: CaptionRequest) -> None:
+    chunks, done = answer(engine, plain)
+    texts = [chunk.text for chunk in chunks]
+    # Over the border of two chunks, within one, and one that never comes.
+    stops = [first[-1] + second[0] for first, second in pairwise(texts[2:6])]
+    for stop in [*stops, texts[3], "no such text"]:
+        cut, ended = answer(engine, replace(plain, stop=(stop, "\nnever\n")))
+        end = done.text.find(stop)
+        assert ended.text == (done.text[:end] if end >= 0 else done.text)
+        assert ended.finish_reason == ("stop" if end >= 0 else done.finish_reason)
+        assert ended.stats.tokens <= done.stats.tokens
+        assert not any(stop in chunk.text for chunk in cut)
+
+
+@pytest.mark.parametrize("prompt", [PRESETS[6].prompt, SHORT, "Hello"])
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_an_answer_in_json_is_one_object(
+    engine: Engine, frames: list[Image.Image], prompt: str, temperature: float
+) -> None:
+    for seed, frame in enumerate(frames[:3]):
+        request = CaptionRequest.about(frame, prompt, 256)
+        sampling = Sampling(temperature, 1.0, seed)
+        _, done = answer(engine, replace(request, json_object=True, sampling=sampling))
+        if done.finish_reason == "stop":
+            assert isinstance(json.loads(done.text), dict)
+        else:
+            # No room left: not whole, but on the way to an object.
+            assert done.finish_reason == "length"
+            assert done.text.startswith("{")
+
+
+def test_json_that_was_learned_stays_as_it_is(engine: Engine, frames: list[Image.Image]) -> None:
+    whole = 0
+    for frame in frames[:4]:
+        request = CaptionRequest.about(frame, PRESETS[6].prompt, 120)
+        free = answer(engine, request)[1]
+        bound = answer(engine, replace(request, json_object=True))[1]
+        try:
+            json.loads(free.text)
+        except ValueError:
+            continue
+        whole += 1
+        assert bound.text == free.text
+    assert whole

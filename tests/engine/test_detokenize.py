@@ -1,0 +1,88 @@
+"""Laws of the text that streams: it only grows, whole characters only, and equals the decoder's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from vlm.engine.text import Detokenizer
+from vlm.processing.tokenizer import Tokenizer
+
+TEXTS = [
+    " A small white cat on a red sofa.",
+    "A",
+    "  two  spaces  ",
+    "\n\nlines\nand\ttabs\n",
+    ' {"objects": ["ball", "cube"], "count": 2}',
+    "Größe, déjà vu, naïve, 漢字かな交じり文, עברית, हिन्दी",
+    " 🙂👩‍👩‍👧‍👦🏳️‍🌈🇩🇪 done",
+    "don't , it 's . A .",
+    "",
+]
+
+
+@pytest.fixture(scope="module", params=["nano", "smolvlm"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    folder = request.getfixturevalue("nano_dir" if request.param == "nano" else "smolvlm_dir")
+    assert isinstance(folder, Path)
+    return Tokenizer.load(folder)
+
+
+def chunks_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    detokenizer = Detokenizer(tokenizer.decode)
+    return [*(detokenizer.add(token_id) for token_id in ids), detokenizer.finish()]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_chunks_together_are_the_whole_text(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    assert "".join(chunks_of(tokenizer, ids)) == tokenizer.decode(ids).lstrip() == text.lstrip()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_chunk_shows_half_a_character(tokenizer: Tokenizer, text: str) -> None:
+    assert not any("\ufffd" in chunk for chunk in chunks_of(tokenizer, tokenizer.encode(text)))
+
+
+def test_text_comes_as_soon_as_it_is_whole(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("A red ball and a blue cube.")
+    chunks = chunks_of(tokenizer, ids)
+    assert all(chunks[:-1])
+    assert chunks[-1] == ""
+
+
+def test_a_character_cut_off_at_the_end_is_left_out(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("A 🙂")
+    if tokenizer.decode(ids[:-1]).endswith("🙂"):
+        pytest.skip("this tokenizer has no part of that character")
+    assert "".join(chunks_of(tokenizer, ids[:-1])).strip() == "A"
+
+
+def test_special_tokens_show_nothing_and_lose_nothing(tokenizer: Tokenizer) -> None:
+    end = tokenizer.id_of("<end_of_utterance>")
+    assert end is not None
+    ids = [end, *tokenizer.encode(" A cat"), end, *tokenizer.encode(" sits"), end]
+    assert "".join(chunks_of(tokenizer, ids)) == "A cat sits"
+
+
+def test_any_ids_at_all_stream_as_they_decode(tokenizer: Tokenizer) -> None:
+    chance = random.Random(3)
+    for _ in range(200):
+        ids = [chance.randrange(tokenizer.vocabulary_size) for _ in range(chance.randint(1, 30))]
+        streamed = "".join(chunks_of(tokenizer, ids))
+        whole = tokenizer.decode(ids).lstrip()
+        assert streamed.rstrip("\ufffd") == whole.rstrip("\ufffd")
+
+
+def test_a_decoder_that_drops_the_first_space_keeps_the_others() -> None:
+    pieces = ["▁A", "▁red", "▁ba", "ll", "."]
+
+    def decode(ids: Sequence[int]) -> str:
+        return "".join(pieces[i] for i in ids).replace("▁", " ").removeprefix(" ")
+
+    detokenizer = Detokenizer(decode)
+    chunks = [detokenizer.add(i) for i in range(len(pieces))] + [detokenizer.finish()]
+    assert chunks == ["A", " red", " ba", "ll", ".", ""]

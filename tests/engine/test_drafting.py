@@ -1,0 +1,227 @@
+"""A draft saves steps and never changes a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+from PIL import Image
+
+from counting_runtime import CountingRuntime, counting
+from tools.nano.scenes import make_frame
+from vlm.engine.drafts import (
+    MAX_ANSWERS,
+    MAX_GUESS_TOKENS,
+    SHORT_GUESS_TOKENS,
+    WHOLE,
+    Draft,
+    DraftCounts,
+    LastAnswer,
+    LastAnswers,
+)
+from vlm.engine.engine import Engine
+from vlm.prompts import DEFAULT_PROMPT, PRESETS
+from vlm.types import CaptionDone, CaptionRequest
+
+DETAILED_PROMPT = PRESETS[1].prompt
+MAX_TOKENS = 28
+
+
+@pytest.fixture(scope="module")
+def drafting(nano_dir: Path, stops: frozenset[int]) -> tuple[Engine, CountingRuntime]:
+    """An engine of its own, so that no frame of another test is known to it."""
+    return counting(nano_dir, stops)
+
+
+def plain_ids(engine: Engine, request: CaptionRequest) -> list[int]:
+    return list(engine.generate_ids(engine.ask(request), draft=()))
+
+
+def drafted_ids(
+    engine: Engine, request: CaptionRequest, draft: Sequence[int], counts: DraftCounts | None = None
+) -> list[int]:
+    return list(engine.generate_ids(engine.ask(request), draft=draft, counts=counts))
+
+
+def live_scenes(count: int) -> Iterator[Image.Image]:
+    """Consecutive frames of a live view: every scene twice, the second time a little brighter."""
+    for seed in range(count // 2):
+        frame = make_frame(seed, "test").image
+        yield frame
+        yield frame.point(lambda level: min(255, level + 2))
+
+
+@pytest.mark.parametrize("pairs", [80, pytest.param(500, marks=pytest.mark.slow)])
+def test_consecutive_scenes_read_the_same_with_a_draft(
+    engine: Engine, drafting: tuple[Engine, CountingRuntime], pairs: int
+) -> None:
+    counts = DraftCounts()
+    prompts = (DEFAULT_PROMPT, DETAILED_PROMPT)
+    last: dict[str, list[int]] = {prompt: [] for prompt in prompts}
+    whole = 0
+    for frame in live_scenes(pairs // len(prompts) + 2):
+        for prompt in prompts:
+            request = CaptionRequest.about(frame, prompt, MAX_TOKENS)
+            plain = plain_ids(engine, request)
+            assert drafted_ids(drafting[0], request, last[prompt], counts) == plain
+            whole += plain == last[prompt]
+            last[prompt] = plain
+    # Drafts of both kinds were among them: right to the end, and given up midway.
+    assert 0 < whole < pairs
+    assert 0 < counts.accepted < counts.drafted
+
+
+HOSTILE: dict[str, Callable[[Sequence[int], Sequence[int], Engine], list[int]]] = {
+    "empty": lambda right, other, engine: [],
+    "random": lambda right, other, engine: Random(0).sample(range(1000), 60),
+    "far longer than the limit": lambda right, other, engine: [*right[:-1], *right[:-1]] * 20,
+    "an end token first": lambda right, other, engine: [right[-1], *right],
+    "end tokens between": lambda right, other, engine: [*right[:2], right[-1], *right[2:]],
+    "image tokens": lambda right, other, engine: [*right[:2], image_id(engine), *right[2:]],
+    "image tokens alone": lambda right, other, engine: [image_id(engine)] * 70,
+    "no such token": lambda right, other, engine: [*right[:1], -1, 10**9, *right[1:]],
+    "one token left out": lambda right, other, engine: [*right[:2], *right[3:]],
+    "one token more": lambda right, other, engine: [*right[:2], other[0], *right[2:]],
+    "one token changed": lambda right, other, engine: [*right[:2], other[0], *right[3:]],
+    "the wrong way round": lambda right, other, engine: [*right[::-1]],
+    "one token for ever": lambda right, other, engine: [right[0]] * 100,
+    "another answer": lambda right, other, engine: [*other],
+}
+
+
+def image_id(engine: Engine) -> int:
+    asked = engine.ask(CaptionRequest.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1))
+    return max(set(asked.input_ids), key=asked.input_ids.count)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("max_tokens", [1, 2, MAX_TOKENS])
+def test_a_hostile_draft_changes_nothing(
+    engine: Engine,
+    drafting: tuple[Engine, CountingRuntime],
+    frames: list[Image.Image],
+    name: str,
+    max_tokens: int,
+) -> None:
+    other = plain_ids(engine, CaptionRequest.about(frames[-1], DETAILED_PROMPT, MAX_TOKENS))
+    for frame in frames[:4]:
+        whole = plain_ids(engine, CaptionRequest.about(frame, DETAILED_PROMPT, MAX_TOKENS))
+        draft = HOSTILE[name](whole, other, engine)
+        request = CaptionRequest.about(frame, DETAILED_PROMPT, max_tokens)
+        assert drafted_ids(drafting[0], request, draft) == whole[:max_tokens]
+
+
+def test_an_answer_without_end_is_drafted_as_well(
+    nano_dir: Path, endless_engine: Engine, frames: list[Image.Image]
+) -> None:
+    engine, _ = counting(nano_dir)
+    for frame in frames[:4]:
+        request = CaptionRequest.about(frame, DEFAULT_PROMPT, 70)
+        plain = plain_ids(endless_engine, request)
+        assert drafted_ids(engine, request, plain[:30]) == plain
+        assert drafted_ids(engine, request, plain[5:]) == plain
+
+
+def last_of(engine: Engine, request: CaptionRequest) -> CaptionDone:
+    *_, done = engine.stream(request)
+    assert isinstance(done, CaptionDone)
+    return done
+
+
+def test_a_steady_scene_costs_no_decode_steps(
+    nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
+) -> None:
+    engine, runtime = counting(nano_dir, stops)
+    steady = [frames[0], frames[0].copy()]
+    # Another picture to the frame cache, the same scene to the model.
+    steady[1].putpixel((0, 0), (1, 2, 3))
+    first = last_of(engine, CaptionRequest.about(steady[0], DEFAULT_PROMPT, MAX_TOKENS))
+    assert runtime.decodes == first.stats.tokens > 0
+    second = last_of(engine, CaptionRequest.about(steady[1], DEFAULT_PROMPT, MAX_TOKENS))
+    assert second.text == first.text
+    assert (second.stats.drafted, second.stats.accepted) == (first.stats.tokens,) * 2
+    assert (runtime.encoded_tiles, runtime.prefills) == (2, 2)
+    assert (runtime.decodes, runtime.verifies) == (first.stats.tokens, 0)
+
+
+def test_what_another_camera_saw_is_no_draft(
+    nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
+) -> None:
+    engine, _ = counting(nano_dir, stops)
+    for camera in ("kitchen", "garden"):
+        request = CaptionRequest.about(frames[0], DEFAULT_PROMPT, MAX_TOKENS, camera=camera)
+        assert last_of(engine, request).stats.drafted == 0
+
+
+def test_a_cancelled_answer_leaves_the_whole_one_to_draft_from(
+    nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
+) -> None:
+    engine, _ = counting(nano_dir, stops)
+    request = CaptionRequest.about(frames[0], DEFAULT_PROMPT, MAX_TOKENS)
+    whole = last_of(engine, request)
+    assert list(engine.stream(request, lambda: True))[-1].text == ""
+    assert last_of(engine, request).stats.accepted == whole.stats.tokens
+
+
+def test_the_rest_of_a_draft_is_guessed_where_an_answer_meets_it_again() -> None:
+    draft = Draft([1, 2, 3, 4, 5, 6], takes=lambda token: True)
+    assert draft.start(99) == [1, 2, 3, 4, 5, 6]
+    draft.note(right=1, guessed=6)
+    # 9 stands where 2 stood: nothing to go by, until 3 comes.
+    assert draft.meet([1, 9], most=99) == []
+    assert draft.meet([1, 9, 3], most=99) == [4, 5, 6]
+
+
+def test_a_wrong_guess_asks_for_more_to_be_met() -> None:
+    draft = Draft([1, 2, 3, 1, 4, 5, 1, 4, 6], takes=lambda token: True)
+    draft.note(right=0, guessed=9)
+    assert draft.meet([8, 1], most=2) == []
+    assert draft.meet([8, 1, 4], most=2) == [5, 1]
+
+
+def test_a_guess_is_never_longer_than_asked() -> None:
+    draft = Draft(list(range(100)), takes=lambda token: True)
+    assert draft.start(0) == draft.meet([0], most=0) == []
+    assert draft.meet([0], most=3) == [1, 2, 3]
+
+
+def test_guesses_grow_while_they_are_right_and_start_small_again_after_a_wrong_one() -> None:
+    draft = Draft(list(range(100)), takes=lambda token: True)
+    draft.note(right=1, guessed=99)
+    lengths, at = [], 10
+    for _ in range(4):
+        guess = draft.meet([at], most=99)
+        lengths.append(len(guess))
+        draft.note(right=len(guess), guessed=len(guess))
+        at = guess[-1] + 1
+    assert lengths == [SHORT_GUESS_TOKENS, 2 * SHORT_GUESS_TOKENS, *[MAX_GUESS_TOKENS] * 2]
+    draft.note(right=1, guessed=MAX_GUESS_TOKENS)
+    assert len(draft.meet([at + 1], most=99)) == SHORT_GUESS_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("right", "guessed", "trusted"), [(2, 9, 2 + SHORT_GUESS_TOKENS), (9, 9, WHOLE), (0, 0, WHOLE)]
+)
+def test_what_moves_is_trusted_less_than_what_stands_still(
+    right: int, guessed: int, trusted: int
+) -> None:
+    draft = Draft(list(range(9)), takes=lambda token: True)
+    draft.note(right, guessed)
+    draft.note(right=0, guessed=0)
+    assert draft.trusted_next() == trusted
+    assert len(Draft(range(99), lambda token: True, trusted).start(50)) == min(trusted, 50)
+
+
+def test_a_draft_ends_before_what_no_answer_goes_on_behind() -> None:
+    assert Draft([4, 5, 0, 6], takes=bool).start(9) == [4, 5]
+
+
+def test_of_too_many_questions_the_oldest_answer_is_forgotten() -> None:
+    answers = LastAnswers()
+    for question in range(MAX_ANSWERS + 1):
+        answers.put(question, LastAnswer([question]))
+    assert answers.get(0).ids == ()
+    assert answers.get(1).ids == [1]
+    assert answers.get(MAX_ANSWERS).ids == [MAX_ANSWERS]

@@ -1,0 +1,211 @@
+"""Laws of the image processor: the pixels are those of transformers' own, and the grid foretold."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import Idefics3ImageProcessorPil
+
+from vlm.errors import CheckpointError
+from vlm.processing import image_processor as resizing
+from vlm.processing.image_processor import ImageProcessor
+from vlm.types import Detail
+
+SIZES = [
+    (1, 1),
+    (1, 500),
+    (500, 1),
+    (3, 2),
+    (101, 33),
+    (192, 192),
+    (193, 191),
+    (385, 640),
+    (640, 480),
+    (1280, 720),
+]
+# Tiles as large as SmolVLM's take their time.
+FEW_SIZES = [(640, 480), (333, 500), (2500, 31)]
+PHOTO_COUNT = 4
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "preprocessor_config.json").read_text())
+    return config
+
+
+@pytest.fixture(scope="module")
+def nano_config(nano_dir: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((nano_dir / "processor_config.json").read_text())
+    image_processor: dict[str, Any] = config["image_processor"]
+    return image_processor
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    """The hardest there is to resample: all values, and every edge at once."""
+    width, height = size
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def assert_identical(config: dict[str, Any], image: Image.Image, detail: Detail) -> int:
+    """Returns how many tiles were compared."""
+    ours = ImageProcessor(config)
+    theirs = Idefics3ImageProcessorPil(**config)(
+        images=[image],
+        do_image_splitting=detail == "high",
+        return_row_col_info=True,
+        return_tensors="np",
+    )
+    pixel_values = ours.pixel_values(image, detail)
+    expected = theirs["pixel_values"][0]
+    assert pixel_values.dtype == np.float32
+    assert pixel_values.shape == expected.shape
+    assert (pixel_values == expected).all()
+    grid = ours.grid_of(image.size, detail)
+    assert grid == (theirs["rows"][0][0], theirs["cols"][0][0])
+    assert grid.tiles == len(pixel_values)
+    return len(pixel_values)
+
+
+@pytest.mark.parametrize("detail", ["low", "high"])
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_pixels_are_transformers_own(
+    nano_config: dict[str, Any], detail: Detail, tiles: int
+) -> None:
+    side_px = nano_config["max_image_size"]["longest_edge"]
+    config = nano_config | {"size": {"longest_edge": side_px * tiles - (tiles == 3)}}
+    compared = [assert_identical(config, noise(size), detail) for size in SIZES]
+    assert (max(compared) > 1) == (detail == "high" and tiles > 1)
+
+
+@pytest.mark.parametrize("detail", ["low", "high"])
+@pytest.mark.parametrize("size", FEW_SIZES)
+def test_the_published_configuration_makes_transformers_own_pixels(
+    smolvlm_dir: Path, size: tuple[int, int], detail: Detail
+) -> None:
+    tiles = assert_identical(config_of(smolvlm_dir), noise(size), detail)
+    assert (tiles == 1) == (detail == "low")
+
+
+def test_photographs_give_transformers_own_pixels(
+    shared_dir: Path, smolvlm_dir: Path, nano_config: dict[str, Any]
+) -> None:
+    for file in sorted((shared_dir / "photos").glob("*.jpg"))[:PHOTO_COUNT]:
+        photo = Image.open(file).convert("RGB")
+        assert_identical(nano_config, photo, "low")
+        assert_identical(config_of(smolvlm_dir), photo, "low")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"do_resize": False},
+        {"do_rescale": False},
+        {"do_normalize": False},
+        {"do_rescale": False, "do_normalize": False},
+        {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.268, 0.261, 0.275]},
+        {"image_mean": 0.3, "image_std": 0.7, "rescale_factor": 0.0123},
+        {"resample": 2},
+        {"resample": 3},
+        {"do_pad": False},
+        {"size": {"longest_edge": 5000}, "max_image_size": {"longest_edge": 1024}},
+    ],
+    ids="-".join,
+)
+@pytest.mark.parametrize("detail", ["low", "high"])
+def test_every_setting_is_heeded(
+    nano_config: dict[str, Any], changed: dict[str, Any], detail: Detail
+) -> None:
+    config = nano_config | {"size": {"longest_edge": 384}} | changed
+    assert_identical(config, noise((200, 90)), detail)
+
+
+@pytest.mark.parametrize("key", ["resample", "image_mean", "image_std", "rescale_factor"])
+@pytest.mark.parametrize("absent", ["missing", "null"])
+def test_what_is_not_told_is_as_transformers_has_it(
+    nano_config: dict[str, Any], key: str, absent: str
+) -> None:
+    kept = {name: value for name, value in nano_config.items() if name != key}
+    whole = ImageProcessor(kept if absent == "missing" else kept | {key: None})
+    theirs = Idefics3ImageProcessorPil(**kept)(images=[noise((90, 50))], return_tensors="np")
+    assert (whole.pixel_values(noise((90, 50)), "low") == theirs["pixel_values"][0]).all()
+
+
+def test_the_grid_is_foretold_from_the_size_alone(nano_config: dict[str, Any]) -> None:
+    config = nano_config | {
+        "size": {"longest_edge": 40},
+        "max_image_size": {"longest_edge": 10},
+        "resample": Image.Resampling.NEAREST,
+    }
+    chance = random.Random(5)
+    ours, theirs = ImageProcessor(config), Idefics3ImageProcessorPil(**config)
+    grids = set()
+    for _ in range(300):
+        size = chance.randint(1, 120), chance.randint(1, 120)
+        made = theirs(
+            images=[Image.new("RGB", size)], do_image_splitting=True, return_row_col_info=True
+        )
+        grid = ours.grid_of(size, "high")
+        assert grid == (made["rows"][0][0], made["cols"][0][0]), size
+        assert ours.pixel_values(Image.new("RGB", size), "high").shape == (grid.tiles, 3, 10, 10)
+        grids.add(grid)
+    assert len(grids) > 5
+
+
+@pytest.mark.parametrize("resample", list(Image.Resampling))
+def test_strips_of_an_image_are_resized_as_the_whole_is(
+    monkeypatch: pytest.MonkeyPatch, resample: Image.Resampling
+) -> None:
+    monkeypatch.setattr(resizing, "_MIN_PIXELS", 1)
+    monkeypatch.setattr(resizing, "_THREADS", 3)
+    chance = random.Random(6)
+    in_strips = 0
+    for _ in range(120):
+        old, new = ((chance.randint(1, 90), chance.randint(1, 90)) for _ in range(2))
+        image = noise(old)
+        resized = resizing.resize(image, new, resample)
+        assert resized.tobytes() == image.resize(new, resample).tobytes(), (old, new)
+        in_strips += resizing._goes_across_first(old, new)
+    assert in_strips > 60
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1280, 720), (2047, 3), (3, 2047)])
+def test_cameras_frames_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
+    image = noise(size)
+    for new in ((2048, 1536), (512, 512)):
+        image, expected = resizing.resize(image, new, 1), image.resize(new, 1)
+        assert image.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"image_processor_type": "CLIPImageProcessor"}, "CLIPImageProcessor"),
+        ({"image_processor_type": None}, "None"),
+        ({"image_processor_type": ["Idefics3ImageProcessor"]}, "Idefics3ImageProcessor"),
+        ({"size": None}, "size"),
+        ({"size": {"shortest_edge": 5}}, "longest_edge"),
+        ({"size": 512}, "configuration"),
+        ({"max_image_size": {}}, "longest_edge"),
+        ({"max_image_size": {"longest_edge": 0}}, "tiles of 0 pixels"),
+        ({"max_image_size": {"longest_edge": 10**9}}, "tiles of 1000000000 pixels"),
+        ({"size": {"longest_edge": -3}}, "images of -3"),
+        ({"resample": 77}, "77"),
+        ({"resample": "lanczos"}, "lanczos"),
+        ({"image_mean": [0.5, 0.5]}, "configuration"),
+        ({"image_std": [0.5, 0, 0.5]}, "image_std"),
+        ({"image_mean": "grey"}, "grey"),
+        ({"rescale_factor": [1]}, "configuration"),
+    ],
+)
+def test_an_odd_configuration_is_refused_in_words(
+    nano_config: dict[str, Any], changed: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        ImageProcessor(nano_config | changed)

@@ -1,0 +1,120 @@
+"""Which runtime runs a model: the one asked for, the best one here, or the one that can."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlm.engine.engine import Engine
+from vlm.errors import CheckpointError, SettingsError
+from vlm.models.loading import load_engine
+from vlm.runtimes.load import load_runtime
+from vlm.runtimes.openvino import runtime as openvino_runtime
+from vlm.settings import Settings
+from vlm.types import CaptionDone, CaptionRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+QUESTION = "What is this?"
+
+
+def text_of(engine: Engine, image: Image.Image) -> str:
+    *_, done = engine.stream(CaptionRequest.about(image, QUESTION, 12))
+    assert isinstance(done, CaptionDone)
+    return done.text
+
+
+def test_a_cpu_is_openvinos_and_reads_what_torch_reads(
+    engine: Engine, frames: list[Image.Image]
+) -> None:
+    chosen = load_engine(Settings(model="nano", device="cpu"))
+    assert (chosen.info.runtime, chosen.info.device) == ("openvino", "cpu")
+    for frame in frames[:5]:
+        assert text_of(chosen, frame) == text_of(engine, frame)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (Settings(runtime="torch", dtype="int8"), "auto, float32, bfloat16 or float16"),
+        (Settings(runtime="openvino", device="cuda"), "--device is cuda"),
+        (Settings(runtime="openvino", dtype="float16"), "auto, float32, bfloat16, int8"),
+    ],
+)
+def test_what_a_runtime_does_not_know_is_refused_by_name(
+    nano_dir: Path, settings: Settings, named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_runtime(nano_dir, settings, print)
+
+
+def test_float16_is_torchs(nano_dir: Path) -> None:
+    runtime = load_runtime(nano_dir, Settings(device="cpu", dtype="float16"), print)
+    assert (runtime.name, runtime.dtype) == ("torch", "float16")
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [("int8", "float32"), ("bfloat16", "bfloat16")])
+def test_torch_takes_over_with_one_line_where_openvino_fails(
+    nano_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    dtype: str,
+    taken: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise openvino_runtime.OpenVinoUnavailable("OpenVINO cannot be loaded: not installed.")
+
+    monkeypatch.setattr(openvino_runtime.OpenVinoRuntime, "load", fail)
+    with caplog.at_level(logging.WARNING, "sightline"):
+        runtime = load_runtime(nano_dir, Settings(runtime="openvino", dtype=dtype), print)
+    assert (runtime.name, runtime.dtype) == ("torch", taken)
+    (record,) = caplog.records
+    assert "Torch takes over" in record.message
+    assert "not installed" in record.message
+
+
+def test_without_openvino_torch_runs_a_model_and_says_why(
+    nano_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with caplog.at_level(logging.WARNING, "sightline"):
+        runtime = load_runtime(nano_dir, Settings(device="cpu"), print)
+    assert (runtime.name, runtime.device) == ("torch", "cpu")
+    (record,) = caplog.records
+    assert "OpenVINO cannot be loaded" in record.message
+
+
+def test_a_checkpoint_that_is_broken_is_not_handed_on_to_torch(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        load_runtime(tmp_path, Settings(device="cpu"), print)
+
+
+def test_the_first_start_tells_what_takes_so_long_and_later_ones_do_not(
+    nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
+    told: list[str] = []
+    load_runtime(nano_dir, Settings(device="cpu"), told.append)
+    assert len(told) > 1
+    assert all("once" in line for line in told)
+    told.clear()
+    load_runtime(nano_dir, Settings(device="cpu"), told.append)
+    assert told == []
+
+
+def test_a_start_from_the_cache_imports_no_torch(nano_dir: Path) -> None:
+    code = (
+        "import sys; from vlm.models.loading import load_engine\n"
+        "from vlm.settings import Settings\n"
+        "engine = load_engine(Settings(model='nano', device='cpu'))\n"
+        "heavy = {'torch', 'transformers', 'accelerate'} & set(sys.modules)\n"
+        "sys.exit(f'{engine.info.runtime} imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

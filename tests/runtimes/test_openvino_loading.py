@@ -1,0 +1,183 @@
+"""Loading by OpenVINO: what a start imports and says, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checkpoint_copy import copy_checkpoint
+from vlm.errors import SettingsError
+from vlm.runtimes.openvino.cache import is_whole
+from vlm.runtimes.openvino.platform import (
+    DTYPES,
+    OpenVinoUnavailable,
+    choose_precision,
+    precision_here,
+)
+from vlm.runtimes.openvino.runtime import OpenVinoRuntime
+
+pytest.importorskip("openvino")
+
+ROOT = Path(__file__).resolve().parents[2]
+LARGE, SMALL = 250_000_000, 4_000_000
+FLOAT32 = precision_here("float32", SMALL)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for the package by which OpenVINO reports to its makers; notes that it was wanted."""
+    folder = tmp_path_factory.mktemp("reports")
+    (folder / "openvino_telemetry.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('wanted').touch()\nraise ImportError\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("openvino") / "cache"
+
+
+@pytest.fixture(scope="module")
+def progress(nano_dir: Path, cache: Path, reports: Path) -> list[str]:
+    """What the first start says; by then the cache holds the bundled model."""
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(reports))
+        OpenVinoRuntime.load(nano_dir, FLOAT32, lines.append, cache_folder=cache)
+    return lines
+
+
+def test_the_first_start_says_what_it_converts(progress: list[str], cache: Path) -> None:
+    assert [line.partition(": ")[2] for line in progress] == [
+        "loading the checkpoint",
+        "vision encoder",
+        "text model",
+    ]
+    (entry,) = (each for each in cache.iterdir() if each.is_dir())
+    assert is_whole(entry)
+
+
+@pytest.mark.usefixtures("progress")
+def test_a_conversion_reports_to_nobody(reports: Path) -> None:
+    assert not (reports / "wanted").exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(
+            [sys.executable, "-c", "import openvino_telemetry"],
+            env={**os.environ, "PYTHONPATH": str(reports)},
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+    assert (reports / "wanted").exists()
+
+
+@pytest.mark.usefixtures("progress")
+def test_a_start_from_the_cache_says_nothing_to_anybody_and_imports_no_torch(
+    nano_dir: Path, cache: Path, reports: Path
+) -> None:
+    (reports / "wanted").unlink(missing_ok=True)
+    code = (
+        "import sys, pathlib, numpy\n"
+        "from vlm.runtimes.openvino.platform import precision_here\n"
+        "from vlm.runtimes.openvino.runtime import OpenVinoRuntime\n"
+        "folder, cache = map(pathlib.Path, sys.argv[1:])\n"
+        "runtime = OpenVinoRuntime.load(\n"
+        "    folder, precision_here('float32', 0), sys.exit, cache_folder=cache)\n"
+        "features = runtime.encode_image(numpy.zeros((1, 3, 192, 192), numpy.float32))\n"
+        "ids = [1, *[4] * len(features), 5]\n"
+        "state, [choice] = runtime.prefill(ids, [features])\n"
+        "runtime.decode_one_token(state, choice)\n"
+        "heavy = {'torch', 'transformers', 'safetensors'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    command = [sys.executable, "-c", code, str(nano_dir), str(cache)]
+    env = {**os.environ, "PYTHONPATH": str(reports)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (reports / "wanted").exists()
+
+
+def test_the_converter_ends_with_the_process_that_wants_it(nano_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vlm.runtimes.openvino.convert", str(nano_dir), str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_cannot_be_converted_is_unavailable_in_one_line(
+    nano_dir: Path, tmp_path: Path
+) -> None:
+    config = (
+        (nano_dir / "config.json").read_text().replace('"hidden_size": 192', '"hidden_size": 96')
+    )
+    folder = copy_checkpoint(nano_dir, tmp_path / "odd", {"config.json": config})
+    with pytest.raises(OpenVinoUnavailable, match="do not fit its config") as caught:
+        OpenVinoRuntime.load(folder, FLOAT32, print, cache_folder=tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_openvino_it_is_unavailable(
+    nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(OpenVinoUnavailable, match="cannot be loaded"):
+        OpenVinoRuntime.load(nano_dir, FLOAT32, print, cache_folder=tmp_path)
+
+
+@pytest.mark.usefixtures("progress")
+def test_too_little_memory_is_named_so(nano_dir: Path, cache: Path) -> None:
+    class Full:
+        def infer(self, *_: object, **__: object) -> None:
+            raise RuntimeError("Exception from cpu.cpp:1\nstd::bad_alloc\n")
+
+    runtime = OpenVinoRuntime.load(nano_dir, FLOAT32, print, cache_folder=cache)
+    state, _ = runtime.prefill([1, 2, 3], [])
+    working, state.request = state.request, Full()
+    with pytest.raises(MemoryError, match="bad_alloc"):
+        runtime.decode_one_token(state, 7)
+    state.request = working
+    assert runtime.decode_one_token(state, 7) == runtime.prefill([1, 2, 3, 7], [])[1][0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("parameters", [SMALL, LARGE])
+def test_the_text_model_calculates_in_float32(dtype: str, parameters: int) -> None:
+    # With anything less a choice depends on how many tokens went through in the same pass.
+    properties = choose_precision(dtype, parameters, True, int8_vision=True).text_properties
+    assert properties == {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "KV_CACHE_PRECISION": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+
+
+def test_the_automatic_format_goes_by_size_and_cpu() -> None:
+    assert choose_precision("auto", SMALL, True, False) == choose_precision(
+        "float32", SMALL, True, False
+    )
+    large = choose_precision("auto", LARGE, True, False)
+    assert large == choose_precision("int8", LARGE, True, False)
+    assert (large.int8_text, large.bfloat16_vision, large.int8_vision) == (True, True, False)
+    assert not choose_precision("auto", LARGE, False, False).bfloat16_vision
+
+
+def test_each_conversion_has_a_name_of_its_own() -> None:
+    names = {
+        choose_precision(dtype, LARGE, bfloat16, int8).variant: (dtype, bfloat16, int8)
+        for dtype in DTYPES
+        for bfloat16 in (True, False)
+        for int8 in (True, False)
+    }
+    assert len(names) == 6
+    assert all(name.replace("-", "").isalnum() for name in names)
+
+
+def test_a_format_that_openvino_has_not_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match=r"float16.*auto, float32, bfloat16, int8"):
+        choose_precision("float16", SMALL, True, False)

@@ -1,0 +1,70 @@
+"""Prompts and text to feed to runtimes, with what the plain torch runtime chooses on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from vlm.engine.inputs import InputBuilder
+from vlm.prompts import PRESETS
+from vlm.runtimes.torch.eager import TorchRuntime
+from vlm.runtimes.torch.slots import StaticKVState
+from vlm.runtimes.torch.static import StaticTorchRuntime
+
+CPU = torch.device("cpu")
+PROMPTS = (PRESETS[0].prompt, PRESETS[1].prompt, "What is left of the red thing?")
+HARDLY_DIFFERENT = "answers that hardly differ prove nothing"
+FEWEST_DIFFERENT_IDS = 8
+# Shorter than a prompt and an answer, so that every test grows the slots.
+BLOCK_TOKENS = 64
+TOKENS = 60
+
+
+class Prompt(NamedTuple):
+    """What a runtime is fed, prompt then text, and what it chooses without a static cache.
+
+    Text of no sense is fed: the bundled model's own answers end after a few tokens and would then
+    repeat themselves. `choices[n]` is the choice behind the first n tokens of it.
+    """
+
+    input_ids: list[int]
+    features: list[torch.Tensor]
+    text_ids: list[int]
+    choices: list[int]
+
+    def before(self, count: int) -> list[int]:
+        """The prompt and the first `count` tokens of the text."""
+        return [*self.input_ids, *self.text_ids[:count]]
+
+
+def make_prompts(folder: Path, model: Any, frames: Sequence[Image.Image]) -> list[Prompt]:
+    """Questions of different lengths about different frames; `model` is that in `folder`."""
+    inputs = InputBuilder.load(folder)
+    plain = TorchRuntime(model, CPU)
+    rng = random.Random(0)
+    prompts = []
+    for frame, prompt in zip(frames, PROMPTS * 2, strict=False):
+        input_ids = list(inputs.prompt_ids(prompt, inputs.grid_of(frame.size, "low")))
+        features = [plain.encode_image(inputs.pixel_values(frame, "low"))]
+        text_ids = [rng.randrange(10, model.config.text_config.vocab_size) for _ in range(TOKENS)]
+        state, choices = plain.prefill(input_ids, features)
+        choices += [plain.decode_one_token(state, token_id) for token_id in text_ids]
+        prompts.append(Prompt(input_ids, features, text_ids, choices))
+    assert len({len(prompt.input_ids) for prompt in prompts}) > 1
+    different = {token_id for prompt in prompts for token_id in prompt.choices}
+    assert len(different) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
+    return prompts
+
+
+def go_on(
+    runtime: StaticTorchRuntime, state: StaticKVState, prompt: Prompt, start: int, count: int = 20
+) -> None:
+    """Feed `count` tokens of the text, one by one, to `state`, which holds those before `start`."""
+    assert state.length == len(prompt.before(start))
+    for at in range(start, start + count):
+        assert runtime.decode_one_token(state, prompt.text_ids[at]) == prompt.choices[at + 1]

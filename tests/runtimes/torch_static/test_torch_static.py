@@ -1,0 +1,210 @@
+"""Laws of the runtime with a static cache: what it answers does not tell how it was computed.
+
+On the CPU its steps run without CUDA graphs, but for that they are the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from static_prompts import (
+    BLOCK_TOKENS,
+    CPU,
+    FEWEST_DIFFERENT_IDS,
+    HARDLY_DIFFERENT,
+    PROMPTS,
+    TOKENS,
+    Prompt,
+    go_on,
+)
+
+from vlm.engine.engine import Engine
+from vlm.engine.inputs import InputBuilder
+from vlm.processing.tokenizer import stop_ids
+from vlm.runtimes.torch.devices import Placement
+from vlm.runtimes.torch.eager import TorchRuntime
+from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.slots import KVSlots
+from vlm.runtimes.torch.static import StaticTorchRuntime, suits
+from vlm.runtimes.torch.step import WIDTHS, StaticStep
+from vlm.types import CaptionRequest
+
+
+def test_answers_are_those_of_the_plain_runtime(
+    nano_dir: Path, engine: Engine, runtime: StaticTorchRuntime, frames: list[Image.Image]
+) -> None:
+    inputs = InputBuilder.load(nano_dir)
+    static_engine = Engine(runtime, inputs, stop_ids(nano_dir, inputs.tokenizer), "static")
+    seen: set[int] = set()
+    for frame in frames:
+        for prompt in PROMPTS:
+            request = CaptionRequest.about(frame, prompt, max_tokens=24)
+            ids = list(static_engine.generate_ids(static_engine.ask(request)))
+            assert ids == list(engine.generate_ids(engine.ask(request)))
+            seen |= set(ids)
+    assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
+
+
+def test_a_token_at_a_time_is_as_the_plain_runtime_has_it(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
+    for prompt in prompts:
+        state, choices = runtime.prefill(prompt.input_ids, prompt.features)
+        assert choices == prompt.choices[:1]
+        go_on(runtime, state, prompt, 0, TOKENS)
+
+
+def test_any_split_into_passes_gives_the_same_choices(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
+    rng = random.Random(1)
+    for prompt in prompts:
+        for widest in (1, 5, WIDTHS[1] + 1, WIDTHS[2] + 1, TOKENS):
+            at = rng.randrange(TOKENS // 2)
+            state, choices = runtime.prefill(prompt.before(at), prompt.features, at + 1)
+            while at < TOKENS:
+                part = prompt.text_ids[at : at + rng.randint(1, widest)]
+                choices += runtime.verify(state, part, len(part))
+                at += len(part)
+            assert choices == prompt.choices
+
+
+def test_only_the_last_choices_are_told(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
+    prompt = prompts[0]
+    state, _ = runtime.prefill(prompt.input_ids, prompt.features)
+    assert WIDTHS[-1] + 3 < TOKENS, "a pass must not be all of it"
+    assert runtime.verify(state, prompt.text_ids, 3) == prompt.choices[-3:]
+
+
+def test_truncated_tokens_are_forgotten(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
+    prompt, other = prompts[:2]
+    state, _ = runtime.prefill(prompt.before(3), prompt.features)
+    for wrong in ([7], other.text_ids[:20], other.text_ids):
+        runtime.verify(state, wrong, 1)
+        runtime.truncate(state, len(prompt.before(2)))
+    go_on(runtime, state, prompt, 2)
+
+
+def test_a_fork_and_its_origin_do_not_see_each_other(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
+    prompt, other = prompts[:2]
+    state, _ = runtime.prefill(prompt.before(40), prompt.features)
+    early = runtime.fork(state, len(prompt.input_ids))
+    runtime.verify(early, other.text_ids[:30], 1)
+    late = runtime.fork(state, len(prompt.before(30)))
+    of_fork = runtime.fork(early, len(prompt.input_ids) + 5)
+    runtime.truncate(of_fork, len(prompt.input_ids))
+    runtime.truncate(early, len(prompt.input_ids))
+    go_on(runtime, late, prompt, 30)
+    go_on(runtime, early, prompt, 0)
+    go_on(runtime, state, prompt, 40)
+    go_on(runtime, of_fork, prompt, 0)
+
+
+def test_what_a_state_keeps_is_told_in_bytes(
+    runtime: StaticTorchRuntime, model: Any, prompts: list[Prompt]
+) -> None:
+    prompt = prompts[0]
+    plain, _ = TorchRuntime(model, CPU).prefill(prompt.input_ids, prompt.features)
+    state, [first] = runtime.prefill(prompt.input_ids, prompt.features)
+    assert state.nbytes == plain.nbytes
+    runtime.decode_one_token(state, first)
+    assert state.nbytes == plain.nbytes * state.length // plain.length
+    assert runtime.fork(state, 10).nbytes == plain.nbytes * 10 // plain.length
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8])
+def test_many_together_answer_as_each_alone(model: Any, prompts: list[Prompt], slots: int) -> None:
+    runtime = StaticTorchRuntime(model, CPU, slots=slots, block_tokens=BLOCK_TOKENS)
+    rng = random.Random(slots)
+    fed = [rng.randrange(TOKENS // 2) for _ in prompts]
+    states = [
+        runtime.prefill(prompt.before(count), prompt.features)[0]
+        for prompt, count in zip(prompts, fed, strict=True)
+    ]
+    assert len({state.length for state in states}) > len(prompts) // 2
+    for _ in range(TOKENS // 2):
+        # Whoever takes part, in whatever order: some are ahead, some join late.
+        batch = rng.sample(range(len(prompts)), rng.randint(1, len(prompts)))
+        choices = runtime.decode_many(
+            [states[each] for each in batch], [prompts[each].text_ids[fed[each]] for each in batch]
+        )
+        for each, choice in zip(batch, choices, strict=True):
+            fed[each] += 1
+            assert choice == prompts[each].choices[fed[each]]
+
+
+Refusal = Callable[..., torch.Tensor]
+
+
+@pytest.fixture
+def refusal() -> Iterator[Refusal]:
+    """The allocator's own refusal, of more than any address space holds."""
+    yield lambda *_, **__: torch.empty(2**60, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(KVSlots, "grow"), (KVSlots, "_move"), (StaticStep, "_pass"), (TorchRuntime, "prefill")],
+)
+def test_a_device_without_room_says_so_and_goes_on(
+    runtime: StaticTorchRuntime,
+    prompts: list[Prompt],
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Refusal,
+    owner: type,
+    name: str,
+) -> None:
+    kept, prompt = prompts[:2]
+    state, _ = runtime.prefill(kept.input_ids, kept.features)
+    go_on(runtime, state, kept, 0, 1)
+    capacity = runtime._slots.capacity
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        if owner is TorchRuntime:
+            patch.setattr(runtime._eager, "_embed", refusal)
+        else:
+            patch.setattr(owner, name, refusal)
+        other, _ = runtime.prefill(prompt.input_ids, prompt.features)
+        runtime.verify(other, [7] * capacity, 1)
+    go_on(runtime, state, kept, 1)
+    state, _ = runtime.prefill(prompt.input_ids, prompt.features)
+    go_on(runtime, state, prompt, 0)
+
+
+def test_one_gpu_alone_is_suited() -> None:
+    gpu = torch.device("cuda:0")
+    assert suits(Placement(gpu, torch.bfloat16, spread=False))
+    assert not suits(Placement(gpu, torch.bfloat16, spread=True))
+    assert not suits(Placement(CPU, torch.float32, spread=False))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device to capture graphs")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_graphs_answer_as_the_same_steps_without(
+    nano_dir: Path, prompts: list[Prompt], dtype: torch.dtype
+) -> None:
+    device = torch.device("cuda:0")
+    cuda_model = load_model(nano_dir, dtype, str(device))
+    graphed = StaticTorchRuntime(cuda_model, device, slots=4, block_tokens=BLOCK_TOKENS)
+    eager = StaticTorchRuntime(cuda_model, device, slots=4, block_tokens=BLOCK_TOKENS)
+    eager._step._captures = False
+
+    def answers(runtime: StaticTorchRuntime) -> list[list[int]]:
+        states = [runtime.prefill(each.input_ids, each.features)[0] for each in prompts]
+        steps = [
+            runtime.decode_many(states, [each.text_ids[at] for each in prompts])
+            for at in range(TOKENS)
+        ]
+        fork = runtime.fork(states[0], len(prompts[0].input_ids))
+        return [*steps, runtime.verify(fork, prompts[0].text_ids, TOKENS)]
+
+    assert answers(graphed) == answers(eager)
+    assert None not in graphed._step._graphs.values(), "a capture failed"
+    assert {shape.width for shape in graphed._step._graphs} >= {WIDTHS[0], WIDTHS[-1]}

@@ -1,0 +1,117 @@
+"""Laws of the static cache's memory and shapes: who shares a slot or a pass leaves no trace."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from static_prompts import BLOCK_TOKENS, CPU, TOKENS, Prompt, go_on
+
+from vlm.runtimes.torch.static import StaticTorchRuntime
+from vlm.runtimes.torch.step import WIDTHS, Shape, StaticStep
+
+
+def test_slots_of_the_dead_are_used_again_and_tell_nothing(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
+    runtime.verify(runtime.prefill(prompts[0].input_ids, prompts[0].features)[0], [7] * 90, 1)
+    memory = runtime._slots.memory
+    # A mask hides any number; but what is no number comes through it.
+    with torch.inference_mode():
+        memory.fill_(torch.nan)
+    for prompt in prompts * 2:
+        state, _ = runtime.prefill(prompt.input_ids, prompt.features)
+        go_on(runtime, state, prompt, 0)
+    assert runtime._slots.memory is memory
+
+
+def test_what_was_cut_off_tells_nothing(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
+    prompt = prompts[0]
+    state, _ = runtime.prefill(prompt.input_ids, prompt.features)
+    runtime.verify(state, [7] * 20, 1)
+    assert state.slot is not None
+    with torch.inference_mode():
+        end = state.length
+        runtime._slots.memory[:, :, state.slot, :, len(prompt.input_ids) : end] = torch.nan
+    runtime.truncate(state, len(prompt.input_ids))
+    go_on(runtime, state, prompt, 0)
+
+
+def test_any_number_of_states_is_kept_beside_the_slots(model: Any, prompts: list[Prompt]) -> None:
+    runtime = StaticTorchRuntime(model, CPU, slots=2, block_tokens=BLOCK_TOKENS)
+    kept = [runtime.prefill(prompt.input_ids, prompt.features)[0] for prompt in prompts]
+    for step in range(8):
+        for state, prompt in zip(kept, prompts, strict=True):
+            go_on(runtime, state, prompt, step, 1)
+    assert sum(state.slot is not None for state in kept) <= 2
+
+
+def test_growing_keeps_what_all_have(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
+    both = prompts[:2]
+    short, long = (runtime.prefill(each.input_ids, each.features)[0] for each in both)
+    runtime.decode_many([short, long], [each.text_ids[0] for each in both])
+    capacity = runtime._slots.capacity
+    runtime.verify(long, [7] * (2 * capacity), 1)
+    assert runtime._slots.capacity > capacity
+    runtime.truncate(long, len(both[1].before(1)))
+    go_on(runtime, short, both[0], 1)
+    go_on(runtime, long, both[1], 1)
+
+
+def test_padding_spoils_nothing_where_a_slot_is_full(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
+    fed = 30
+    states = [runtime.prefill(each.before(fed), each.features)[0] for each in prompts[:4]]
+    runtime.decode_many(states, [each.text_ids[fed] for each in prompts[:4]])
+    full, prompt = states[0], prompts[0]
+    left = runtime._slots.capacity - full.length
+    assert left not in WIDTHS, "this pass has padding"
+    runtime.verify(full, prompt.text_ids[fed + 1 :][:left], 1)
+    assert full.length == runtime._slots.capacity
+    # It stays in its slot, among those that this pass takes in.
+    runtime.decode_many(states[1:], [each.text_ids[fed + 1] for each in prompts[1:4]])
+    assert full.slot is not None
+    unpadded, _ = runtime.prefill(prompt.before(fed + 1 + left), prompt.features)
+    kept = runtime.fork(full, full.length)
+    assert kept.parked is not None and unpadded.parked is not None
+    assert torch.allclose(kept.parked, unpadded.parked, atol=1e-3)
+
+
+def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
+    runtime: StaticTorchRuntime, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[Shape] = []
+    run_pass = StaticStep._pass
+
+    def recorded(step: StaticStep, shape: Shape) -> torch.Tensor:
+        shapes.append(shape)
+        return run_pass(step, shape)
+
+    monkeypatch.setattr(StaticStep, "_pass", recorded)
+    states = [runtime.prefill(each.input_ids, each.features)[0] for each in prompts[:3]]
+    runtime.decode_many(states, [7, 7, 7])
+    last = states[-1]
+    ends = range(last.length + 1, last.length + 1 + TOKENS)
+    for _ in ends:
+        runtime.decode_one_token(last, 7)
+    alone = set(shapes[1:])
+    assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, "the others take no part"
+    assert {shape.length for shape in alone} == {runtime._slots.rounded(end) for end in ends}
+    assert len(alone) <= 2
+    for count in range(1, WIDTHS[-1] + 1):
+        runtime.truncate(last, len(prompts[2].input_ids))
+        runtime.verify(last, [7] * count, 1)
+    assert {shape.width for shape in shapes} == set(WIDTHS)
+
+
+def test_a_step_looks_at_no_value_and_stays_on_its_device(model: Any) -> None:
+    # As a graph asks. Tensors of the meta device have shapes and no values.
+    meta = torch.device("meta")
+    runtime = StaticTorchRuntime(copy.deepcopy(model).to(meta), meta, block_tokens=BLOCK_TOKENS)
+    runtime._slots.grow(BLOCK_TOKENS + 1)
+    for width in WIDTHS:
+        choices = runtime._step._pass(Shape(4, width, 2 * BLOCK_TOKENS)).choices
+        assert (choices.device, choices.shape) == (meta, (4, width))

@@ -1,0 +1,231 @@
+"""The bench: what it prints, that it times what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tools.bench.__main__ import main
+from tools.bench.memory_limit import bytes_read_per_token
+from tools.bench.pictures import drawn_scene, noisy, panned, touched
+from tools.bench.references import Reference
+from tools.bench.scenarios import Scenarios
+from vlm.checkpoints.files import parameter_count
+from vlm.engine.engine import Engine
+from vlm.errors import BadRequestError
+from vlm.models.loading import load_engine
+from vlm.prompts import DEFAULT_PROMPT
+from vlm.settings import Settings
+from vlm.types import CaptionDone, CaptionRequest
+
+TOKENS = 24
+WAYS = ("transformers", "transformers-default")
+POSITIVE = (
+    "ttft_s",
+    "decode_ms",
+    "caption_s",
+    "moving_caption_s",
+    "steady_caption_s",
+    "second_ttft_s",
+    "second_ttft_ratio",
+    "load_cold_s",
+    "load_cached_s",
+    "peak_rss_mb",
+    "memory_gb_per_s",
+    "text_weights_mb",
+    "decode_limit_ms",
+    "decode_limit_share",
+)
+# Differences of measurements, which chance may turn, and a share that may be nothing.
+FINITE = ("steady_extra_ms", "http_ttft_ms", "http_token_ms", "moving_accepted_share")
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[str]:
+    """What a run that measures everything prints, in lines."""
+    flags = ["--device", "cpu", "--repeats", "1", "--starts", "1", "--http"]
+    with redirect_stdout(StringIO()) as out:
+        assert main([*flags, "--tokens", "6", "--against", ",".join(WAYS)]) == 0
+    return out.getvalue().splitlines()
+
+
+@pytest.fixture(scope="module")
+def report(printed: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def endless() -> Engine:
+    settings = Settings(model="nano", runtime="torch", device="cpu", dtype="float32")
+    return load_engine(settings, stop_token_ids=frozenset())
+
+
+@pytest.fixture(scope="module")
+def scenarios(endless: Engine) -> Scenarios:
+    return Scenarios(endless, drawn_scene(0), DEFAULT_PROMPT, TOKENS)
+
+
+@pytest.fixture(scope="module")
+def reference(nano_dir: Path) -> Reference:
+    return Reference(nano_dir, "float32", "cpu")
+
+
+def test_the_last_line_has_every_figure(report: dict[str, Any]) -> None:
+    for key in POSITIVE:
+        assert math.isfinite(report[key]), key
+        assert report[key] > 0, key
+    for key in FINITE:
+        assert math.isfinite(report[key]), key
+    assert report["video"] is None
+
+
+def test_the_table_has_every_figure_before(printed: list[str]) -> None:
+    assert any(line.startswith("time to first token, s") for line in printed)
+    assert all(any(line.startswith(f"{way}, ") for line in printed) for way in WAYS)
+
+
+def test_ratios_are_ours_over_theirs(report: dict[str, Any]) -> None:
+    assert set(report["ratio"]) == set(WAYS)
+    for way in WAYS:
+        for key in ("ttft_s", "caption_s"):
+            theirs = report["against"][way][key]
+            assert report["ratio"][way][key] == pytest.approx(report[key] / theirs)
+
+
+def test_it_says_on_what_and_with_what_it_measured(report: dict[str, Any]) -> None:
+    assert report["runtime"] in ("openvino", "torch")
+    assert (report["dtype"], report["tokens"], report["repeats"]) == ("float32", 6, 1)
+    assert report["machine"]["cpu"]
+    assert report["machine"]["cores"] >= 1
+    assert report["machine"]["versions"]["torch"]
+    assert all(report["against"][way]["dtype"] in ("bfloat16", "float32") for way in WAYS)
+
+
+def test_all_captions_have_the_asked_length_though_the_model_would_end_earlier(
+    engine: Engine, scenarios: Scenarios, reference: Reference
+) -> None:
+    scene = drawn_scene(0)
+    *_, done = engine.stream(CaptionRequest.about(scene, DEFAULT_PROMPT, TOKENS))
+    assert isinstance(done, CaptionDone)
+    assert done.stats.tokens < TOKENS
+    for scenario in (
+        scenarios.new_scene,
+        scenarios.moving_scene,
+        scenarios.steady_scene,
+        scenarios.second_question,
+    ):
+        assert scenario().tokens == TOKENS
+    for way in WAYS:
+        assert reference.caption(way, scene, DEFAULT_PROMPT, TOKENS).tokens == TOKENS
+
+
+def test_a_new_scene_is_decoded_without_a_draft(scenarios: Scenarios) -> None:
+    assert [scenarios.new_scene().drafted for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_steady_scene_accepts_its_draft_in_full(scenarios: Scenarios) -> None:
+    scenarios.steady_scene()
+    stats = scenarios.steady_scene()
+    assert stats.accepted == stats.drafted == TOKENS - 1
+
+
+def test_a_moving_scene_is_drafted_by_the_caption_before(scenarios: Scenarios) -> None:
+    scenarios.moving_scene()
+    assert scenarios.moving_scene().drafted > 0
+
+
+def test_more_tokens_than_the_model_has_room_for_are_refused(endless: Engine) -> None:
+    with pytest.raises(BadRequestError, match="--tokens"):
+        Scenarios(endless, drawn_scene(0), DEFAULT_PROMPT, 100_000)
+
+
+def test_no_two_frames_are_alike() -> None:
+    scene = drawn_scene(0)
+    makers = (touched, noisy, panned)
+    frames = [make(scene, number) for make in makers for number in range(1, 9)]
+    assert len({frame.tobytes() for frame in [scene, drawn_scene(1), *frames]}) == 26
+
+
+def test_both_ways_of_transformers_are_asked_the_same(reference: Reference) -> None:
+    # The bundled model's own tiling makes one tile of any frame.
+    one, other = (
+        reference.caption(way, drawn_scene(0), DEFAULT_PROMPT, 2).prompt_tokens for way in WAYS
+    )
+    assert one == other
+
+
+def test_a_token_reads_every_text_weight_once(nano_dir: Path) -> None:
+    as_float32 = bytes_read_per_token(nano_dir, "float32")
+    assert as_float32 == 4 * bytes_read_per_token(nano_dir, "int8")
+    assert as_float32 == bytes_read_per_token(nano_dir, "float32, int8 vision")
+    assert 0 < as_float32 < 4 * parameter_count(nano_dir)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--tokens", "0"], "--tokens"),
+        (["--tokens", "1"], "--tokens"),
+        (["--tokens", "many"], "--tokens"),
+        (["--repeats", "0"], "--repeats"),
+        (["--starts", "-1"], "--starts"),
+        (["--fps", "nan"], "--fps"),
+        (["--against", "onnx"], "'onnx'"),
+        (["--against-dtype", "int3"], "--against-dtype"),
+        (["--runtime", "abacus"], "'abacus'"),
+        (["--dtype", "int3"], "'int3'"),
+        (["--device", "toaster"], "'toaster'"),
+        (["--model", "no/such/folder"], "no/such/folder"),
+        (["--image", "no-such-file.jpg"], "no-such-file.jpg"),
+        (["--video", "no-such-clip"], "no-such-clip"),
+        (["--prompt", "\0"], "prompt"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_refused_by_name(
+    flags: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(flags) == 2
+    out, err = capsys.readouterr()
+    assert named in err
+    assert out == ""
+
+
+def test_what_cannot_be_had_ends_the_run_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("This is no picture.")
+    assert main(["--image", str(text)]) == 1
+    assert "not an image" in capsys.readouterr().err
+    assert main(["--model", f"random:{tmp_path / 'none'}"]) == 1
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_what_fails_in_a_process_of_its_own_is_told_in_its_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--runtime", "torch", "--dtype", "int8"]) == 1
+    assert "--dtype int8 is for OpenVINO" in capsys.readouterr().err
+
+
+def test_a_clip_gives_its_own_figures_and_no_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        Image.new("RGB", (64, 48), ("red", "lime", "blue")[number]).save(tmp_path / f"{number}.png")
+    flags = ["--runtime", "torch", "--device", "cpu", "--tokens", "4", "--fps", "0.1"]
+    assert main([*flags, "--video", str(tmp_path)]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    # Three frames, ten seconds each: every one is sent as it comes, whatever it shows.
+    assert report["video"]["captions"] == 3
+    assert report["video"]["clip_s"] == 30
+    assert all(report[key] is None for key in (*POSITIVE, *FINITE))
+    assert report["ratio"] == {}

@@ -1,0 +1,80 @@
+"""Laws of the other renderer's frames: drawn by a real browser, with a truth that stays."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.nano import browser_scenes
+from tools.nano.palette import COLOURS
+from tools.nano.shapes import SHAPES
+from tools.nano.truth import Scene
+from vlm.errors import SightlineError
+
+COUNT = 3
+Frames = list[tuple[Image.Image, Scene]]
+
+pytestmark = pytest.mark.browser
+
+
+def drawn(count: int) -> Frames:
+    # Playwright allows one such browser a thread, and the page's tests may have theirs in this one.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: list(browser_scenes.browser_frames(count))).result()
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    if browser_scenes.find_browser() is None:
+        pytest.skip("needs Chromium to draw scenes, and there is none on the PATH")
+    return drawn(COUNT)
+
+
+def test_frames_show_taught_objects(frames: Frames) -> None:
+    assert len(frames) == COUNT
+    for image, scene in frames:
+        assert image.mode == "RGB"
+        assert np.asarray(image).std() > 5
+        assert scene.kind == "objects"
+        assert 1 <= len(scene.objects) <= 4
+        for item in scene.objects:
+            assert item.shape in SHAPES
+            assert item.colour in COLOURS
+            assert 0 < item.x < 1
+            assert 0 < item.y < 1
+
+
+def test_the_truth_is_the_same_at_every_run_and_another_in_every_frame(frames: Frames) -> None:
+    truths = [scene.objects for _, scene in frames]
+    assert [scene.objects for _, scene in drawn(1)] == truths[:1]
+    assert len(set(truths)) == len(truths)
+
+
+def test_objects_stand_out_where_they_are_said_to_be(frames: Frames) -> None:
+    for image, scene in frames:
+        pixels = np.asarray(image, dtype=float)
+        ground = np.median(pixels.reshape(-1, 3), axis=0)
+        differs = np.abs(pixels - ground).max(-1) > 25
+        height, width = differs.shape
+        for item in scene.objects:
+            rows, columns = int(item.y * height), int(item.x * width)
+            reach = min(height, width) // 8
+            around = differs[
+                max(0, rows - reach) : rows + reach, max(0, columns - reach) : columns + reach
+            ]
+            assert around.mean() > 0.1
+
+
+def test_without_a_browser_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser_scenes, "find_browser", lambda: None)
+    with pytest.raises(SightlineError, match="Chromium"):
+        next(browser_scenes.browser_frames(1))
+
+
+def test_every_taught_shape_and_colour_can_be_drawn() -> None:
+    assert set(browser_scenes._SHAPES) == set(SHAPES)
+    assert set(browser_scenes._PAINTS) == set(COLOURS)
+    assert {*browser_scenes._DARK, *browser_scenes._LIGHT} == set(COLOURS)

@@ -1,0 +1,267 @@
+"""When /v1 cannot answer: loading, busy, failing midway, ending. Never a part shown as whole."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import openai
+import pytest
+
+from chat_kit import CHAT, JSON, MODEL, chat_body, client_of, question
+from vlm.engine.engine import Engine
+from vlm.errors import BadRequestError, CheckpointError, GenerationError
+from vlm.scheduler.worker import Worker
+from vlm.settings import Settings
+from vlm.types import StreamItem, TokenChunk
+from web.errors import MAX_BODY_BYTES
+from web.openai import chat
+from web.server import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
+from web_client import (
+    HANG_GUARD_S,
+    SteppedEngine,
+    app_over,
+    ask,
+    picture,
+    served,
+    started,
+    wait_until,
+)
+
+SECRET = "secret of the house"
+
+
+class FailingEngine(SteppedEngine):
+    """Says a word, then fails by `error`."""
+
+    def __init__(self, engine: Engine, error: Exception, words: int = 1) -> None:
+        super().__init__(engine)
+        self._error = error
+        self._words = words
+        self.allow(10_000)
+
+    def stream(self, *_: object) -> Generator[StreamItem, None, None]:
+        for _ in range(self._words):
+            yield TokenChunk("A ")
+        raise self._error
+
+
+@contextmanager
+def failing(engine: Engine, error: Exception, words: int = 1) -> Iterator[int]:
+    """The port of a server whose every answer fails by `error`."""
+    worker = Worker(lambda: FailingEngine(engine, error, words), max_queue=1)
+    with started(worker), served(worker, Settings()) as (port, _):
+        yield port
+
+
+def create(client: openai.OpenAI, **fields: Any) -> Any:
+    return client.chat.completions.create(**chat_body(**fields))
+
+
+def posted(port: int, **fields: Any) -> tuple[int, http.client.HTTPMessage, str]:
+    return ask(port, "POST", CHAT, json.dumps(chat_body(**fields)).encode(), JSON)
+
+
+def test_an_error_midway_ends_the_stream_and_nothing_says_that_it_is_whole(
+    engine: Engine,
+) -> None:
+    error = GenerationError("The device ran out of memory. Try again.")
+    with failing(engine, error) as port:
+        for _ in range(3):  # The place is given back each time, and the worker lives on.
+            status, _, body = posted(port, stream=True)
+            assert status == 200
+            *chunks, last = [
+                json.loads(line.removeprefix("data: ")) for line in body.split("\n\n") if line
+            ]
+            assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None]
+            assert last["error"] == {
+                "message": str(error),
+                "type": "server_error",
+                "param": None,
+                "code": "generation_failed",
+            }
+        with client_of(port) as client, create(client, stream=True) as chunks:
+            assert next(chunks).choices[0].delta.role == "assistant"
+            assert next(chunks).choices[0].delta.content == "A "
+            with pytest.raises(openai.APIError, match="memory"):
+                next(chunks)
+
+
+def test_an_error_midway_is_an_error_where_the_answer_is_whole(engine: Engine) -> None:
+    with (
+        failing(engine, GenerationError("The device ran out of memory.")) as port,
+        client_of(port) as client,
+        pytest.raises(openai.InternalServerError, match="memory"),
+    ):
+        create(client)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_engine_refuses_is_the_fault_of_the_messages(engine: Engine, stream: bool) -> None:
+    refusal = BadRequestError("This model takes no text without an image.")
+    with failing(engine, refusal, words=0) as port, client_of(port) as client:
+        with pytest.raises(openai.BadRequestError, match="without an image") as refused:
+            create(client, stream=stream)
+        assert refused.value.param == "messages"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unforeseen_failure_tells_no_secrets(engine: Engine, stream: bool) -> None:
+    with failing(engine, RuntimeError(SECRET)) as port:
+        status, _, body = posted(port, stream=stream)
+        assert status == (200 if stream else 500)
+        assert '"error"' in body
+        assert "[DONE]" not in body
+        assert SECRET not in body
+
+
+def test_a_failure_of_the_route_itself_tells_no_secrets(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(chat, "caption_request", fail)
+    with started(Worker(lambda: SteppedEngine(engine), max_queue=1)) as worker:
+        answer = app_over(worker).test_client().post(CHAT, json=chat_body())
+    assert answer.status_code == 500
+    assert answer.get_json()["error"]["code"] == "internal"
+    assert answer.get_json()["error"]["type"] == "server_error"
+    assert SECRET not in answer.text
+
+
+def test_while_the_model_loads_clients_are_told_to_come_again(engine: Engine) -> None:
+    may_load = threading.Event()
+
+    def load() -> SteppedEngine:
+        assert may_load.wait(HANG_GUARD_S)
+        return SteppedEngine(engine)
+
+    worker = Worker(load, max_queue=1)
+    worker.start()
+    try:
+        client = app_over(worker).test_client()
+        for answer in (
+            client.post(CHAT, json=chat_body()),
+            client.get("/v1/models"),
+            client.get(f"/v1/models/{MODEL}"),
+        ):
+            assert answer.status_code == 503
+            assert answer.get_json()["error"]["code"] == "loading"
+            assert int(answer.headers["Retry-After"]) >= 1
+    finally:
+        may_load.set()
+        worker.close(HANG_GUARD_S)
+
+
+def test_where_no_model_could_be_loaded_that_is_told() -> None:
+    def load() -> SteppedEngine:
+        raise CheckpointError("The folder holds no model.")
+
+    with started(Worker(load, max_queue=1)) as worker:
+        client = app_over(worker).test_client()
+        for answer in (client.post(CHAT, json=chat_body()), client.get("/v1/models")):
+            assert answer.status_code == 503
+            assert answer.get_json()["error"]["code"] == "model_failed"
+            assert "no model" in answer.get_json()["error"]["message"]
+
+
+def test_over_the_bound_a_client_is_told_to_come_again_and_does(engine: Engine) -> None:
+    stepped = SteppedEngine(engine)
+    settings = Settings(max_queue=1)
+    with (
+        started(Worker(lambda: stepped, settings.max_queue)) as worker,
+        served(worker, settings) as (port, admission),
+        client_of(port) as client,
+        ThreadPoolExecutor(3) as threads,
+    ):
+        held = [threads.submit(create, client) for _ in range(2)]
+        wait_until(lambda: admission.under_way == 2)
+        status, headers, body = posted(port)
+        assert status == 503
+        assert int(headers["Retry-After"]) >= 1
+        assert json.loads(body)["error"]["code"] == "busy"
+        # OpenAI's client waits as long as it is told to, and asks again.
+        patient = threads.submit(create, client.with_options(max_retries=5))
+        stepped.allow(10_000)
+        for answer in (*held, patient):
+            assert answer.result(HANG_GUARD_S).choices[0].message.content
+
+
+def test_a_server_that_ends_says_so_and_ends_the_stream(engine: Engine) -> None:
+    stepped = SteppedEngine(engine)
+    with (
+        started(Worker(lambda: stepped, max_queue=1)) as worker,
+        served(worker, Settings()) as (port, admission),
+        client_of(port) as client,
+    ):
+        stepped.allow(1)
+        with create(client, stream=True, max_tokens=64) as chunks:
+            next(chunks), next(chunks)
+            admission.stop()
+            with pytest.raises(openai.APIError, match="shutting down"):
+                next(chunks)
+        stepped.allow(10_000)
+
+
+def test_a_waiting_stream_hears_that_the_server_lives(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.streaming.KEEPALIVE_S", 0.0)
+    monkeypatch.setattr(chat, "FIRST_WAITS", 1)
+    stepped = SteppedEngine(engine)
+    with (
+        started(Worker(lambda: stepped, max_queue=1)) as worker,
+        served(worker, Settings()) as (port, _),
+        client_of(port) as client,
+        # Nothing is made yet, and the answer begins.
+        create(client, stream=True) as chunks,
+    ):
+        assert next(chunks).choices[0].delta.role == "assistant"
+        stepped.allow(10_000)
+        assert next(chunks).choices[0].delta.content
+        assert [*chunks][-1].choices[0].finish_reason is not None
+
+
+def raw(port: int, request: bytes) -> tuple[bytes, dict[str, dict[str, str]]]:
+    """The status line and the JSON that a request of these very bytes gets."""
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as connection:
+        connection.sendall(request)
+        answer = connection.makefile("rb").read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.split(b"\r\n")[0], json.loads(body)
+
+
+def test_what_the_server_itself_refuses_has_the_same_form(api_port: int) -> None:
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    length = f"Content-Length: {SERVER_MAX_BODY_BYTES}\r\n\r\n"
+    line, answer = raw(api_port, (head + length).encode())
+    assert b" 413 " in line
+    assert set(answer["error"]) == {"message", "type", "param", "code"}
+    assert f"{MAX_BODY_BYTES // 2**20} MiB" in answer["error"]["message"]
+
+
+def test_a_body_that_is_read_and_refused_is_answered_over_the_network(api_port: int) -> None:
+    body = b'"' + b"a" * MAX_BODY_BYTES + b'"'
+    status, _, text = ask(api_port, "POST", CHAT, body, JSON)
+    assert status == 413
+    assert json.loads(text)["error"]["code"] == "request_too_large"
+    assert posted(api_port)[0] == 200
+
+
+def test_many_clients_are_each_answered_as_if_they_were_alone(api_port: int) -> None:
+    pictures = [picture(size=(32 + 16 * number, 48)) for number in range(6)]
+    with client_of(api_port) as client, ThreadPoolExecutor(6) as threads:
+
+        def text_about(image: bytes) -> str:
+            answer = create(client, messages=question(image), max_tokens=8)
+            return str(answer.choices[0].message.content)
+
+        alone = [text_about(image) for image in pictures]
+        assert list(threads.map(text_about, pictures)) == alone

@@ -1,0 +1,163 @@
+"""`/openapi.json`: a valid document of all routes, which the server keeps to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV32SpecValidator
+
+from vlm.scheduler.worker import Worker
+from vlm.settings import Settings
+from web.openapi.document import OPENAPI_VERSION, document
+from web_client import HANG_GUARD_S, JPEG, ROOT, picture, read_events, served
+
+# The page is for people, its files belong to it.
+UNDOCUMENTED = {"/", "/static/{}"}
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    return document(Settings())
+
+
+@pytest.fixture
+def client(web_app: Flask) -> FlaskClient:
+    return web_app.test_client()
+
+
+def operations(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The operations by method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, item in told["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def closed(told: dict[str, Any]) -> dict[str, Any]:
+    """The document where no object may have what its schema does not name."""
+    schemas = {
+        name: {"additionalProperties": False, **schema} if "properties" in schema else schema
+        for name, schema in told["components"]["schemas"].items()
+    }
+    return {"components": {"schemas": schemas}}
+
+
+def assert_is(told: dict[str, Any], name: str, value: object) -> None:
+    """`value` has all that the schema `name` asks for, and nothing else."""
+    schema = {"$ref": f"#/components/schemas/{name}", **closed(told)}
+    errors = [error.message for error in Draft202012Validator(schema).iter_errors(value)]
+    assert errors == []
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(client_key_file="a", engine="openai")])
+def test_the_document_is_valid(settings: Settings) -> None:
+    OpenAPIV32SpecValidator(document(settings)).validate()  # type: ignore[arg-type]
+
+
+def test_the_document_is_served(client: FlaskClient, told: dict[str, Any]) -> None:
+    answer = client.get("/openapi.json")
+    assert answer.mimetype == "application/json"
+    assert answer.get_json() == told
+    assert told["openapi"] == OPENAPI_VERSION
+
+
+def test_each_route_is_in_the_document_and_no_other(web_app: Flask, told: dict[str, Any]) -> None:
+    routes = {
+        f"{method} {re.sub(r'<[^>]*>', '{}', rule.rule)}"
+        for rule in web_app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    documented = {re.sub(r"\{[^}]*\}", "{}", name) for name in operations(told)}
+    assert {name for name in routes if name.split()[1] not in UNDOCUMENTED} == documented
+
+
+def test_each_operation_says_what_it_is(told: dict[str, Any]) -> None:
+    found = operations(told).values()
+    assert len({operation["operationId"] for operation in found}) == len(found)
+    tags = {tag["name"] for tag in told["tags"]}
+    for operation in found:
+        assert operation["summary"]
+        assert set(operation["tags"]) <= tags
+        assert {"403", "500"} <= set(operation["responses"])
+
+
+def test_each_schema_is_used(told: dict[str, Any]) -> None:
+    used = set(re.findall(r"#/components/schemas/(\w+)", str(told)))
+    assert used == set(told["components"]["schemas"])
+
+
+def test_the_status_has_each_field_that_is_documented_and_no_other(
+    client: FlaskClient, told: dict[str, Any]
+) -> None:
+    assert_is(told, "Status", client.get("/api/status").get_json())
+    assert_is(told, "Health", client.get("/healthz").get_json())
+    assert_is(told, "ModelsStatus", client.post("/api/models/dismiss").get_json())
+
+
+def test_the_events_of_a_caption_are_as_documented(
+    client: FlaskClient, told: dict[str, Any]
+) -> None:
+    events = read_events(client.post("/api/captions", data=picture(), headers=JPEG).text)
+    for name, data in events:
+        assert_is(told, {"token": "Token", "done": "Done"}[name], data)
+    assert events[-1][0] == "done"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/api/captions", "Error"),
+        ("POST", "/api/models/switch", "Error"),
+        ("GET", "/v1/models/nothing", "OpenAIErrorAnswer"),
+        ("POST", "/v1/chat/completions", "OpenAIErrorAnswer"),
+    ],
+)
+def test_a_refusal_is_as_documented(
+    client: FlaskClient, told: dict[str, Any], method: str, path: str, name: str
+) -> None:
+    answer = client.open(path, method=method, data=b"{}", headers={"Content-Type": "text/plain"})
+    documented = operations(told)[f"{method} {path.replace('nothing', '{model}')}"]["responses"]
+    assert str(answer.status_code) in documented
+    assert_is(told, name, answer.get_json())
+
+
+def test_the_settings_are_in_the_document() -> None:
+    told = document(Settings(max_tokens=7, client_key_file="key"))
+    parameters = operations(told)["POST /api/captions"]["parameters"]
+    (max_tokens,) = [each for each in parameters if each["name"] == "max_tokens"]
+    assert max_tokens["schema"]["default"] == 7
+    for name, operation in operations(told).items():
+        assert ("401" in operation["responses"]) == ("/v1/" in name)
+        assert bool(operation.get("security")) == ("/v1/" in name)
+    assert told["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_schemathesis_finds_no_fault(web_worker: Worker, tmp_path: Path) -> None:
+    program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
+    assert program, "schemathesis is not installed"
+    with served(web_worker, Settings(model="nano", offline=True)) as (port, _):
+        options = ["--seed", "1", "--max-examples", "3", "--no-color"]
+        done = subprocess.run(
+            [program, "run", f"http://127.0.0.1:{port}/openapi.json", *options],
+            cwd=ROOT,
+            env=os.environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=HANG_GUARD_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+    # It leaves out the address that it has the document from.
+    tested = len(operations(document(Settings()))) - 1
+    assert re.findall(r"Tested: +(\d+)", done.stdout) == [str(tested)]

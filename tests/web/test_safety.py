@@ -1,0 +1,133 @@
+"""No page of another site may use this server: names, origins and what browsers tell of both."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from web.access import HostPolicy
+from web_client import JPEG, picture
+
+
+@pytest.fixture
+def client(web_app: Flask) -> FlaskClient:
+    return web_app.test_client()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8000",
+        "LocalHost:8000",
+        "127.0.0.1:8000",
+        "[::1]:8000",
+        "127.0.0.1:9",
+    ],
+)
+def test_loopback_names_are_ours_on_any_port(host: str) -> None:
+    assert HostPolicy("127.0.0.1").allows(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:8000",
+        "localhost:8000.evil.example",
+        "localhost:",
+        "localhost:port",
+        "localhost@evil.example",
+        "evil.example, localhost",
+        "192.168.1.5:8000",
+        "0.0.0.0:8000",
+        "[::2]:8000",
+        "localhost/",
+        "127.1",
+        "2130706433",
+        "local host",
+        "localhost.",
+    ],
+)
+def test_other_names_are_not_ours(host: str) -> None:
+    assert not HostPolicy("127.0.0.1").allows(host)
+
+
+def test_the_bound_address_is_ours_and_its_neighbour_is_not() -> None:
+    policy = HostPolicy("192.168.1.5")
+    assert policy.allows("192.168.1.5:8000")
+    assert policy.allows("localhost:8000")
+    assert not policy.allows("192.168.1.6:8000")
+    assert HostPolicy("fe80::1").allows("[fe80::1]:8000")
+    assert HostPolicy("Studio.lan").allows("studio.lan:8000")
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_bound_everywhere_any_address_is_ours_but_no_foreign_name(wildcard: str) -> None:
+    policy = HostPolicy(wildcard)
+    assert policy.allows("192.168.1.5:8000")
+    assert policy.allows("[fe80::1]:8000")
+    assert policy.allows(f"{socket.gethostname()}:8000")
+    assert not policy.allows("evil.example:8000")
+    assert not policy.allows("2130706433:8000")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status", "/healthz", "/static/js/api.js"])
+def test_a_wrong_host_is_refused_everywhere(client: FlaskClient, path: str) -> None:
+    answer = client.get(path, headers={"Host": "evil.example:8000"})
+    assert answer.status_code == 403
+    assert answer.get_json()["error"]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "https://evil.example",
+        "http://localhost:3000",
+        "http://127.0.0.1:8000",
+        "http://localhost:8000.evil.example",
+        "file://localhost:8000",
+        "localhost:8000",
+        "",
+    ],
+)
+def test_a_cross_site_origin_is_refused(client: FlaskClient, origin: str) -> None:
+    answer = client.post(
+        "/api/captions",
+        data=picture(),
+        headers={**JPEG, "Host": "localhost:8000", "Origin": origin},
+    )
+    assert answer.status_code == 403
+    assert answer.get_json()["error"]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_a_browser_calls_another_site_is_refused(client: FlaskClient, site: str) -> None:
+    for path in ("/api/status", "/static/js/api.js", "/healthz"):
+        assert client.get(path, headers={"Sec-Fetch-Site": site}).status_code == 403
+    posted = client.post("/api/captions", data=picture(), headers={**JPEG, "Sec-Fetch-Site": site})
+    assert posted.status_code == 403
+
+
+def test_a_link_on_another_site_may_open_the_page(client: FlaskClient) -> None:
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_our_own_page_and_programs_are_served(client: FlaskClient, site: str) -> None:
+    own = {"Host": "localhost:8000", "Origin": "http://localhost:8000", "Sec-Fetch-Site": site}
+    assert client.get("/api/status", headers=own).status_code == 200
+    assert client.post("/api/captions", data=picture(), headers={**JPEG, **own}).status_code == 200
+
+
+def test_nothing_offers_itself_to_other_origins(client: FlaskClient) -> None:
+    for method, path in (("OPTIONS", "/api/captions"), ("GET", "/api/status"), ("GET", "/")):
+        headers = client.open(path, method=method).headers
+        assert not [name for name, _ in headers if name.lower().startswith("access-control")]

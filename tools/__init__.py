@@ -1,0 +1,1 @@
+"""Tools for developers: the benchmark, training and evaluation of nano, random checkpoints."""

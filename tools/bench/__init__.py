@@ -1,0 +1,1 @@
+"""`python -m tools.bench`: time captions on this machine, by the path that the page uses."""

@@ -1,0 +1,163 @@
+"""What a run says in the end: one object of figures for machines, and a table of it for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any, Final
+
+from tools.bench.clients import CLIENTS
+from tools.bench.machine import describe_machine
+from tools.bench.setup import Measured, Setup
+from tools.bench.spread import spread
+from vlm.types import EngineInfo
+
+Report = dict[str, Any]
+
+# Key in the JSON, what it is in the table, decimals there.
+SAMPLED: Final = (
+    ("ttft_s", "time to first token, s", 3),
+    ("decode_ms", "decode, ms a token", 2),
+    ("caption_s", "whole caption, s", 3),
+    ("moving_caption_s", "moving scene: whole caption, s", 3),
+    ("moving_accepted_share", "moving scene: share of drafts accepted", 2),
+    ("steady_caption_s", "steady scene: whole caption, s", 3),
+    ("steady_accepted_share", "steady scene: share of drafts accepted", 2),
+    ("second_ttft_s", "second question: time to first token, s", 3),
+    ("together_ratio", "captions a second, sharing passes to not", 2),
+    ("load_cold_s", "start to ready, empty cache, s", 2),
+    ("load_cached_s", "start to ready, cached, s", 2),
+    ("peak_rss_mb", "peak memory, MB", 0),
+    ("http_ttft_ms", "server beside engine: first word, ms", 1),
+    ("http_token_ms", "server beside engine: each token, ms", 2),
+    ("memory_gb_per_s", "memory is read at, GB/s", 1),
+    ("text_weights_mb", "text weights read for a token, MB", 1),
+)
+DERIVED: Final = (
+    ("steady_extra_ms", "steady caption beyond a first token, ms", 1),
+    ("second_ttft_ratio", "second question's first token to a new one's", 3),
+    ("decode_limit_ms", "decode at the rate of memory, ms a token", 2),
+    ("decode_limit_share", "share of that limit reached", 2),
+)
+CLIP: Final = (
+    ("clip_s", "length of the clip, s", 1),
+    ("frames", "frames in it", 0),
+    ("looks", "frames looked at", 0),
+    ("skipped", "of these skipped by the gate", 0),
+    ("captions", "captions", 0),
+    ("captions_per_min", "captions a minute", 1),
+    ("first_word_p50_s", "first word, p50, s", 3),
+    ("first_word_p95_s", "first word, p95, s", 3),
+    ("accepted_share", "share of drafted tokens accepted", 2),
+)
+COMPARED: Final = ("ttft_s", "caption_s")
+_LABEL_WIDTH: Final = 46
+
+
+def make_report(
+    setup: Setup,
+    info: EngineInfo,
+    frame_size_px: tuple[int, int],
+    measured: Measured,
+    clip: dict[str, float | None] | None = None,
+    clients: dict[str, Any] | None = None,
+) -> Report:
+    """All figures by their keys, medians of several; None for what was not measured."""
+    medians = {
+        key: median(measured.samples[key]) if key in measured.samples else None
+        for key, *_ in SAMPLED
+    }
+    return {
+        "model": setup.options.model,
+        "runtime": info.runtime,
+        "device": info.device,
+        "dtype": info.dtype,
+        "frame_px": list(frame_size_px),
+        "prompt": setup.options.prompt,
+        "tokens": setup.options.tokens,
+        "repeats": setup.options.repeats,
+        **medians,
+        **_derived(medians),
+        "ratio": {
+            way: {key: median(measured.samples[key]) / median(theirs[key]) for key in COMPARED}
+            for way, theirs in measured.references.items()
+        },
+        "against": {
+            way: {"dtype": measured.reference_dtype}
+            | {key: median(values) for key, values in theirs.items()}
+            for way, theirs in measured.references.items()
+        },
+        "spread": {key: spread(values) for key, values in measured.samples.items()}
+        | {
+            f"{way} {key}": spread(theirs[key])
+            for way, theirs in measured.references.items()
+            for key in COMPARED
+        },
+        "video": clip,
+        "clients": clients,
+        "machine": describe_machine(),
+    }
+
+
+def table(report: Report) -> str:
+    """The report for people."""
+    lines = _head(report)
+    if report["clients"] is not None:
+        lines += [_row(label, [report["clients"][key]], digits) for key, label, digits in CLIENTS]
+        return "\n".join(lines)
+    if report["video"] is not None:
+        lines += [_row(label, [report["video"][key]], digits) for key, label, digits in CLIP]
+        return "\n".join(lines)
+    lines.append(f"{'':<{_LABEL_WIDTH}}{'median':>10}{'min':>10}{'max':>10}")
+    for key, label, digits in SAMPLED:
+        spreads = report["spread"].get(key) or {}
+        values = [spreads.get(name) for name in ("median", "min", "max")]
+        lines.append(_row(label, values if values[1] != values[2] else values[:1], digits))
+    lines += [_row(label, [report[key]], digits) for key, label, digits in DERIVED]
+    for way, theirs in report["against"].items():
+        lines.append(f"{way}, {theirs['dtype']}, {theirs['prompt_tokens']:.0f} prompt tokens")
+        for key, label, digits in SAMPLED:
+            if key in COMPARED:
+                spreads = report["spread"][f"{way} {key}"]
+                values = [spreads[name] for name in ("median", "min", "max")]
+                lines.append(_row(f"  {label}", values, digits))
+                lines.append(_row("  ours over theirs", [report["ratio"][way][key]], 3))
+    return "\n".join(lines)
+
+
+def _derived(medians: dict[str, float | None]) -> dict[str, float | None]:
+    def of(one: str, other: str, combine: Callable[[float, float], float]) -> float | None:
+        first, second = medians[one], medians[other]
+        return None if first is None or second is None else combine(first, second)
+
+    limit_ms = of("text_weights_mb", "memory_gb_per_s", lambda mb, gb_per_s: mb / gb_per_s)
+    decode_ms = medians["decode_ms"]
+    return {
+        "steady_extra_ms": of("steady_caption_s", "ttft_s", lambda all_s, s: 1000 * (all_s - s)),
+        "second_ttft_ratio": of("second_ttft_s", "ttft_s", lambda second_s, s: second_s / s),
+        "decode_limit_ms": limit_ms,
+        "decode_limit_share": limit_ms / decode_ms if limit_ms and decode_ms else None,
+    }
+
+
+def _head(report: Report) -> list[str]:
+    machine = report["machine"]
+    versions = [f"{name} {version}" for name, version in machine["versions"].items() if version]
+    width, height = report["frame_px"]
+    made = f"{report['runtime']}, {report['device']}, {report['dtype']}"
+    if report["video"] is None and report["clients"] is None:
+        asked = f"{report['tokens']} tokens, {report['repeats']} rounds"
+    else:
+        asked = f"at most {report['tokens']} tokens"
+    return [
+        f"model    {report['model']} ({made})",
+        f"frame    {width} x {height} px, {asked}",
+        f"machine  {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
+        f"with     {', '.join(versions)}",
+        "",
+    ]
+
+
+def _row(label: str, values: list[float | None], digits: int) -> str:
+    shown = "".join(f"{'-' if value is None else f'{value:.{digits}f}':>10}" for value in values)
+    return f"{label:<{_LABEL_WIDTH}}{shown}"

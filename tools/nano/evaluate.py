@@ -1,0 +1,244 @@
+"""`python -m tools.nano.evaluate`: how well a checkpoint sees, on frames it never met.
+
+Everything goes through `Engine.stream`, greedily, as a live caption would. Prints a table and, last
+of all, one line of JSON; a figure whose pictures are absent (photographs, a browser) is null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from tools.nano import language, questions
+from tools.nano.browser_scenes import browser_frames, find_browser
+from tools.nano.questions import Exchange
+from tools.nano.scenes import make_frame
+from tools.nano.truth import Kind, Scene
+from vlm.engine.engine import Engine
+from vlm.errors import SightlineError
+from vlm.images.decode import decode_image
+from vlm.models.loading import load_engine
+from vlm.prompts import DEFAULT_PROMPT
+from vlm.settings import DTYPES, RUNTIMES, Settings
+from vlm.types import CaptionDone, CaptionRequest
+
+ANSWER_TOKENS: Final = 64
+STATE_KINDS: Final[tuple[Kind, ...]] = ("covered", "dark", "empty")
+TARGETS: Final[dict[str, float]] = {
+    "object_f1": 0.97,
+    "position": 0.95,
+    "count": 0.95,
+    "exists_random": 0.97,
+    "exists_adversarial": 0.95,
+    "words": 0.9,
+    "states": 0.99,
+    "false_unfamiliar": 0.01,
+    "other_renderer_f1": 0.93,
+    "photos_unfamiliar": 0.75,
+}
+
+
+def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
+    """The engine's whole answer to one question."""
+    request = CaptionRequest.about(image, prompt, ANSWER_TOKENS)
+    for item in engine.stream(request):
+        if isinstance(item, CaptionDone):
+            return item.text
+    raise SightlineError("the engine ended a caption without a result")
+
+
+@dataclass
+class Share:
+    """A running share of right answers."""
+
+    right: int = 0
+    total: int = 0
+
+    def add(self, is_right: bool) -> None:
+        """Count one answer."""
+        self.right += is_right
+        self.total += 1
+
+    def value(self) -> float | None:
+        """Right over total; None without any answer."""
+        return self.right / self.total if self.total else None
+
+
+@dataclass
+class ObjectF1:
+    """Micro-averaged F1 over (colour, shape) pairs, each counted as often as it is there.
+
+    A scene without objects counts too: whatever is named there was invented.
+    """
+
+    hits: int = 0
+    said: int = 0
+    there: int = 0
+
+    def add(self, caption: str, scene: Scene) -> None:
+        """Count one caption."""
+        named = language.objects_in(caption)
+        truth = Counter((item.colour, item.shape) for item in scene.objects)
+        self.hits += (named & truth).total()
+        self.said += named.total()
+        self.there += truth.total()
+
+    def value(self) -> float | None:
+        """2·hits / (said + there); None without any object."""
+        return 2 * self.hits / (self.said + self.there) if self.said + self.there else None
+
+
+@dataclass
+class Scores:
+    """All running figures of one evaluation."""
+
+    objects: ObjectF1 = field(default_factory=ObjectF1)
+    other_renderer: ObjectF1 = field(default_factory=ObjectF1)
+    shares: dict[str, Share] = field(default_factory=dict)
+
+    def add(self, key: str, is_right: bool) -> None:
+        """Count one answer towards `key`."""
+        self.shares.setdefault(key, Share()).add(is_right)
+
+    def figures(self) -> dict[str, float | None]:
+        """Every figure by its key; None where nothing was counted."""
+        values = {key: self.shares[key].value() if key in self.shares else None for key in TARGETS}
+        values["object_f1"] = self.objects.value()
+        values["other_renderer_f1"] = self.other_renderer.value()
+        for extra in ("unfamiliar", "colour"):
+            values[extra] = self.shares[extra].value() if extra in self.shares else None
+        return values
+
+
+def _is_unfamiliar(caption: str) -> bool:
+    return caption.startswith("An unfamiliar scene")
+
+
+def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
+    frame = make_frame(seed, "held_out")
+    scene = frame.scene
+    caption = answer(engine, frame.image, DEFAULT_PROMPT)
+    rng = np.random.default_rng([seed, 7])
+    # Of every kind: an object named where there is none counts too.
+    scores.objects.add(caption, scene)
+    if scene.kind == "unfamiliar":
+        scores.add("unfamiliar", _is_unfamiliar(caption))
+    elif scene.kind in ("objects", "words"):
+        scores.add("false_unfamiliar", _is_unfamiliar(caption))
+    for key, exchange in _asked_of(scene, rng).items():
+        if exchange is not None:
+            scores.add(key, answer(engine, frame.image, exchange.prompt) == exchange.answer)
+    if scene.text is not None:
+        read = answer(engine, frame.image, questions.reading_question(scene, rng).prompt)
+        scores.add("words", language.quoted_in(read) == scene.text.text)
+
+
+def _asked_of(scene: Scene, rng: np.random.Generator) -> dict[str, Exchange | None]:
+    """What is asked about a scene, by the key of the figure that it counts for."""
+    asked: dict[str, Exchange | None] = {}
+    if scene.kind in ("objects", "words", "empty"):
+        asked["count"] = questions.count_question(scene, rng)
+    if scene.objects:
+        # Of scenes with objects only, so that half of the right answers are yes.
+        asked["exists_random"] = questions.existence(scene, rng, adversarial=False)
+        asked["exists_adversarial"] = questions.existence(scene, rng, adversarial=True)
+        asked["position"] = questions.position_question(scene, rng)
+        asked["colour"] = questions.colour_question(scene, rng)
+    return asked
+
+
+def _score_state(engine: Engine, seed: int, kind: Kind, scores: Scores) -> None:
+    caption = answer(engine, make_frame(seed, "held_out", kind).image, DEFAULT_PROMPT)
+    wanted = language.STATE_SENTENCES.get(kind, "An empty scene")
+    scores.add("states", caption.startswith(wanted))
+
+
+def photographs(folder: Path | None) -> list[Path]:
+    """The photographs to try, none where there is no such folder."""
+    return sorted(folder.glob("*.jpg")) if folder is not None and folder.is_dir() else []
+
+
+def evaluate(
+    engine: Engine, scenes: int, other_scenes: int, photos: Iterable[Path]
+) -> dict[str, float | None]:
+    """All figures of one checkpoint; raises SightlineError where there is no scene to try."""
+    if scenes < 1:
+        raise SightlineError("an evaluation needs at least one scene: raise --scenes")
+    scores = Scores()
+    for seed in tqdm(range(scenes), desc="scenes", unit="scene"):
+        _score_scene(engine, seed, scores)
+    # States are rare in the usual mix; these frames lie beyond its seeds.
+    for seed in tqdm(range(scenes, scenes + max(1, scenes // 20)), desc="states", unit="frame"):
+        for kind in STATE_KINDS:
+            _score_state(engine, seed, kind, scores)
+    if other_scenes and find_browser() is not None:
+        for image, scene in tqdm(
+            browser_frames(other_scenes), desc="other renderer", total=other_scenes
+        ):
+            scores.other_renderer.add(answer(engine, image, DEFAULT_PROMPT), scene)
+    for path in tqdm(list(photos), desc="photographs", unit="photo"):
+        caption = answer(engine, decode_image(path.read_bytes()), DEFAULT_PROMPT)
+        scores.add("photos_unfamiliar", _is_unfamiliar(caption))
+    return scores.figures()
+
+
+def table(figures: dict[str, float | None]) -> str:
+    """The figures beside their targets, for people."""
+    lines = [f"{'figure':<22}{'measured':>10}  target"]
+    for key, value in figures.items():
+        shown = "-" if value is None else f"{value:.3f}"
+        bound = "at most" if key == "false_unfamiliar" else "at least"
+        target = f"{bound} {TARGETS[key]}" if key in TARGETS else ""
+        lines.append(f"{key:<22}{shown:>10}  {target}".rstrip())
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    repository = Path(__file__).parents[2]
+    parser = argparse.ArgumentParser(prog="python -m tools.nano.evaluate", description=__doc__)
+    parser.add_argument(
+        "--checkpoint", default="nano", help="folder of the checkpoint; default: the bundled one"
+    )
+    parser.add_argument("--scenes", type=int, default=2000, help="held-out scenes")
+    parser.add_argument(
+        "--other-scenes", type=int, default=300, help="scenes drawn by Chromium, 0 for none"
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=repository.parent / "shared" / "photos",
+        help="folder of photographs that show nothing taught; skipped where absent",
+    )
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="as for app.py")
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="as for app.py")
+    parser.add_argument("--int8-vision", action="store_true", help="as for app.py")
+    arguments = parser.parse_args(argv)
+    settings = Settings(
+        model=arguments.checkpoint,
+        runtime=arguments.runtime,
+        dtype=arguments.dtype,
+        int8_vision=arguments.int8_vision,
+    )
+    try:
+        engine = load_engine(settings)
+        figures = evaluate(
+            engine, arguments.scenes, arguments.other_scenes, photographs(arguments.photos)
+        )
+    except SightlineError as error:
+        raise SystemExit(f"evaluate: {error}") from None
+    print(table(figures))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

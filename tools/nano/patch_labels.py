@@ -1,0 +1,84 @@
+"""What lies under each patch of a frame: the dense supervision that makes a small encoder see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tools.nano import shapes
+from tools.nano.compose import FIRST_LETTER_ID, Canvas
+from tools.nano.geometry import PATCH_GRID
+from tools.nano.palette import COLOURS
+from tools.nano.truth import SIZES, Kind
+
+IGNORED: Final = -100
+_CELLS_PER_PATCH: Final = 4
+# A patch that an object only grazes is no evidence either way.
+_CLEAR_CELLS: Final = 4
+
+PatchMap = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PatchLabels:
+    """What lies under each patch, (PATCH_GRID, PATCH_GRID) each.
+
+    0 is nothing, IGNORED is undecided. `shape`, `colour`, `size` and `pattern` count from 1 in the
+    order of their vocabularies, `letter` in that of `lettering.LETTERS`.
+    """
+
+    shape: PatchMap
+    colour: PatchMap
+    size: PatchMap
+    pattern: PatchMap
+    letter: PatchMap
+
+
+def label_patches(canvas: Canvas, kind: Kind) -> PatchLabels:
+    """The labels of a painted canvas as its view shows it.
+
+    Where the camera's state hides the scene, nothing can be asked of a patch: all is IGNORED.
+    """
+    grid = (PATCH_GRID, PATCH_GRID)
+    if kind in ("dark", "glare", "blur"):
+        unknown = np.full(grid, IGNORED, dtype=np.int64)
+        return PatchLabels(unknown, unknown, unknown, unknown, unknown)
+    ids, undecided = _covering_ids(canvas)
+    maps = {
+        name: np.zeros(grid, dtype=np.int64)
+        for name in ("shape", "colour", "size", "pattern", "letter")
+    }
+    for i in (int(i) for i in np.unique(ids) if i):
+        here = ids == i
+        if i >= FIRST_LETTER_ID:
+            maps["letter"][here] = i - FIRST_LETTER_ID + 1
+            if canvas.text is not None:
+                maps["colour"][here] = COLOURS.index(canvas.text.colour) + 1
+        else:
+            item = canvas.objects[i - 1]
+            maps["shape"][here] = shapes.SHAPES.index(item.shape) + 1
+            maps["colour"][here] = COLOURS.index(item.colour) + 1
+            maps["size"][here] = list(SIZES).index(item.size) + 1
+            maps["pattern"][here] = shapes.PATTERNS.index(item.pattern) + 1
+    for labels in maps.values():
+        labels[undecided] = IGNORED
+    return PatchLabels(**maps)
+
+
+def _covering_ids(canvas: Canvas) -> tuple[PatchMap, NDArray[np.bool_]]:
+    """The id that covers most of each patch (0: none at all), and where that is too little."""
+    side = PATCH_GRID * _CELLS_PER_PATCH
+    fine = np.asarray(canvas.view.warp(canvas.ids, (side, side), Image.Resampling.NEAREST))
+    blocks = fine.reshape(PATCH_GRID, _CELLS_PER_PATCH, PATCH_GRID, _CELLS_PER_PATCH)
+    blocks = blocks.transpose(0, 2, 1, 3).reshape(PATCH_GRID, PATCH_GRID, -1)
+    best = np.zeros((PATCH_GRID, PATCH_GRID), dtype=np.int64)
+    most = np.zeros((PATCH_GRID, PATCH_GRID), dtype=np.int64)
+    for i in (int(i) for i in np.unique(fine) if i):
+        count = (blocks == i).sum(-1)
+        best = np.where(count > most, i, best)
+        most = np.maximum(most, count)
+    return best, (most > 0) & (most < _CLEAR_CELLS)

@@ -1,0 +1,153 @@
+"""Tokens to text: chunks as they become complete, up to a stop text, and how it all ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from vlm.engine.drafts import DraftCounts
+from vlm.engine.sampling import Token
+from vlm.processing.tokenizer import Tokenizer
+from vlm.types import CaptionDone, FinishReason, Stats, TokenChunk, TokenLogprob
+
+
+class CaptionText:
+    """The text of one answer. `counts` are those of its drafts."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop_ids: frozenset[int],
+        stop_texts: Sequence[str],
+        limit: int,
+    ) -> None:
+        """`limit` is how many tokens the answer may have; its clock starts here."""
+        self.counts = DraftCounts()
+        self._tokenizer = tokenizer
+        self._stop_ids = stop_ids
+        self._stop_texts = stop_texts
+        self._limit = limit
+        self._detokenizer = Detokenizer(tokenizer.decode)
+        self._held = ""
+        self._shown: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._tokens = 0
+        self._finish_reason: FinishReason | None = None
+        self._is_cut = False
+        self._started = time.perf_counter()
+        self._first_token = self._started
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a stop text has come: what follows is not wanted."""
+        return self._is_cut
+
+    def add(self, token: Token) -> list[TokenChunk]:
+        """The next token; the text that became complete with it, if any."""
+        if self._first_token == self._started:
+            self._first_token = time.perf_counter()
+        if token.id in self._stop_ids:
+            self._finish_reason = "stop"
+            return []
+        self._tokens += 1
+        if self._tokens == self._limit:
+            self._finish_reason = "length"
+        if token.logprob is not None:
+            top = tuple(self._told(*each) for each in token.top)
+            self._logprobs.append(self._told(token.id, token.logprob, top))
+        return self._chunks(self._detokenizer.add(token.id), holds=True)
+
+    def finish(
+        self, is_cancelled: bool, prompt_tokens: int, image_tokens: int
+    ) -> list[TokenChunk | CaptionDone]:
+        """No token comes any more: what was held back, and the end."""
+        last = [] if self._is_cut else self._chunks(self._detokenizer.finish(), holds=False)
+        total_s = time.perf_counter() - self._started
+        stats = Stats(
+            ttft_s=self._first_token - self._started,
+            tokens_per_s=self._tokens / total_s,
+            image_tokens=image_tokens,
+            prompt_tokens=prompt_tokens,
+            tokens=self._tokens,
+            drafted=self.counts.drafted,
+            accepted=self.counts.accepted,
+            queued_s=0.0,
+            total_s=total_s,
+        )
+        reason = self._finish_reason or ("cancelled" if is_cancelled else "stop")
+        return [*last, CaptionDone("".join(self._shown), reason, stats)]
+
+    def _chunks(self, text: str, *, holds: bool) -> list[TokenChunk]:
+        """`text` behind what is held, up to a stop text; with `holds` what may begin one waits."""
+        text = self._held + text
+        ends = [end for stop in self._stop_texts if (end := text.find(stop)) >= 0]
+        if ends:
+            text, self._is_cut, self._finish_reason = text[: min(ends)], True, "stop"
+        keep = self._possible_stop(text) if holds and not ends else 0
+        text, self._held = text[: len(text) - keep], text[len(text) - keep :]
+        if not text:
+            return []
+        self._shown.append(text)
+        logprobs, self._logprobs = tuple(self._logprobs), []
+        return [TokenChunk(text, logprobs)]
+
+    def _possible_stop(self, text: str) -> int:
+        """How many of the last characters of `text` a stop text may begin with."""
+        longest = max(map(len, self._stop_texts), default=0) - 1
+        for count in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-count:]) for stop in self._stop_texts):
+                return count
+        return 0
+
+    def _told(
+        self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = ()
+    ) -> TokenLogprob:
+        token_bytes = self._tokenizer.bytes_of(token_id)
+        return TokenLogprob(token_bytes.decode("utf-8", "replace"), token_bytes, logprob, top)
+
+
+# What a decoder shows in place of bytes that are not a whole character (yet).
+_REPLACEMENT: Final = "\ufffd"
+
+
+class Detokenizer:
+    """Turns a growing list of ids into chunks of text that only ever append.
+
+    All chunks together are `decode` of all ids without the whitespace that leads it; a character
+    that the last id leaves unfinished is left out. Decoding starts a few ids back, since what an
+    id reads as may depend on the one before it (a leading space, the rest of a character).
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        """`decode` is the tokenizer's own, without special tokens and without any clean-up."""
+        self._decode = decode
+        self._ids: list[int] = []
+        self._context_start = 0
+        self._shown_end = 0
+        self._begun = False
+
+    def add(self, token_id: int) -> str:
+        """The text that became complete with `token_id`; empty where none did."""
+        self._ids.append(token_id)
+        shown, known = self._window()
+        if len(known) <= len(shown) or known.endswith(_REPLACEMENT):
+            return ""
+        self._context_start = self._shown_end
+        self._shown_end = len(self._ids)
+        return self._without_lead(known[len(shown) :])
+
+    def finish(self) -> str:
+        """What was held back and is text after all; empty in nearly every case."""
+        shown, known = self._window()
+        return self._without_lead(known[len(shown) :].rstrip(_REPLACEMENT))
+
+    def _window(self) -> tuple[str, str]:
+        shown = self._decode(self._ids[self._context_start : self._shown_end])
+        return shown, self._decode(self._ids[self._context_start :])
+
+    def _without_lead(self, text: str) -> str:
+        if not self._begun:
+            text = text.lstrip()
+            self._begun = bool(text)
+        return text

@@ -1,0 +1,137 @@
+"""The command line of `python -m vlm.models`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlm.checkpoints.catalogue import (
+    KNOWN_MODELS,
+    KnownModel,
+    complete_folder,
+    known_model,
+    resolve,
+)
+from vlm.checkpoints.hub_cache import HUB_ID, content_matches
+from vlm.errors import FetchError, SightlineError
+
+# What a shell gives for a command that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "list":
+            return _list()
+        if arguments.command == "fetch":
+            return _fetch(arguments.model)
+        return _check(arguments.model)
+    except SightlineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on where this one was.", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vlm.models", description="The models that Sightline can run."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the known models: their sizes, and which are here")
+    fetch = commands.add_parser("fetch", help="download a model, or the rest of it")
+    fetch.add_argument("model", metavar="MODEL", help="short name or hub id")
+    check = commands.add_parser("check", help="compare files with their sizes and hashes")
+    check.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="short name, hub id or folder (default: every known model that is here)",
+    )
+    return parser
+
+
+def _list() -> int:
+    rows = [("MODEL", "DOWNLOAD", "MEMORY", "HERE", "GOOD FOR")]
+    rows += [_row(model) for model in KNOWN_MODELS]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _row(model: KnownModel) -> tuple[str, str, str, str, str]:
+    from vlm.checkpoints.hub import received_bytes
+    from vlm.runtimes.load import fit
+    from vlm.settings import Settings
+
+    here = "no"
+    if complete_folder(model.name) is not None:
+        here = "yes"
+    elif model.hub_id is not None and (received := received_bytes(model.hub_id)):
+        here = _in_words(received)
+    needed = fit(model.size, Settings(model=model.name))
+    memory = _in_words(needed.needed_bytes) + ("" if needed.fits else " (too large)")
+    download = _in_words(model.download_bytes) if model.hub_id else "-"
+    return model.name, download, memory, here, model.good_for
+
+
+def _fetch(name: str) -> int:
+    from tqdm import tqdm
+
+    from vlm.checkpoints.hub import FetchProgress, fetch
+
+    known = known_model(name)
+    if known is not None and known.hub_id is None:
+        print(f"{known.name} is part of Sightline: there is nothing to fetch.")
+        return 0
+    hub_id = name if known is None or known.hub_id is None else known.hub_id
+    if Path(name).expanduser().is_dir() or not HUB_ID.fullmatch(hub_id):
+        raise FetchError(f"{name} is neither a known model nor a hub id, such as owner/model.")
+    with tqdm(desc=hub_id, unit="B", unit_scale=True) as bar:
+
+        def show(progress: FetchProgress) -> None:
+            bar.total = progress.total_bytes or None
+            bar.set_postfix_str(progress.note, refresh=False)
+            bar.update(progress.received_bytes - bar.n)
+
+        folder = fetch(hub_id, "main" if known is None else known.revision, show)
+    print(f"{hub_id} is here, whole and checked: {folder}")
+    return 0
+
+
+def _check(name: str | None) -> int:
+    names = [name] if name is not None else [model.name for model in KNOWN_MODELS]
+    folders = {each: resolve(each) if name else complete_folder(each) for each in names}
+    wrong = [each for each, folder in folders.items() if folder and not _is_right(each, folder)]
+    return 1 if wrong else 0
+
+
+def _is_right(name: str, folder: Path) -> bool:
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    matches = {file.name: content_matches(file) for file in files}
+    wrong = [file for file, right in matches.items() if right is False]
+    for file in wrong:
+        print(f"{name}: {file} does not match its hash. Fetch the model again.", file=sys.stderr)
+    if wrong:
+        return False
+    hashed = sum(right is True for right in matches.values())
+    told = f"{hashed} of them match their hashes" if hashed else "no hashes of them are known here"
+    print(f"{name}: complete, {len(files)} files, {told}.")
+    return True
+
+
+def _in_words(size_bytes: int) -> str:
+    if size_bytes < 1e9:
+        return f"{size_bytes / 1e6:.0f} MB"
+    return f"{size_bytes / 1e9:.1f} GB"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

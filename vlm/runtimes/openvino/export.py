@@ -1,0 +1,246 @@
+"""From a transformers model to OpenVINO's: the modules traced, the text model made stateful.
+
+Import it only after `openvino_here.import_openvino`, which keeps its reports to its makers in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+import torch
+from openvino._offline_transformations import apply_make_stateful_transformation
+from openvino.op import Constant
+from openvino.opset13 import constant, convert, multiply
+
+from vlm.runtimes.openvino.cache import (
+    EMBEDDINGS_FILE,
+    FACTS_FILE,
+    TEXT_FILE,
+    VISION_FILE,
+    seal,
+)
+
+_EXAMPLE_TOKENS: Final = 4
+_EXAMPLE_PAST: Final = 3
+
+
+class _VisionModel(torch.nn.Module):
+    """Vision encoder and connector over whole tiles, without the mask that padded ones need."""
+
+    def __init__(self, model: Any, side_px: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._vision = model.model.vision_model.to(dtype)
+        self._connector = model.model.connector.to(dtype)
+        # Which position each patch of a whole tile has is arithmetic on the mask alone.
+        seen: list[torch.Tensor] = []
+        table = self._vision.embeddings.position_embedding
+        hook = table.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        self._vision(torch.zeros(1, 3, side_px, side_px, dtype=dtype))
+        hook.remove()
+        self._positions = seen[0]
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """[tiles, 3, side, side] to [tiles * tokens per tile, hidden]."""
+        patches = self._vision.embeddings.patch_embedding(pixel_values.to(self._dtype))
+        hidden = patches.flatten(2).transpose(1, 2) + self._positions
+        hidden = self._vision.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
+        features: torch.Tensor = self._connector(self._vision.post_layernorm(hidden))
+        return features.flatten(0, 1).float()
+
+
+class _Past:
+    """Keys and values as `transformers.Cache` has them, but handed in and out as tensors."""
+
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        self._tensors = tensors
+        self.presents: list[torch.Tensor] = []
+
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        pair = self._tensors[2 * layer_idx : 2 * layer_idx + 2]
+        keys, values = torch.cat([pair[0], keys], dim=2), torch.cat([pair[1], values], dim=2)
+        self.presents += [keys, values]
+        return keys, values
+
+
+class _TextModel(torch.nn.Module):
+    """The text model up to its choices and the logits behind them."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._text = model.model.text_model
+        self._head = model.lm_head
+
+    def forward(
+        self,
+        embeds: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor,
+        wanted: torch.Tensor,
+        beams: torch.Tensor,
+        past: list[torch.Tensor],
+    ) -> tuple[torch.Tensor, ...]:
+        """`embeds` [1, new, hidden], `positions` [1, new], `mask` [1, 1, new, past + new].
+
+        `wanted` are the rows whose choice is asked for; the rest never meets the vocabulary.
+        `beams` is [0]: the CPU plugin knows attention over a state by that gather alone.
+        """
+        cache = _Past([each.index_select(0, beams) for each in past])
+        rotary = self._text.rotary_emb(embeds, position_ids=positions)
+        hidden = embeds
+        for layer in self._text.layers:
+            hidden = layer(
+                hidden,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                position_embeddings=rotary,
+            )
+        hidden = self._text.norm(hidden.index_select(1, wanted))
+        logits = self._head(hidden)
+        return (logits.argmax(-1), logits, *cache.presents)
+
+
+def convert_vision(model: Any, bfloat16: bool) -> Any:
+    """`pixel_values` to features, any number of tiles of the side that the model was made for.
+
+    A float32 model may be run in bfloat16 too, but then keeps its weights in both.
+    """
+    side_px = model.config.vision_config.image_size
+    return ov.convert_model(
+        _VisionModel(model, side_px, torch.bfloat16 if bfloat16 else torch.float32),
+        example_input=torch.zeros(2, 3, side_px, side_px),
+        input=[([-1, 3, side_px, side_px], ov.Type.f32)],
+    )
+
+
+def convert_text(model: Any) -> Any:
+    """A stateful model: what it is fed appends to the keys and values that its request holds."""
+    config = model.config.text_config
+    tensors, heads = 2 * config.num_hidden_layers, config.num_key_value_heads
+    head_dim = model.model.text_model.layers[0].self_attn.head_dim
+    new, past = _EXAMPLE_TOKENS, _EXAMPLE_PAST
+    example = {
+        "embeds": torch.zeros(1, new, config.hidden_size),
+        "positions": torch.arange(past, past + new)[None],
+        "mask": torch.ones(1, 1, new, past + new, dtype=torch.bool),
+        "wanted": torch.arange(new),
+        "beams": torch.zeros(1, dtype=torch.int32),
+        "past": [torch.zeros(1, heads, past, head_dim) for _ in range(tensors)],
+    }
+    converted = ov.convert_model(_TextModel(model), example_input=example)
+    shapes = [[1, -1, config.hidden_size], [1, -1], [1, 1, -1, -1], [-1], [1]]
+    inputs = converted.inputs
+    converted.reshape(
+        dict(zip(inputs, [*shapes, *[[1, heads, -1, head_dim]] * tensors], strict=True))
+    )
+    names = [f"past_{index}" for index in range(tensors)]
+    for name, past_in, present in zip(
+        names, inputs[len(shapes) :], converted.outputs[2:], strict=True
+    ):
+        past_in.get_tensor().set_names({name})
+        present.get_tensor().set_names({f"{name}_present"})
+    for name, model_input in zip(example, inputs[: len(shapes)], strict=False):
+        model_input.get_tensor().set_names({name})
+    apply_make_stateful_transformation(converted, {name: f"{name}_present" for name in names})
+    # Attention over a state is recognised only where the state says what it begins as.
+    nothing = constant(np.zeros([1, heads, 0, head_dim], np.float32))
+    for node in converted.get_ops():
+        if node.get_type_name() == "ReadValue":
+            node.set_arguments([nothing])
+    converted.validate_nodes_and_infer_types()
+    return converted
+
+
+def save(
+    model: Any,
+    out: Path,
+    *,
+    int8_text: bool,
+    int8_vision: bool,
+    bfloat16_vision: bool,
+    report: Callable[[str], None],
+) -> None:
+    """Fill the folder `out` from a float32 model; raises OSError where it cannot be written.
+
+    Weights are kept in bfloat16 where they were so: it halves the files and changes nothing.
+    """
+    report("vision encoder")
+    vision = convert_vision(model, bfloat16_vision)
+    if int8_vision:
+        quantise_matrices(vision)
+    store_in_bfloat16(vision)
+    _save_model(vision, out / VISION_FILE)
+    del vision
+    report("text model")
+    text = convert_text(model)
+    if int8_text:
+        quantise_matrices(text)
+    store_in_bfloat16(text)
+    _save_model(text, out / TEXT_FILE)
+    np.save(out / EMBEDDINGS_FILE, model.get_input_embeddings().weight.numpy())
+    config = model.config
+    facts = {
+        "image_token_id": config.image_token_id,
+        "context_tokens": config.text_config.max_position_embeddings,
+    }
+    (out / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+    seal(out)
+
+
+def _save_model(model: Any, file: Path) -> None:
+    # The errors of a full disk are RuntimeErrors here, and some only come out when reading.
+    try:
+        ov.save_model(model, file, compress_to_fp16=False)
+        ov.Core().read_model(file)
+    except RuntimeError as error:
+        raise OSError(f"{file.name} could not be written whole") from error
+
+
+_LARGEST_INT8: Final = 127
+# Norms and scalars: nothing is won by storing them smaller.
+_FEWEST_NUMBERS: Final = 4096
+_BELOW_BFLOAT16: Final = 0xFFFF
+
+
+def quantise_matrices(model: Any) -> int:
+    """Every matrix that `model` multiplies by becomes int8 with a scale a row; returns how many."""
+    count = 0
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "MatMul" or not node.get_attributes()["transpose_b"]:
+            continue
+        matrix = node.input_value(1).get_node()
+        if matrix.get_type_name() != "Constant" or len(matrix.shape) != 2:
+            continue
+        rows = matrix.data
+        scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(_LARGEST_INT8)
+        scales[scales == 0] = 1
+        stored = constant(np.rint(rows / scales).astype(np.int8))
+        node.input(1).replace_source_output(
+            multiply(convert(stored, "f32"), constant(scales)).output(0)
+        )
+        count += 1
+    return count
+
+
+def store_in_bfloat16(model: Any) -> None:
+    """Store the float32 constants of `model` in bfloat16, those that lose nothing by it."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
+            continue
+        bits = node.data.view(np.uint32)
+        if bits.size < _FEWEST_NUMBERS or np.any(bits & _BELOW_BFLOAT16):
+            continue
+        high = np.ascontiguousarray(bits >> 16).astype(np.uint16)
+        tensor = ov.Tensor(high, ov.Shape(node.shape), ov.Type.bf16)
+        stored = convert(Constant(tensor, shared_memory=False), "f32").output(0)
+        for user in node.output(0).get_target_inputs():
+            user.replace_source_output(stored)

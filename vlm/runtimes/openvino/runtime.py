@@ -1,0 +1,279 @@
+"""Forward passes by OpenVINO, the default on a CPU. Torch is not loaded here, nor its modules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vlm.checkpoints.files import model_size
+from vlm.processing.image_processor import PixelValues
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Logits
+from vlm.runtimes.openvino.cache import (
+    EMBEDDINGS_FILE,
+    FACTS_FILE,
+    TEXT_FILE,
+    VISION_FILE,
+    Converted,
+    converted,
+    default_cache_folder,
+)
+from vlm.runtimes.openvino.convert import ConversionError, convert_in_a_process
+from vlm.runtimes.openvino.platform import (
+    OpenVinoUnavailable,
+    Precision,
+    first_line,
+    import_openvino,
+    openvino_here,
+)
+
+Features = npt.NDArray[np.float32]
+
+_OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough memory")
+# Long passes of other numbers of rows can take a quarter longer: on two cores of a Zen 4, 81 took
+# 140 ms, 84 123 ms, 95 183 ms, 96 144 ms. The rows that fill them up are never attended to.
+_ROWS_AT_ONCE: Final = 4
+_FEW_ROWS: Final = 32
+
+
+# A small model's passes take milliseconds: nobody notices those of two others between two words,
+# and each first word waits less for the ends of other captions. With nine cameras it came after 8.2
+# instead of 10.8 times as long as with one, two cores of a Zen 4 having 44 instead of 38 captions a
+# second.
+_SMALL_AT_ONCE: Final = 3
+
+
+class OpenVinoRuntime:
+    """`Runtime` over models that are converted on a checkpoint's first start."""
+
+    name = "openvino"
+    device = "cpu"
+    tiles_per_pass = 1
+
+    def __init__(
+        self,
+        source: Converted,
+        precision: Precision,
+        threads: int | None = None,
+        *,
+        is_small: bool = False,
+    ) -> None:
+        """`source` is a whole conversion for `precision`; `threads`: None for what is best here.
+
+        A model that `is_small` has quick passes, which those of others may come between.
+        """
+        self.states_per_pass = _SMALL_AT_ONCE if is_small else 1
+        facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
+        # Kept: the files are mapped, not read, and a temporary folder goes with its object.
+        self._source = source
+        self._image_token_id: int = facts["image_token_id"]
+        self.context_tokens: int = facts["context_tokens"]
+        self.dtype = precision.name
+        self._embeddings: Features = np.load(source.folder / EMBEDDINGS_FILE, mmap_mode="r")
+        core = import_openvino().Core()
+        # By itself the plugin takes a thread for each physical core. One that is not pinned can
+        # leave a core that another process wants: alone as fast, beside a busy one 13 % faster.
+        properties: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        if threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = threads
+        self._text = core.compile_model(
+            source.folder / TEXT_FILE, "CPU", properties | precision.text_properties
+        )
+        vision = core.compile_model(
+            source.folder / VISION_FILE, "CPU", properties | precision.vision_properties
+        )
+        self._side_px: int = vision.input(0).partial_shape[-1].get_length()
+        self._vision = vision.create_infer_request()
+        self._bytes_per_row = sum(
+            4 * state.state.shape[1] * state.state.shape[3]
+            for state in self._text.create_infer_request().query_state()
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        precision: Precision,
+        on_progress: Callable[[str], None],
+        *,
+        threads: int | None = None,
+        cache_folder: Path | None = None,
+    ) -> OpenVinoRuntime:
+        """The checkpoint in `folder`, converted where the cache does not hold it yet.
+
+        `on_progress` gets a line of text now and then while converting. Raises CheckpointError
+        where files are missing, OpenVinoUnavailable for all that torch may still do.
+        """
+        made_by = openvino_here().version
+
+        def make(out: Path) -> None:
+            convert_in_a_process(
+                folder,
+                out,
+                precision.converter_options,
+                lambda text: on_progress(f"Converting the model for OpenVINO, once: {text}"),
+            )
+
+        try:
+            source = converted(
+                folder, precision.variant, made_by, make, cache_folder or default_cache_folder()
+            )
+            is_small = model_size(folder).parameters < LARGE_MODEL_PARAMETERS
+            return cls(source, precision, threads, is_small=is_small)
+        except (ConversionError, OSError, RuntimeError) as error:
+            raise OpenVinoUnavailable(
+                f"OpenVINO does not run {folder.name}: {first_line(error)}."
+            ) from error
+
+    def encode_image(self, pixel_values: PixelValues) -> Features:
+        """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden].
+
+        Raises ValueError for tiles of another side than the model's.
+        """
+        if pixel_values.shape[-2:] != (self._side_px, self._side_px):
+            raise ValueError(
+                f"tiles of {pixel_values.shape[-1]} pixels, but a model for {self._side_px}"
+            )
+        with _memory_errors():
+            self._vision.infer([pixel_values], share_inputs=True)
+            return np.array(self._vision.get_output_tensor(0).data)
+
+    def prefill(
+        self, input_ids: Sequence[int], features: Sequence[Features], choices: int = 1
+    ) -> tuple[OpenVinoKVState, list[int]]:
+        """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
+        ids = np.asarray(input_ids)
+        embeds = self._embeddings[ids]
+        image_positions = ids == self._image_token_id
+        rows = sum(map(len, features))
+        if int(image_positions.sum()) != rows:
+            raise ValueError(f"{int(image_positions.sum())} image tokens, but {rows} features")
+        if rows:
+            embeds[image_positions] = np.concatenate(list(features))
+        state = self._new_state()
+        return state, self._feed(state, embeds, choices)
+
+    def decode_one_token(self, state: OpenVinoKVState, token_id: int) -> int:
+        """See `Runtime.decode_one_token`."""
+        return self._feed(state, self._embeddings[[token_id]], 1)[0]
+
+    def decode_many(self, states: Sequence[OpenVinoKVState], token_ids: Sequence[int]) -> list[int]:
+        """See `Runtime.decode_many`; one pass for each."""
+        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
+
+    def logits(self, state: OpenVinoKVState) -> Logits:
+        """See `Runtime.logits`."""
+        return np.array(state.request.get_output_tensor(1).data[0, -1])
+
+    def verify(self, state: OpenVinoKVState, token_ids: Sequence[int], choices: int) -> list[int]:
+        """See `Runtime.verify`."""
+        return self._feed(state, self._embeddings[list(token_ids)], choices)
+
+    def truncate(self, state: OpenVinoKVState, length: int) -> None:
+        """See `Runtime.truncate`."""
+        state.truncate(length)
+
+    def fork(self, state: OpenVinoKVState, length: int) -> OpenVinoKVState:
+        """See `Runtime.fork`."""
+        with _memory_errors():
+            copy = self._new_state()
+            state.copy_to(copy, length)
+            return copy
+
+    def _new_state(self) -> OpenVinoKVState:
+        return OpenVinoKVState(self._text.create_infer_request(), self._bytes_per_row)
+
+    def _feed(self, state: OpenVinoKVState, embeds: Features, choices: int) -> list[int]:
+        """Append tokens with `embeds`, [new, hidden]; the choices after the last `choices`."""
+        new = len(embeds)
+        spare = -new % _ROWS_AT_ONCE if new > _FEW_ROWS else 0
+        rows = new + spare
+        inputs = {
+            "embeds": np.pad(embeds, ((0, spare), (0, 0)))[None],
+            "positions": np.arange(state.length, state.length + rows)[None],
+            "mask": state.mask(rows),
+            "wanted": np.arange(new - choices, new),
+            "beams": np.zeros(1, np.int32),
+        }
+        with _memory_errors():
+            state.request.infer(inputs, share_inputs=True)
+            chosen: list[int] = state.request.get_output_tensor(0).data[0].tolist()
+        state.append(new, spare)
+        return chosen
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """OpenVINO's own words for too little memory as a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS):
+            raise
+        raise MemoryError(first_line(error)) from None
+
+
+# The CPU plugin makes room for as many rows again whenever it runs out of them.
+_ROOM: Final = 2
+
+
+class OpenVinoKVState:
+    """Rows of keys and values in `request`, of which those of rejected tokens are masked out.
+
+    Taking rows away would mean to copy all of the others; a masked one only takes part in a sum
+    with a weight of zero.
+    """
+
+    def __init__(self, request: Any, bytes_per_row: int) -> None:
+        """`request` has been fed nothing; each token adds `bytes_per_row`."""
+        self.request = request
+        self._bytes_per_row = bytes_per_row
+        self._counts: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.length = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the request keeps for it, rejected tokens and spare room included."""
+        return len(self._counts) * self._bytes_per_row * _ROOM
+
+    def mask(self, new: int) -> npt.NDArray[np.bool_]:
+        """What each of `new` tokens attends to, [1, 1, new, rows + new]: all before it, itself."""
+        rows = len(self._counts)
+        mask = np.empty((1, 1, new, rows + new), np.bool_)
+        mask[..., :rows] = self._counts
+        mask[..., rows:] = np.tri(new, dtype=np.bool_)
+        return mask
+
+    def append(self, new: int, spare: int = 0) -> None:
+        """The request has been fed `new` tokens, and `spare` rows after them that do not count."""
+        self._counts = np.concatenate([self._counts, np.arange(new + spare) < new])
+        self.length += new
+
+    def truncate(self, length: int) -> None:
+        """Mask out all but the first `length` tokens."""
+        self._counts[self._rows()[length:]] = False
+        self.length = min(length, self.length)
+
+    def copy_to(self, other: OpenVinoKVState, length: int) -> None:
+        """Fill `other`, which has been fed nothing, with the first `length` tokens."""
+        rows = self._rows()[:length]
+        # A slice is copied at once, single rows are not.
+        is_prefix = len(rows) == 0 or rows[-1] == len(rows) - 1
+        kept = slice(len(rows)) if is_prefix else rows
+        states = {each.name: each for each in other.request.query_state()}
+        for each in self.request.query_state():
+            states[each.name].state = each.state.__class__(
+                np.ascontiguousarray(each.state.data[:, :, kept])
+            )
+        other.append(len(rows))
+
+    def _rows(self) -> npt.NDArray[np.intp]:
+        return np.flatnonzero(self._counts)

@@ -1,0 +1,145 @@
+"""Which torch device and number format a model runs in: the user's choice, else what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from vlm.checkpoints.files import ModelSize
+from vlm.errors import SettingsError
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, MAX_CACHED_BYTES
+from vlm.runtimes.memory import free_host_bytes, kv_bytes, torch_cpu_bytes
+from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model goes; `spread` leaves the laying out over several devices to accelerate."""
+
+    device: torch.device
+    dtype: torch.dtype
+    spread: bool
+
+
+def place(device: str, dtype: str, size: ModelSize) -> Placement:
+    """The placement for a model of `size`, by the settings `device` and `dtype`.
+
+    "auto" takes the first of CUDA, MPS, XPU and CPU that is there. The automatic dtype is bfloat16
+    on CUDA and XPU (float16 on a CUDA card without it), float32 on MPS, and on the CPU bfloat16 for
+    a large model where the CPU has instructions for it, else float32.
+    Raises SettingsError where the device is not here, naming those that are.
+    """
+    choices = available_devices()
+    named = "cuda:0" if device == "cuda" else device
+    if named not in (*choices, "auto"):
+        raise SettingsError(
+            f"The device {device!r} is not available here. Choose one of: "
+            f"{', '.join(['auto', *choices])}."
+        )
+    chosen = torch.device(choices[0] if named == "auto" else named)
+    number_format = _DTYPES[dtype] if dtype != "auto" else _automatic_dtype(chosen, size.parameters)
+    spread = (
+        device == "auto"
+        and chosen.type == "cuda"
+        and needed_bytes(size, chosen, number_format) > free_bytes(chosen)
+    )
+    return Placement(chosen, number_format, spread)
+
+
+def available_devices() -> list[str]:
+    """The names of the devices that are here, the one to prefer first."""
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    if torch.xpu.is_available():
+        devices.append("xpu")
+    return [*devices, "cpu"]
+
+
+def _automatic_dtype(device: torch.device, parameters: int) -> torch.dtype:
+    if device.type == "cuda":
+        # Ampere is the first with bfloat16 in hardware; AMD's cards of any age here have it.
+        has_bfloat16 = torch.version.hip or torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    if device.type == "xpu":
+        return torch.bfloat16
+    if device.type == "cpu" and parameters >= LARGE_MODEL_PARAMETERS and _cpu_has_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+# Everyday's captions are of one tile, and no longer than twice the least room for a sequence.
+_EVERYDAY_TOKENS: Final = SLOTS * 2 * BLOCK_TOKENS
+# Activations of a frame's tiles, kernels' workspaces, CUDA graphs; not measured on a GPU yet.
+_GPU_ROOM_BYTES: Final = 400 * 10**6
+
+
+def needed_bytes(size: ModelSize, device: torch.device, dtype: torch.dtype) -> int:
+    """What a model of `size` needs on `device` to caption.
+
+    On a GPU that is everyday's captions: where a longer request finds no room there, it is refused
+    and the model goes on. A CPU's memory must hold the longest, as systems end who takes too much.
+    """
+    if device.type == "cpu":
+        return torch_cpu_bytes(size, dtype.itemsize)
+    weights = size.parameters * dtype.itemsize
+    everyday = kv_bytes(size, dtype.itemsize, _EVERYDAY_TOKENS)
+    return weights + everyday + MAX_CACHED_BYTES + _GPU_ROOM_BYTES
+
+
+def free_bytes(device: torch.device) -> int:
+    """What is free on `device`, as far as torch and its driver tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "xpu":
+        try:
+            return int(torch.xpu.mem_get_info(device)[0])
+        except RuntimeError:
+            # Some drivers do not tell what others use.
+            total_bytes = torch.xpu.get_device_properties(device).total_memory
+            return int(total_bytes - torch.xpu.memory_reserved(device))
+    if device.type == "mps":
+        # Its memory is the machine's, of which Metal leaves some to others.
+        room = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return min(room, free_host_bytes())
+    return free_host_bytes()
+
+
+def free_bytes_of_all() -> int:
+    """What is free on all CUDA devices and in the machine's memory together."""
+    gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return sum(map(free_bytes, gpus)) + free_host_bytes()
+
+
+_OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough memory")
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Each device's own out-of-memory error as a MemoryError; what is unused goes back first."""
+    try:
+        yield
+    except RuntimeError as error:
+        out_of_memory = isinstance(error, torch.OutOfMemoryError) or any(
+            words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS
+        )
+        if not out_of_memory:
+            raise
+        # Without "from": the traceback would keep the tensors that filled the device.
+        message = str(error).splitlines()[0]
+    else:
+        return
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise MemoryError(message)

@@ -1,0 +1,167 @@
+"""Forward passes by PyTorch over transformers' modules: CUDA, MPS, XPU and the CPU reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import DynamicCache
+
+from vlm.checkpoints.files import model_size
+from vlm.processing.image_processor import PixelValues
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Logits
+from vlm.runtimes.torch.devices import memory_errors, place
+from vlm.runtimes.torch.loading import load_model
+
+# A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
+_TILES_PER_PASS_ON_GPU: Final = 32
+_THREADS: Final = torch.get_num_threads()
+
+
+class TorchKVState:
+    """A `KVState` over a transformers Cache, whose layers grow with what is appended."""
+
+    def __init__(self, cache: Any, logits: torch.Tensor | None = None) -> None:
+        """`logits`, [vocabulary], are those behind the last choice."""
+        self.cache = cache
+        self.logits = logits
+
+    @property
+    def length(self) -> int:
+        """See `KVState.length`."""
+        return int(self.cache.get_seq_length())
+
+    @property
+    def nbytes(self) -> int:
+        """See `KVState.nbytes`."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+
+
+class TorchRuntime:
+    """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's own operations one by one."""
+
+    name = "torch"
+    states_per_pass = 1
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        """`model` is loaded and in evaluation mode; `device` is where its inputs go."""
+        self._model = model
+        self._embed = model.get_input_embeddings()
+        self._image_token_id: int = model.config.image_token_id
+        self._device = device
+        self.device = str(device)
+        self.dtype = str(model.dtype).removeprefix("torch.")
+        self.context_tokens: int = model.config.text_config.max_position_embeddings
+        self.tiles_per_pass = 1 if device.type == "cpu" else _TILES_PER_PASS_ON_GPU
+        # A small model's matrices are too small to share: alone on the machine one thread is as
+        # fast as two, and beside a busy browser several times faster, as none waits for another.
+        is_small = model.num_parameters() < LARGE_MODEL_PARAMETERS
+        self._threads = 1 if is_small else _THREADS
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: str) -> TorchRuntime:
+        """The checkpoint in `folder`, by the settings `device` and `dtype` ("auto" or a name).
+
+        Raises SettingsError where the device is not here, CheckpointError where the files do not
+        make a model.
+        """
+        placement = place(device, dtype, model_size(folder))
+        model = load_model(folder, placement.dtype, str(placement.device), spread=placement.spread)
+        return cls(model, placement.device)
+
+    @torch.inference_mode()
+    def encode_image(self, pixel_values: PixelValues) -> torch.Tensor:
+        """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden]."""
+        with self._step():
+            pixels = torch.from_numpy(pixel_values).unsqueeze(0).to(self._device)
+            # The model casts to its own dtype itself.
+            return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
+
+    @torch.inference_mode()
+    def prefill(
+        self, input_ids: Sequence[int], features: Sequence[torch.Tensor], choices: int = 1
+    ) -> tuple[TorchKVState, list[int]]:
+        """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
+        with self._step():
+            ids = torch.tensor([input_ids], device=self._device)
+            embeds = self._embed(ids)
+            image_positions = ids == self._image_token_id
+            rows = sum(map(len, features))
+            if int(image_positions.sum()) != rows:
+                raise ValueError(f"{int(image_positions.sum())} image tokens, but {rows} features")
+            if rows:
+                embeds[image_positions] = torch.cat(list(features)).to(embeds.device, embeds.dtype)
+            output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=choices)
+            return TorchKVState(output.past_key_values, output.logits[0, -1]), _greedy(
+                output.logits
+            )
+
+    def decode_one_token(self, state: TorchKVState, token_id: int) -> int:
+        """See `Runtime.decode_one_token`."""
+        return self.verify(state, [token_id], choices=1)[0]
+
+    def decode_many(self, states: Sequence[TorchKVState], token_ids: Sequence[int]) -> list[int]:
+        """See `Runtime.decode_many`; one pass for each."""
+        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
+
+    def logits(self, state: TorchKVState) -> Logits:
+        """See `Runtime.logits`."""
+        assert state.logits is not None, "nothing was chosen for this state yet"
+        return numpy_logits(state.logits)
+
+    @torch.inference_mode()
+    def verify(self, state: TorchKVState, token_ids: Sequence[int], choices: int) -> list[int]:
+        """See `Runtime.verify`."""
+        with self._step():
+            # Embedded here: the model would move it to where its first weight is, and of a model
+            # laid over devices that may be nowhere.
+            embeds = self._embed(torch.tensor([token_ids], device=self._device))
+            output = self._model(
+                inputs_embeds=embeds,
+                past_key_values=state.cache,
+                use_cache=True,
+                logits_to_keep=choices,
+            )
+            state.logits = output.logits[0, -1]
+            return _greedy(output.logits)
+
+    def truncate(self, state: TorchKVState, length: int) -> None:
+        """See `Runtime.truncate`."""
+        # By hand: what the argument of Cache.crop means differs between releases.
+        for layer in state.cache.layers:
+            layer.keys = layer.keys[:, :, :length]
+            layer.values = layer.values[:, :, :length]
+
+    @torch.inference_mode()
+    def fork(self, state: TorchKVState, length: int) -> TorchKVState:
+        """See `Runtime.fork`."""
+        with self._step():
+            kept = [
+                (layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone())
+                for layer in state.cache.layers
+            ]
+            return TorchKVState(DynamicCache(kept))
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        # Kept by torch for each calling thread, and another runtime may have set it since.
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        with memory_errors():
+            yield
+
+
+def numpy_logits(logits: torch.Tensor) -> Logits:
+    """`logits` as they are told to the engine."""
+    told: Logits = logits.float().cpu().numpy()
+    return told
+
+
+def _greedy(logits: torch.Tensor) -> list[int]:
+    """The choice at each position of `logits`, [1, positions, vocabulary]."""
+    # In float32, as transformers' generate does, so that ties of coarser formats fall the same.
+    chosen: list[int] = logits[0].float().argmax(-1).tolist()
+    return chosen
