@@ -19,7 +19,7 @@ from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import stop_ids
 from vlm.runtimes.torch.eager import TorchRuntime
 from vlm.settings import Settings
-from vlm.types import CaptionRequest
+from vlm.types import Request
 from worker_kit import QUESTION
 
 pytest_plugins = ["web_fixtures"]
@@ -126,13 +126,13 @@ def frames() -> list[Image.Image]:
 
 
 @pytest.fixture
-def request_for(frames: list[Image.Image]) -> Callable[[int], CaptionRequest]:
+def request_for(frames: list[Image.Image]) -> Callable[[int], Request]:
     """`request_for(n)` asks for a few tokens about frame n, each time from another camera."""
 
-    def make(index: int, max_tokens: int = 8) -> CaptionRequest:
+    def make(index: int, max_tokens: int = 8) -> Request:
         # A camera of its own, so that no earlier answer is there to draft from: each token is a
         # step, between which a test can do something.
         camera = f"camera-{next(_CAMERAS)}"
-        return CaptionRequest.about(frames[index], QUESTION, max_tokens, camera=camera)
+        return Request.about(frames[index], QUESTION, max_tokens, camera=camera)
 
     return make

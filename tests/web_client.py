@@ -23,7 +23,7 @@ from waitress import wasyncore
 from vlm.models.manager import Models
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, EngineInfo, StreamItem
+from vlm.types import EngineInfo, Request, StreamEvent
 from web.admission import Admission
 from web.app import create_app
 from web.server import listen, make_server
@@ -66,7 +66,7 @@ class SteppedJob:
 
     def __init__(
         self,
-        items: Generator[StreamItem, None, None],
+        items: Generator[StreamEvent, None, None],
         is_cancelled: Callable[[], bool],
         on_close: Callable[[], None],
     ) -> None:
@@ -96,15 +96,15 @@ class SteppedEngine:
             self._permits.release()
 
     def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-    ) -> Generator[StreamItem, None, None]:
+        self, request: Request, is_cancelled: Callable[[], bool]
+    ) -> Generator[StreamEvent, None, None]:
         """What comes of one request; for those who want something else to come of it."""
         yield from self._engine.stream(request, is_cancelled)
 
-    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> SteppedJob:
+    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> SteppedJob:
         return SteppedJob(self.stream(request, is_cancelled), is_cancelled, self._count_closed)
 
-    def advance(self, jobs: Sequence[SteppedJob]) -> list[list[StreamItem | Exception]]:
+    def advance(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
         (job,) = jobs
         while not self._permits.acquire(timeout=0.01):
             if job.is_cancelled():

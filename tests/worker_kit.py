@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vlm.engine.engine import Engine, EngineJob
-from vlm.scheduler.stream import CaptionStream
+from vlm.scheduler.stream import Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
+from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 # Only keeps a broken test from hanging; nothing is asserted on it.
 GUARD_S = 120.0
@@ -36,19 +36,19 @@ def running(engine: object, max_queue: int = 8) -> Iterator[Worker]:
         worker.close(GUARD_S)
 
 
-def read(stream: CaptionStream) -> list[StreamItem]:
+def read(stream: Stream) -> list[StreamEvent]:
     items = []
     while True:
         item = stream.next(GUARD_S)
         assert item is not None, "the stream hangs"
         items.append(item)
-        if isinstance(item, CaptionDone):
+        if isinstance(item, Result):
             return items
 
 
-def text_of(stream: CaptionStream) -> str:
+def text_of(stream: Stream) -> str:
     done = read(stream)[-1]
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     return done.text
 
 
@@ -56,7 +56,7 @@ def text_of(stream: CaptionStream) -> str:
 class HeldJob:
     """A request under way in an engine of this module, and what the real engine knows it by."""
 
-    request: CaptionRequest
+    request: Request
     is_cancelled: Callable[[], bool]
     inner: EngineJob
     steps: int = 0
@@ -73,7 +73,7 @@ class HeldEngine:
     def __init__(self, engine: Engine, at_once: int = 1) -> None:
         self.info: EngineInfo = engine.info
         self.at_once = at_once
-        self.begun: list[CaptionRequest] = []
+        self.begun: list[Request] = []
         self.jobs: list[HeldJob] = []
         self.steps: list[int] = []
         """How many requests each step has advanced."""
@@ -85,13 +85,13 @@ class HeldEngine:
         for _ in range(steps):
             self._permits.release()
 
-    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> HeldJob:
+    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> HeldJob:
         job = HeldJob(request, is_cancelled, self._engine.begin(request, is_cancelled))
         self.begun.append(request)
         self.jobs.append(job)
         return job
 
-    def advance(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+    def advance(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
         while not self._permits.acquire(timeout=0.005):
             if any(job.is_cancelled() for job in jobs):
                 return [[] for _ in jobs]
@@ -100,7 +100,7 @@ class HeldEngine:
             job.steps += 1
         return self.advance_now(jobs)
 
-    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
         return self._engine.advance([job.inner for job in jobs])
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class FailingEngine(HeldEngine):
         self._of_all = of_all
         self.allow(100_000)
 
-    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
         struck = [job for job in jobs if job is self.jobs[0] and job.steps == 4]
         if not struck or self._fault is None:
             return super().advance_now(jobs)

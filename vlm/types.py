@@ -43,7 +43,7 @@ GREEDY: Final = Sampling()
 
 
 @dataclass(frozen=True)
-class CaptionRequest:
+class Request:
     """What is asked, about which images.
 
     `detail` is "low" for one tile an image (a live frame) or "high" for the checkpoint's own
@@ -77,7 +77,7 @@ class CaptionRequest:
         detail: Detail = "low",
         camera: str | None = None,
         live: bool = False,
-    ) -> CaptionRequest:
+    ) -> Request:
         """One question about one frame, as the page asks it."""
         messages = (Message("user", (image, prompt)),)
         return cls(messages, max_tokens, detail=detail, camera=camera, live=live)
@@ -131,7 +131,7 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class CaptionDone:
+class Result:
     """The last item of a stream: the whole text, why it ended and what it cost."""
 
     text: str
@@ -139,7 +139,7 @@ class CaptionDone:
     stats: Stats
 
 
-StreamItem = TokenChunk | CaptionDone
+StreamEvent = TokenChunk | Result
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class EngineInfo:
 
 
 @dataclass(frozen=True)
-class RequestRecord:
+class Record:
     """How one request ended; `stats` only where it was answered."""
 
     outcome: Outcome
@@ -169,10 +169,10 @@ class RequestRecord:
     stats: Stats | None = None
 
 
-class WorkerWatcher(Protocol):
+class Subscriber(Protocol):
     """Is told what the worker does. It must be quick and must not raise."""
 
-    def request_ended(self, record: RequestRecord) -> None:
+    def request_ended(self, record: Record) -> None:
         """One request is over. From any thread: who waits may be refused, replaced or leave."""
 
     def pass_ran(self, batch_size: int) -> None:

@@ -45,7 +45,7 @@ def create_app(
     app.config["MAX_FORM_MEMORY_SIZE"] = MULTIPART_OVERHEAD_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
     metrics = Metrics(models)
-    models.worker.add_watcher(metrics)
+    models.worker.subscribe(metrics)
     install_request_log(app, settings, models.worker, metrics.answered)
     install_error_handlers(app)
     install_safety(app, settings)

@@ -1,4 +1,4 @@
-"""From an HTTP request to a CaptionRequest: each field checked, each refusal with a way on."""
+"""From an HTTP request to a Request: each field checked, each refusal with a way on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from flask import Request
+from flask import Request as HttpRequest
 from werkzeug.datastructures import MultiDict
 
 from vlm.errors import BadRequestError, UnsupportedImageError
 from vlm.images.decode import decode_image
 from vlm.prompts import DEFAULT_PROMPT, PRESETS, checked_prompt
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from vlm.types import CaptionRequest, Detail
+from vlm.types import Detail, Request
 from web.errors import UnsupportedMediaTypeError
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
@@ -26,7 +26,7 @@ _CAMERA = re.compile(rf"[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}")
 _DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
 
 
-def read_caption_request(request: Request, settings: Settings) -> CaptionRequest:
+def read_caption_request(request: HttpRequest, settings: Settings) -> Request:
     """The question that `request` asks. Query fields win over form fields, others are ignored.
 
     Raises BadRequestError, UnsupportedMediaTypeError and whatever `decode_image` raises.
@@ -36,7 +36,7 @@ def read_caption_request(request: Request, settings: Settings) -> CaptionRequest
     camera: str | None = _field(fields, "camera", _camera, None)
     kind: str | None = _field(fields, "kind", _kind, None)
     prompt = _field(fields, "prompt", checked_prompt, DEFAULT_PROMPT)
-    return CaptionRequest.about(
+    return Request.about(
         prompt=_field(fields, "preset", _preset, prompt),
         max_tokens=_field(fields, "max_tokens", _max_tokens, settings.max_tokens),
         detail=_field(fields, "detail", _detail, "low"),
@@ -54,7 +54,7 @@ def _field(
     return values[0] if values else default
 
 
-def _image_bytes(request: Request) -> bytes:
+def _image_bytes(request: HttpRequest) -> bytes:
     if request.mimetype == "multipart/form-data":
         upload = request.files.get("image")
         if upload is None:

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from vlm.errors import SightlineError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import CaptionDone, StreamItem
+from vlm.types import Result, StreamEvent
 from web.admission import Admission
 from web.caption_request import read_caption_request
 from web.errors import error_body
@@ -49,12 +49,12 @@ def captions_blueprint(settings: Settings, worker: Worker, admission: Admission)
     return blueprint
 
 
-def _events(items: Iterator[StreamItem | None]) -> Iterator[str]:
+def _events(items: Iterator[StreamEvent | None]) -> Iterator[str]:
     try:
         for item in items:
             if item is None:
                 yield ": waiting\n\n"
-            elif isinstance(item, CaptionDone):
+            elif isinstance(item, Result):
                 yield _event("done", asdict(item))
             else:
                 yield _event("token", {"text": item.text})

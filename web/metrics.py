@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from vlm import __version__
 from vlm.models.manager import Models
 from vlm.remote.upstream import UpstreamStatus
-from vlm.types import Outcome, RequestRecord
+from vlm.types import Outcome, Record
 from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")
@@ -118,8 +118,8 @@ class Metrics:
             for histogram in (self._ttft_s, self._total_s, self._queued_s):
                 histogram.labels(kind)
 
-    def request_ended(self, record: RequestRecord) -> None:
-        """See `WorkerWatcher`."""
+    def request_ended(self, record: Record) -> None:
+        """See `Subscriber`."""
         kind = "live" if record.live else "question"
         self._requests.labels(kind, record.outcome).inc()
         if record.outcome != "refused":
@@ -132,7 +132,7 @@ class Metrics:
                 counter.inc(getattr(record.stats, field))
 
     def pass_ran(self, batch_size: int) -> None:
-        """See `WorkerWatcher`."""
+        """See `Subscriber`."""
         self._batch_size.observe(batch_size)
 
     def answered(self, entry: RequestLog) -> None:

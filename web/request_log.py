@@ -18,7 +18,7 @@ from flask import Flask, request
 
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest, FinishReason, Outcome, Stats
+from vlm.types import FinishReason, Outcome, Request, Result, Stats
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -59,13 +59,13 @@ class RequestLog:
     prompt: str | None = None
     text: str | None = None
 
-    def asked(self, asked: CaptionRequest) -> None:
+    def asked(self, asked: Request) -> None:
         """This is what the request is about."""
         self.live = asked.live
         parts = [part for message in asked.messages for part in message.parts]
         self.prompt = "\n".join(part for part in parts if isinstance(part, str))
 
-    def done(self, item: CaptionDone) -> None:
+    def done(self, item: Result) -> None:
         """The caption came to its end."""
         self.outcome = "done"
         self.finish_reason = item.finish_reason

@@ -10,8 +10,8 @@ from typing import cast
 from flask import Request
 
 from vlm.errors import SightlineError
-from vlm.scheduler.stream import CaptionStream
-from vlm.types import CaptionDone, StreamItem
+from vlm.scheduler.stream import Stream
+from vlm.types import Result, StreamEvent
 from web.admission import Admission
 from web.errors import InternalError, StoppingError
 from web.request_log import RequestLog
@@ -29,12 +29,12 @@ def hang_up_check(request: Request) -> Callable[[], bool]:
 
 
 def read_caption(
-    stream: CaptionStream,
+    stream: Stream,
     admission: Admission,
     client_gone: Callable[[], bool],
     entry: RequestLog,
-) -> Iterator[StreamItem | None]:
-    """The items of `stream`, the CaptionDone last; None about each KEEPALIVE_S without any.
+) -> Iterator[StreamEvent | None]:
+    """The items of `stream`, the Result last; None about each KEEPALIVE_S without any.
 
     It just ends where the client has gone. Raises the SightlineError that ended the stream,
     InternalError for one that nobody foresaw, StoppingError where the server ends. `entry` is told
@@ -54,7 +54,7 @@ def read_caption(
             log.error("Unforeseen error in a caption stream", exc_info=error)
             entry.failed(InternalError.code)
             raise InternalError() from None
-        if isinstance(item, CaptionDone):
+        if isinstance(item, Result):
             entry.done(item)
             yield item
             return

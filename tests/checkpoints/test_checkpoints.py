@@ -26,7 +26,7 @@ from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import Tokenizer, stop_ids
 from vlm.runtimes.torch.loading import load_model
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 
 PUBLISHED_PARAMETERS = 256_484_928
 PUBLISHED_BYTES = 513_028_808
@@ -37,8 +37,8 @@ def edited(file: Path, **changes: object) -> str:
 
 
 def caption(engine: Engine, image: Image.Image) -> str:
-    items = list(engine.stream(CaptionRequest.about(image, "What is this?", max_tokens=12)))
-    assert isinstance(items[-1], CaptionDone)
+    items = list(engine.stream(Request.about(image, "What is this?", max_tokens=12)))
+    assert isinstance(items[-1], Result)
     return items[-1].text
 
 

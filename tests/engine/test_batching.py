@@ -16,7 +16,7 @@ from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import PRESETS
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest, Sampling, StreamItem
+from vlm.types import Request, Result, Sampling, StreamEvent
 
 SETTINGS = Settings(model="nano", runtime="torch-static", device="cpu", dtype="float32")
 PROMPTS = [preset.prompt for preset in PRESETS]
@@ -36,12 +36,10 @@ def engine(loaded: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def requests(frames: list[Image.Image]) -> list[CaptionRequest]:
+def requests(frames: list[Image.Image]) -> list[Request]:
     """Of several lengths, two of them not greedy."""
     plain = [
-        CaptionRequest.about(
-            frame, PROMPTS[index % len(PROMPTS)], 12 + 5 * index, camera=str(index)
-        )
+        Request.about(frame, PROMPTS[index % len(PROMPTS)], 12 + 5 * index, camera=str(index))
         for index, frame in enumerate(frames[:7])
     ]
     drawn = replace(plain[2], sampling=Sampling(1.0, 0.9, seed=7), camera="drawn")
@@ -49,32 +47,30 @@ def requests(frames: list[Image.Image]) -> list[CaptionRequest]:
     return [*plain, drawn, told]
 
 
-def text_alone(engine: Engine, request: CaptionRequest) -> CaptionDone:
+def text_alone(engine: Engine, request: Request) -> Result:
     engine.close()
     *_, done = engine.stream(request)
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     return done
 
 
-def run(engine: Engine, jobs: list[EngineJob]) -> list[StreamItem | Exception]:
+def run(engine: Engine, jobs: list[EngineJob]) -> list[StreamEvent | Exception]:
     """All of `jobs` to their ends, which are returned in their order."""
-    last: dict[int, StreamItem | Exception] = {}
+    last: dict[int, StreamEvent | Exception] = {}
     while len(last) < len(jobs):
         under_way = [job for job in jobs if id(job) not in last]
         for job, made in zip(under_way, engine.advance(under_way), strict=True):
-            if made and isinstance(made[-1], CaptionDone | Exception):
+            if made and isinstance(made[-1], Result | Exception):
                 last[id(job)] = made[-1]
     return [last[id(job)] for job in jobs]
 
 
-def ending(item: StreamItem | Exception) -> tuple[str, str]:
-    assert isinstance(item, CaptionDone), item
+def ending(item: StreamEvent | Exception) -> tuple[str, str]:
+    assert isinstance(item, Result), item
     return item.text, item.finish_reason
 
 
-def test_requests_say_the_same_together_as_alone(
-    engine: Engine, requests: list[CaptionRequest]
-) -> None:
+def test_requests_say_the_same_together_as_alone(engine: Engine, requests: list[Request]) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests]
     engine.close()
     together = run(engine, [engine.begin(request) for request in requests])
@@ -82,9 +78,7 @@ def test_requests_say_the_same_together_as_alone(
     assert len(set(alone)) > 4
 
 
-def test_requests_join_and_leave_between_tokens(
-    engine: Engine, requests: list[CaptionRequest]
-) -> None:
+def test_requests_join_and_leave_between_tokens(engine: Engine, requests: list[Request]) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests]
     engine.close()
     ends: dict[int, tuple[str, str]] = {}
@@ -97,7 +91,7 @@ def test_requests_join_and_leave_between_tokens(
             jobs[index] = engine.begin(request)
         together = max(together, len(jobs))
         for index, made in zip(list(jobs), engine.advance(list(jobs.values())), strict=True):
-            if made and isinstance(made[-1], CaptionDone):
+            if made and isinstance(made[-1], Result):
                 ends[index] = ending(made[-1])
                 del jobs[index]
     assert [ends[index] for index in range(len(requests))] == alone
@@ -105,7 +99,7 @@ def test_requests_join_and_leave_between_tokens(
 
 
 def test_tokens_of_several_requests_come_out_of_one_pass(
-    engine: Engine, requests: list[CaptionRequest], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime: Any = engine._runtime
     sizes: list[int] = []
@@ -117,13 +111,13 @@ def test_tokens_of_several_requests_come_out_of_one_pass(
 
     monkeypatch.setattr(runtime, "decode_many", counted)
     done = run(engine, [engine.begin(request) for request in requests[:4]])
-    tokens = sum(each.stats.tokens for each in done if isinstance(each, CaptionDone))
+    tokens = sum(each.stats.tokens for each in done if isinstance(each, Result))
     assert max(sizes) == 4
     assert len(sizes) < tokens
 
 
 def test_one_that_is_given_up_leaves_the_others_as_they_are(
-    engine: Engine, requests: list[CaptionRequest]
+    engine: Engine, requests: list[Request]
 ) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests[:3]]
     engine.close()
@@ -136,7 +130,7 @@ def test_one_that_is_given_up_leaves_the_others_as_they_are(
 
 
 def test_a_pass_that_fails_for_all_is_made_up_for_with_fewer(
-    engine: Engine, requests: list[CaptionRequest], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests]
     engine.close()
@@ -155,7 +149,7 @@ def test_a_pass_that_fails_for_all_is_made_up_for_with_fewer(
 
 
 def test_what_fails_alone_is_told_to_that_one_alone(
-    engine: Engine, requests: list[CaptionRequest], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests[:3]]
     engine.close()
@@ -180,7 +174,7 @@ def test_what_cannot_be_asked_is_told_before_it_joins(
     engine: Engine, frames: list[Image.Image]
 ) -> None:
     with pytest.raises(BadRequestError):
-        engine.begin(CaptionRequest.about(frames[0], PROMPTS[0], 0))
+        engine.begin(Request.about(frames[0], PROMPTS[0], 0))
 
 
 def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None:

@@ -23,7 +23,7 @@ from vlm.models.loading import load_engine
 from vlm.prompts import CHAT_MAX_CHARS, PRESETS
 from vlm.runtimes.torch.loading import load_model
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest, Message, Sampling, TokenChunk, TokenLogprob
+from vlm.types import Message, Request, Result, Sampling, TokenChunk, TokenLogprob
 
 QUESTION = PRESETS[1].prompt
 SHORT = PRESETS[0].prompt
@@ -36,13 +36,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def plain(frames: list[Image.Image]) -> CaptionRequest:
-    return CaptionRequest.about(frames[0], QUESTION, 60)
+def plain(frames: list[Image.Image]) -> Request:
+    return Request.about(frames[0], QUESTION, 60)
 
 
-def answer(engine: Engine, request: CaptionRequest) -> tuple[list[TokenChunk], CaptionDone]:
+def answer(engine: Engine, request: Request) -> tuple[list[TokenChunk], Result]:
     *chunks, done = engine.stream(request)
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     told = [chunk for chunk in chunks if isinstance(chunk, TokenChunk)]
     assert "".join(chunk.text for chunk in told) == done.text
     assert all(chunk.text for chunk in told)
@@ -91,14 +91,14 @@ def test_a_chat_of_many_parts_reads_as_the_processor_has_it(
 
 
 def test_what_people_type_never_becomes_an_image(engine: Engine, frames: list[Image.Image]) -> None:
-    asked = engine.ask(CaptionRequest(a_chat(frames), 12))
-    one = engine.ask(CaptionRequest.about(frames[0], SHORT, 12))
+    asked = engine.ask(Request(a_chat(frames), 12))
+    one = engine.ask(Request.about(frames[0], SHORT, 12))
     assert asked.image_tokens == 2 * one.image_tokens
 
 
 def test_each_image_of_a_chat_is_looked_at(engine: Engine, frames: list[Image.Image]) -> None:
     def said_of(*images: Image.Image) -> str:
-        return answer(engine, CaptionRequest((Message("user", (*images, QUESTION)),), 40))[1].text
+        return answer(engine, Request((Message("user", (*images, QUESTION)),), 40))[1].text
 
     orders = {said_of(frames[0], frames[3]), said_of(frames[3], frames[0]), said_of(frames[0])}
     assert len(orders) > 1
@@ -109,9 +109,9 @@ def test_each_image_of_a_chat_is_looked_at(engine: Engine, frames: list[Image.Im
 def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
     engine: Engine, frames: list[Image.Image]
 ) -> None:
-    first = CaptionRequest((Message("user", (frames[1], frames[2], SHORT)),), 30)
-    second = CaptionRequest((Message("user", (frames[1], frames[2], QUESTION)),), 30)
-    other = CaptionRequest((Message("user", (frames[3], frames[2], QUESTION)),), 30)
+    first = Request((Message("user", (frames[1], frames[2], SHORT)),), 30)
+    second = Request((Message("user", (frames[1], frames[2], QUESTION)),), 30)
+    other = Request((Message("user", (frames[3], frames[2], QUESTION)),), 30)
     engine.close()
     fresh = []
     for request in (first, second, other):
@@ -122,7 +122,7 @@ def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
 
 
 def test_a_chat_without_an_image_is_answered(engine: Engine) -> None:
-    _, done = answer(engine, CaptionRequest((Message("user", ("Hello there",)),), 6))
+    _, done = answer(engine, Request((Message("user", ("Hello there",)),), 6))
     assert done.stats.image_tokens == 0
     assert done.stats.tokens > 0
 
@@ -145,10 +145,10 @@ def test_a_template_without_a_place_for_a_turn_is_told_as_a_bad_request(
 @pytest.mark.parametrize("text", ["a" * (CHAT_MAX_CHARS + 1), "a\x00b", "\ufffd"])
 def test_texts_that_no_model_can_read_are_refused(engine: Engine, text: str) -> None:
     with pytest.raises(BadRequestError):
-        engine.ask(CaptionRequest((Message("user", (text,)),), 6))
+        engine.ask(Request((Message("user", (text,)),), 6))
 
 
-def test_asking_for_logprobs_changes_no_word(engine: Engine, plain: CaptionRequest) -> None:
+def test_asking_for_logprobs_changes_no_word(engine: Engine, plain: Request) -> None:
     _, done = answer(engine, plain)
     chunks, told = answer(engine, replace(plain, top_logprobs=3))
     assert (told.text, told.finish_reason) == (done.text, done.finish_reason)
@@ -171,10 +171,8 @@ def test_logprobs_are_those_of_transformers(
 ) -> None:
     import torch
 
-    chunks, done = answer(
-        engine, replace(CaptionRequest.about(frames[2], SHORT, 5), top_logprobs=0)
-    )
-    asked = engine.ask(CaptionRequest.about(frames[2], SHORT, 5))
+    chunks, done = answer(engine, replace(Request.about(frames[2], SHORT, 5), top_logprobs=0))
+    asked = engine.ask(Request.about(frames[2], SHORT, 5))
     ids = list(engine.generate_ids(asked))[: done.stats.tokens]
     builder = InputBuilder.load(nano_dir)
     model = load_model(nano_dir, torch.float32, "cpu")
@@ -188,9 +186,7 @@ def test_logprobs_are_those_of_transformers(
     np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
 
 
-def test_a_seed_draws_the_same_and_another_draws_others(
-    engine: Engine, plain: CaptionRequest
-) -> None:
+def test_a_seed_draws_the_same_and_another_draws_others(engine: Engine, plain: Request) -> None:
     def drawn(seed: int) -> str:
         sampled = replace(plain, sampling=Sampling(temperature=2.0, seed=seed))
         return answer(engine, sampled)[1].text
@@ -200,9 +196,7 @@ def test_a_seed_draws_the_same_and_another_draws_others(
     assert [drawn(seed) for seed in range(4)] == texts
 
 
-def test_a_narrow_nucleus_and_a_low_temperature_are_greedy(
-    engine: Engine, plain: CaptionRequest
-) -> None:
+def test_a_narrow_nucleus_and_a_low_temperature_are_greedy(engine: Engine, plain: Request) -> None:
     greedy = answer(engine, plain)[1].text
     for sampling in (Sampling(2.0, 1e-6), Sampling(1e-4, 1.0), Sampling(5e-324, 1.0)):
         assert answer(engine, replace(plain, sampling=sampling))[1].text == greedy
@@ -220,7 +214,7 @@ def test_draws_follow_the_probabilities_within_the_nucleus() -> None:
     np.testing.assert_allclose(flat, roots / roots.sum(), atol=0.03)
 
 
-def test_an_answer_ends_before_its_first_stop_text(engine: Engine, plain: CaptionRequest) -> None:
+def test_an_answer_ends_before_its_first_stop_text(engine: Engine, plain: Request) -> None:
     chunks, done = answer(engine, plain)
     texts = [chunk.text for chunk in chunks]
     # Over the border of two chunks, within one, and one that never comes.
@@ -240,7 +234,7 @@ def test_an_answer_in_json_is_one_object(
     engine: Engine, frames: list[Image.Image], prompt: str, temperature: float
 ) -> None:
     for seed, frame in enumerate(frames[:3]):
-        request = CaptionRequest.about(frame, prompt, 256)
+        request = Request.about(frame, prompt, 256)
         sampling = Sampling(temperature, 1.0, seed)
         _, done = answer(engine, replace(request, json_object=True, sampling=sampling))
         if done.finish_reason == "stop":
@@ -254,7 +248,7 @@ def test_an_answer_in_json_is_one_object(
 def test_json_that_was_learned_stays_as_it_is(engine: Engine, frames: list[Image.Image]) -> None:
     whole = 0
     for frame in frames[:4]:
-        request = CaptionRequest.about(frame, PRESETS[6].prompt, 120)
+        request = Request.about(frame, PRESETS[6].prompt, 120)
         free = answer(engine, request)[1]
         bound = answer(engine, replace(request, json_object=True))[1]
         try:

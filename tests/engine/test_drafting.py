@@ -23,7 +23,7 @@ from vlm.engine.drafts import (
 )
 from vlm.engine.engine import Engine
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 
 DETAILED_PROMPT = PRESETS[1].prompt
 MAX_TOKENS = 28
@@ -35,12 +35,12 @@ def drafting(nano_dir: Path, stops: frozenset[int]) -> tuple[Engine, CountingRun
     return counting(nano_dir, stops)
 
 
-def plain_ids(engine: Engine, request: CaptionRequest) -> list[int]:
+def plain_ids(engine: Engine, request: Request) -> list[int]:
     return list(engine.generate_ids(engine.ask(request), draft=()))
 
 
 def drafted_ids(
-    engine: Engine, request: CaptionRequest, draft: Sequence[int], counts: DraftCounts | None = None
+    engine: Engine, request: Request, draft: Sequence[int], counts: DraftCounts | None = None
 ) -> list[int]:
     return list(engine.generate_ids(engine.ask(request), draft=draft, counts=counts))
 
@@ -63,7 +63,7 @@ def test_consecutive_scenes_read_the_same_with_a_draft(
     whole = 0
     for frame in live_scenes(pairs // len(prompts) + 2):
         for prompt in prompts:
-            request = CaptionRequest.about(frame, prompt, MAX_TOKENS)
+            request = Request.about(frame, prompt, MAX_TOKENS)
             plain = plain_ids(engine, request)
             assert drafted_ids(drafting[0], request, last[prompt], counts) == plain
             whole += plain == last[prompt]
@@ -92,7 +92,7 @@ HOSTILE: dict[str, Callable[[Sequence[int], Sequence[int], Engine], list[int]]] 
 
 
 def image_id(engine: Engine) -> int:
-    asked = engine.ask(CaptionRequest.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1))
+    asked = engine.ask(Request.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1))
     return max(set(asked.input_ids), key=asked.input_ids.count)
 
 
@@ -105,11 +105,11 @@ def test_a_hostile_draft_changes_nothing(
     name: str,
     max_tokens: int,
 ) -> None:
-    other = plain_ids(engine, CaptionRequest.about(frames[-1], DETAILED_PROMPT, MAX_TOKENS))
+    other = plain_ids(engine, Request.about(frames[-1], DETAILED_PROMPT, MAX_TOKENS))
     for frame in frames[:4]:
-        whole = plain_ids(engine, CaptionRequest.about(frame, DETAILED_PROMPT, MAX_TOKENS))
+        whole = plain_ids(engine, Request.about(frame, DETAILED_PROMPT, MAX_TOKENS))
         draft = HOSTILE[name](whole, other, engine)
-        request = CaptionRequest.about(frame, DETAILED_PROMPT, max_tokens)
+        request = Request.about(frame, DETAILED_PROMPT, max_tokens)
         assert drafted_ids(drafting[0], request, draft) == whole[:max_tokens]
 
 
@@ -118,15 +118,15 @@ def test_an_answer_without_end_is_drafted_as_well(
 ) -> None:
     engine, _ = counting(nano_dir)
     for frame in frames[:4]:
-        request = CaptionRequest.about(frame, DEFAULT_PROMPT, 70)
+        request = Request.about(frame, DEFAULT_PROMPT, 70)
         plain = plain_ids(endless_engine, request)
         assert drafted_ids(engine, request, plain[:30]) == plain
         assert drafted_ids(engine, request, plain[5:]) == plain
 
 
-def last_of(engine: Engine, request: CaptionRequest) -> CaptionDone:
+def last_of(engine: Engine, request: Request) -> Result:
     *_, done = engine.stream(request)
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     return done
 
 
@@ -137,9 +137,9 @@ def test_a_steady_scene_costs_no_decode_steps(
     steady = [frames[0], frames[0].copy()]
     # Another picture to the frame cache, the same scene to the model.
     steady[1].putpixel((0, 0), (1, 2, 3))
-    first = last_of(engine, CaptionRequest.about(steady[0], DEFAULT_PROMPT, MAX_TOKENS))
+    first = last_of(engine, Request.about(steady[0], DEFAULT_PROMPT, MAX_TOKENS))
     assert runtime.decodes == first.stats.tokens > 0
-    second = last_of(engine, CaptionRequest.about(steady[1], DEFAULT_PROMPT, MAX_TOKENS))
+    second = last_of(engine, Request.about(steady[1], DEFAULT_PROMPT, MAX_TOKENS))
     assert second.text == first.text
     assert (second.stats.drafted, second.stats.accepted) == (first.stats.tokens,) * 2
     assert (runtime.encoded_tiles, runtime.prefills) == (2, 2)
@@ -151,7 +151,7 @@ def test_what_another_camera_saw_is_no_draft(
 ) -> None:
     engine, _ = counting(nano_dir, stops)
     for camera in ("kitchen", "garden"):
-        request = CaptionRequest.about(frames[0], DEFAULT_PROMPT, MAX_TOKENS, camera=camera)
+        request = Request.about(frames[0], DEFAULT_PROMPT, MAX_TOKENS, camera=camera)
         assert last_of(engine, request).stats.drafted == 0
 
 
@@ -159,7 +159,7 @@ def test_a_cancelled_answer_leaves_the_whole_one_to_draft_from(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
-    request = CaptionRequest.about(frames[0], DEFAULT_PROMPT, MAX_TOKENS)
+    request = Request.about(frames[0], DEFAULT_PROMPT, MAX_TOKENS)
     whole = last_of(engine, request)
     assert list(engine.stream(request, lambda: True))[-1].text == ""
     assert last_of(engine, request).stats.accepted == whole.stats.tokens

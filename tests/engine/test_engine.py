@@ -22,7 +22,7 @@ from vlm.prompts import DEFAULT_PROMPT, PROMPT_MAX_CHARS
 from vlm.runtimes.torch.eager import TorchRuntime
 from vlm.runtimes.torch.loading import load_model
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest, Detail, Stats, StreamItem, TokenChunk
+from vlm.types import Detail, Request, Result, Stats, StreamEvent, TokenChunk
 
 QUESTION = "What is this?"
 
@@ -33,15 +33,15 @@ def ask(
     prompt: str = QUESTION,
     max_tokens: int = 12,
     detail: Detail = "low",
-) -> tuple[list[TokenChunk], CaptionDone]:
-    items = list(engine.stream(CaptionRequest.about(image, prompt, max_tokens, detail)))
+) -> tuple[list[TokenChunk], Result]:
+    items = list(engine.stream(Request.about(image, prompt, max_tokens, detail)))
     *chunks, done = items
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     return [chunk for chunk in chunks if isinstance(chunk, TokenChunk)], done
 
 
 def ids_of(engine: Engine, image: Image.Image, max_tokens: int) -> list[int]:
-    request = CaptionRequest.about(image, QUESTION, max_tokens)
+    request = Request.about(image, QUESTION, max_tokens)
     return list(engine.generate_ids(engine.ask(request), draft=()))
 
 
@@ -91,7 +91,7 @@ def test_closing_the_stream_stops_within_one_token(
     nano_dir: Path, frames: list[Image.Image]
 ) -> None:
     engine, runtime = counting(nano_dir)
-    stream = engine.stream(CaptionRequest.about(frames[0], QUESTION, 40))
+    stream = engine.stream(Request.about(frames[0], QUESTION, 40))
     next(stream)
     decodes = runtime.decodes
     stream.close()
@@ -101,19 +101,19 @@ def test_closing_the_stream_stops_within_one_token(
 
 def test_cancelling_stops_within_one_token(nano_dir: Path, frames: list[Image.Image]) -> None:
     engine, runtime = counting(nano_dir)
-    request = CaptionRequest.about(frames[0], QUESTION, 40)
-    items: list[StreamItem] = list(engine.stream(request, lambda: runtime.decodes >= 5))
-    assert isinstance(items[-1], CaptionDone)
+    request = Request.about(frames[0], QUESTION, 40)
+    items: list[StreamEvent] = list(engine.stream(request, lambda: runtime.decodes >= 5))
+    assert isinstance(items[-1], Result)
     assert items[-1].finish_reason == "cancelled"
     assert (items[-1].stats.tokens, runtime.decodes) == (6, 5)
 
 
 def test_cancelling_stops_between_tiles(tiled_dir: Path, frames: list[Image.Image]) -> None:
     engine, runtime = counting(tiled_dir)
-    request = CaptionRequest.about(frames[0], QUESTION, 4, "high")
+    request = Request.about(frames[0], QUESTION, 4, "high")
     assert engine.ask(request).image_tokens > 3 * load_processor(tiled_dir).image_seq_len
     (done,) = engine.stream(request, lambda: runtime.encoded_tiles >= 2)
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     assert (runtime.encoded_tiles, runtime.prefills) == (2, 0)
     assert (done.finish_reason, done.text, done.stats.tokens) == ("cancelled", "", 0)
     assert done.stats.ttft_s == 0.0
@@ -123,7 +123,7 @@ def test_what_was_left_midway_leaves_no_trace(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     _, before = ask(endless_engine, frames[1])
-    abandoned = endless_engine.stream(CaptionRequest.about(frames[0], QUESTION, 40))
+    abandoned = endless_engine.stream(Request.about(frames[0], QUESTION, 40))
     next(abandoned)
     _, meanwhile = ask(endless_engine, frames[1])
     abandoned.close()
@@ -156,7 +156,7 @@ def test_stats_count_what_was_done(
     tiled_dir: Path, frames: list[Image.Image], detail: Detail
 ) -> None:
     engine, runtime = counting(tiled_dir)
-    asked = engine.ask(CaptionRequest.about(frames[0], QUESTION, 6, detail))
+    asked = engine.ask(Request.about(frames[0], QUESTION, 6, detail))
     _, done = ask(engine, frames[0], max_tokens=6, detail=detail)
     stats = done.stats
     assert isinstance(stats, Stats)

@@ -11,7 +11,7 @@ from counting_runtime import counting
 from vlm.engine.engine import Engine
 from vlm.engine.frame_cache import EncodedFrame, FrameCache
 from vlm.prompts import PRESETS
-from vlm.types import CaptionRequest, Detail
+from vlm.types import Detail, Request
 
 
 class Kept:
@@ -21,7 +21,7 @@ class Kept:
         self.nbytes, self.length = nbytes, length
 
 
-def ids_of(engine: Engine, request: CaptionRequest) -> list[int]:
+def ids_of(engine: Engine, request: Request) -> list[int]:
     return list(engine.generate_ids(engine.ask(request), draft=()))
 
 
@@ -30,8 +30,8 @@ def test_a_second_question_pays_neither_vision_nor_the_image_again(
     tiled_dir: Path, frames: list[Image.Image], detail: Detail
 ) -> None:
     engine, runtime = counting(tiled_dir)
-    first = CaptionRequest.about(frames[0], PRESETS[0].prompt, 6, detail)
-    second = CaptionRequest.about(frames[0], PRESETS[4].prompt, 6, detail)
+    first = Request.about(frames[0], PRESETS[0].prompt, 6, detail)
+    second = Request.about(frames[0], PRESETS[4].prompt, 6, detail)
     ids_of(engine, first)
     tiles = runtime.encoded_tiles
     fresh, _ = counting(tiled_dir)
@@ -46,7 +46,7 @@ def test_every_preset_about_one_frame_reads_as_if_it_were_the_first(
     for frame in frames[:4]:
         engine, runtime = counting(nano_dir, stops)
         for preset in PRESETS:
-            request = CaptionRequest.about(frame, preset.prompt, 40)
+            request = Request.about(frame, preset.prompt, 40)
             fresh, _ = counting(nano_dir, stops)
             assert ids_of(engine, request) == ids_of(fresh, request)
         assert (runtime.encoded_tiles, runtime.prefills) == (1, 1)
@@ -56,7 +56,7 @@ def test_the_same_question_again_is_one_pass(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, runtime = counting(nano_dir, stops)
-    request = CaptionRequest.about(frames[0], PRESETS[0].prompt, 40)
+    request = Request.about(frames[0], PRESETS[0].prompt, 40)
     once = [item for item in engine.stream(request)]
     decodes = runtime.decodes
     again = [item for item in engine.stream(request)]
@@ -72,7 +72,7 @@ def test_one_changed_pixel_is_another_frame(
     changed = frames[0].copy()
     changed.putpixel((3, 3), tuple(255 - level for level in changed.getpixel((3, 3))))
     for frame in (frames[0], changed):
-        ids_of(engine, CaptionRequest.about(frame, PRESETS[0].prompt, 3))
+        ids_of(engine, Request.about(frame, PRESETS[0].prompt, 3))
     assert runtime.encoded_tiles == 2
 
 
@@ -86,7 +86,7 @@ def test_streams_about_one_frame_do_not_disturb_each_other(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
-    requests = [CaptionRequest.about(frames[0], preset.prompt, 20) for preset in PRESETS[:2]]
+    requests = [Request.about(frames[0], preset.prompt, 20) for preset in PRESETS[:2]]
     expected = [ids_of(counting(nano_dir, stops)[0], request) for request in requests]
     ids_of(engine, requests[0])
     streams = [engine.generate_ids(engine.ask(request), draft=()) for request in requests]
@@ -101,7 +101,7 @@ def test_a_stream_left_midway_leaves_the_frame_usable(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
-    request = CaptionRequest.about(frames[0], PRESETS[1].prompt, 40)
+    request = Request.about(frames[0], PRESETS[1].prompt, 40)
     expected = ids_of(counting(nano_dir, stops)[0], request)
     for tokens in range(1, 4):
         stream = engine.generate_ids(engine.ask(request))

@@ -15,7 +15,7 @@ from vlm.engine.engine import Engine
 from vlm.images.decode import decode_image
 from vlm.prompts import PRESETS
 from vlm.runtimes.torch.loading import load_model
-from vlm.types import CaptionRequest, Detail
+from vlm.types import Detail, Request
 
 HARDLY_DIFFERENT = "answers that hardly differ prove nothing"
 FEWEST_DIFFERENT_IDS = 8
@@ -48,7 +48,7 @@ class Reference:
 def our_ids(
     engine: Engine, image: Image.Image, prompt: str, detail: Detail, max_tokens: int
 ) -> list[int]:
-    request = CaptionRequest.about(image, prompt, max_tokens, detail)
+    request = Request.about(image, prompt, max_tokens, detail)
     return list(engine.generate_ids(engine.ask(request)))
 
 

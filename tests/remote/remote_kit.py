@@ -15,7 +15,7 @@ from vlm.errors import SightlineError
 from vlm.remote.engine import RemoteEngine
 from vlm.remote.limits import Limits
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest, TokenChunk
+from vlm.types import Request, Result, TokenChunk
 
 # Quick to ask again, and patient with a machine that has much to do.
 LIMITS = Limits(
@@ -30,7 +30,7 @@ LIMITS = Limits(
     longest_pause_s=0.02,
 )
 FRAME = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
-QUESTION = CaptionRequest.about(FRAME, "What is this?", 16)
+QUESTION = Request.about(FRAME, "What is this?", 16)
 
 
 @contextmanager
@@ -49,19 +49,17 @@ def engine_over(
         engine.close()
 
 
-def caption(
-    engine: RemoteEngine, request: CaptionRequest = QUESTION
-) -> tuple[list[str], CaptionDone]:
+def caption(engine: RemoteEngine, request: Request = QUESTION) -> tuple[list[str], Result]:
     """The pieces of one caption, and its end; raises what ended it instead."""
     *chunks, done = engine.stream(request)
-    assert isinstance(done, CaptionDone)
+    assert isinstance(done, Result)
     texts = [chunk.text for chunk in chunks if isinstance(chunk, TokenChunk)]
     assert len(texts) == len(chunks)
     assert "".join(texts) == done.text
     return texts, done
 
 
-def broken_off(engine: RemoteEngine, request: CaptionRequest = QUESTION) -> SightlineError:
+def broken_off(engine: RemoteEngine, request: Request = QUESTION) -> SightlineError:
     """The error that ended one caption; whatever was shown of it was never called whole."""
     items = engine.stream(request)
     try:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from vlm.remote.answer import Answer
 from vlm.remote.failures import Failure
-from vlm.types import CaptionRequest, Message, TokenChunk
+from vlm.types import Message, Request, TokenChunk
 
-REQUEST = CaptionRequest.about(Image.new("RGB", (8, 8)), "What?", 16)
+REQUEST = Request.about(Image.new("RGB", (8, 8)), "What?", 16)
 KEY = "sk-a-secret"
 
 
@@ -21,7 +21,7 @@ def chunk(text: object = None, finish_reason: object = None, **what: Any) -> str
     return json.dumps({"choices": [choice]})
 
 
-def answer_of(*events: str, request: CaptionRequest = REQUEST) -> tuple[Answer, list[TokenChunk]]:
+def answer_of(*events: str, request: Request = REQUEST) -> tuple[Answer, list[TokenChunk]]:
     answer = Answer(request, KEY)
     chunks = [answer.take(event) for event in events]
     return answer, [each for each in chunks if each is not None]
@@ -138,7 +138,7 @@ def test_a_server_that_counts_nothing_is_counted_for(usage: object) -> None:
     assert (stats.tokens, stats.prompt_tokens, stats.image_tokens) == (2, 0, 0)
 
 
-WITH_LOGPROBS = CaptionRequest((Message("user", ("Go.",)),), 16, top_logprobs=1)
+WITH_LOGPROBS = Request((Message("user", ("Go.",)),), 16, top_logprobs=1)
 
 
 def test_logprobs_come_with_the_text_that_they_are_of() -> None:

@@ -10,7 +10,7 @@ from remote_kit import FRAME, broken_off, caption, engine_over
 from upstream_server import Behaviour, Exchange, UpstreamServer, hold_on, upstreams, well
 
 from vlm.errors import UpstreamError, UpstreamTimeoutError
-from vlm.types import CaptionRequest
+from vlm.types import Request
 from worker_kit import GUARD_S
 
 
@@ -192,7 +192,7 @@ def test_an_answer_that_trickles_for_ever_is_left(server: UpstreamServer) -> Non
 
     server.behaviour = trickle
     with engine_over(server, answer_s=0.2) as engine:
-        error = broken_off(engine, CaptionRequest.about(FRAME, "Go on.", 512))
+        error = broken_off(engine, Request.about(FRAME, "Go on.", 512))
         assert isinstance(error, UpstreamTimeoutError)
         assert server.exchanges[0].hung_up.wait(GUARD_S)
 

@@ -18,7 +18,7 @@ from remote_kit import FRAME, caption
 
 from vlm.remote.engine import RemoteEngine
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, Message, TokenChunk
+from vlm.types import Message, Request, TokenChunk
 from worker_kit import wait_until
 
 MODEL, MMPROJ = (os.environ.get(f"LLAMA_SERVER_{name}", "") for name in ("MODEL", "MMPROJ"))
@@ -49,7 +49,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteEngine]:
 
 
 def test_it_captions_a_frame_piece_by_piece(engine: RemoteEngine) -> None:
-    texts, done = caption(engine, CaptionRequest.about(FRAME, "Describe this image briefly.", 24))
+    texts, done = caption(engine, Request.about(FRAME, "Describe this image briefly.", 24))
     assert done.finish_reason in ("stop", "length")
     assert len(texts) > 1
     assert done.stats.tokens > 1
@@ -62,20 +62,20 @@ def test_it_knows_the_model_by_the_name_that_it_lists(engine: RemoteEngine) -> N
 
 def test_it_tells_logprobs_and_keeps_to_json_and_limits(engine: RemoteEngine) -> None:
     messages = (Message("system", ("Be brief.",)), Message("user", (FRAME, "What is this?")))
-    request = CaptionRequest(messages, 4, top_logprobs=2)
+    request = Request(messages, 4, top_logprobs=2)
     chunks = [item for item in engine.stream(request) if isinstance(item, TokenChunk)]
     logprobs = [each for chunk in chunks for each in chunk.logprobs]
     assert logprobs
     assert all(len(each.top) == 2 for each in logprobs)
     assert caption(engine, request)[1].stats.tokens <= 4
-    as_json = caption(engine, CaptionRequest(messages, 24, json_object=True))[1]
+    as_json = caption(engine, Request(messages, 24, json_object=True))[1]
     assert as_json.text.lstrip().startswith("{")
 
 
 def test_a_stream_that_nobody_reads_on_leaves_it_free(engine: RemoteEngine) -> None:
-    items = engine.stream(CaptionRequest.about(FRAME, "Describe this image.", 512))
+    items = engine.stream(Request.about(FRAME, "Describe this image.", 512))
     next(items)
     items.close()
     wait_until(lambda: engine.upstreams()[0].outstanding == 0)
-    assert caption(engine, CaptionRequest.about(FRAME, "What is this?", 4))[1].text
+    assert caption(engine, Request.about(FRAME, "What is this?", 4))[1].text
     assert engine.upstreams()[0].failures == 0

@@ -13,7 +13,7 @@ from remote_kit import FRAME, QUESTION, caption, engine_over
 from upstream_server import MODEL, Exchange, UpstreamServer, hold_on, upstreams, well
 
 from vlm.errors import BadRequestError, GenerationError
-from vlm.types import CaptionDone, CaptionRequest, TokenChunk
+from vlm.types import Request, Result, TokenChunk
 from worker_kit import GUARD_S, running, text_of, wait_until
 
 
@@ -59,7 +59,7 @@ def test_each_piece_is_handed_on_before_the_next_one_is_made(server: UpstreamSer
             assert next(items) == TokenChunk(text)
             go.release()
         done = next(items)
-        assert isinstance(done, CaptionDone)
+        assert isinstance(done, Result)
         assert (done.text, done.finish_reason, done.stats.tokens) == ("One two", "length", 2)
 
 
@@ -77,7 +77,7 @@ def test_many_requests_are_under_way_at_once(server: UpstreamServer) -> None:
         ended = 0
         while ended < len(jobs):
             for items in engine.advance(jobs):
-                ended += sum(isinstance(item, CaptionDone) for item in items)
+                ended += sum(isinstance(item, Result) for item in items)
         assert engine.advance(jobs) == [[]] * len(jobs)
 
 
@@ -110,7 +110,7 @@ def test_a_server_that_knows_less_of_the_api_is_asked_in_what_it_knows(
         exchange.finish()
 
     server.behaviour = strict
-    request = CaptionRequest.about(FRAME, "What is this?", 16, camera="door")
+    request = Request.about(FRAME, "What is this?", 16, camera="door")
     with engine_over(server) as engine:
         for _ in range(2):
             assert caption(engine, request)[1].stats.tokens == 1
@@ -127,7 +127,7 @@ def test_a_connection_is_used_again(server: UpstreamServer) -> None:
 
 def test_a_request_for_nothing_is_refused_at_once(server: UpstreamServer) -> None:
     with engine_over(server) as engine, pytest.raises(BadRequestError):
-        engine.begin(CaptionRequest.about(FRAME, "What?", 0))
+        engine.begin(Request.about(FRAME, "What?", 0))
 
 
 # -- cancelling --
@@ -141,7 +141,7 @@ def test_cancelling_midway_hangs_up_and_keeps_what_was_said(server: UpstreamServ
         assert next(items) == TokenChunk("One")
         cancelled.set()
         done = next(items)
-        assert isinstance(done, CaptionDone)
+        assert isinstance(done, Result)
         assert (done.text, done.finish_reason) == ("One", "cancelled")
         assert server.exchanges[0].hung_up.wait(GUARD_S)
         wait_until(lambda: engine.upstreams()[0].outstanding == 0)
@@ -152,7 +152,7 @@ def test_cancelling_before_the_first_word_hangs_up(server: UpstreamServer) -> No
     server.behaviour = Exchange.wait_for_hang_up
     with engine_over(server) as engine:
         (done,) = engine.stream(QUESTION, lambda: bool(server.exchanges))
-        assert isinstance(done, CaptionDone)
+        assert isinstance(done, Result)
         assert (done.text, done.finish_reason) == ("", "cancelled")
         assert server.exchanges[0].hung_up.wait(GUARD_S)
 

@@ -12,7 +12,7 @@ from upstream_server import MODEL, Exchange, UpstreamServer, upstreams, well
 from vlm.errors import ModelFailedError, UpstreamError
 from vlm.remote.engine import RemoteEngine
 from vlm.settings import Settings
-from vlm.types import CaptionDone
+from vlm.types import Result
 from worker_kit import GUARD_S, wait_until
 
 
@@ -34,7 +34,7 @@ def finish(engine: RemoteEngine, count: int) -> list[str]:
         for items in engine.advance(jobs):
             for item in items:
                 assert not isinstance(item, Exception), item
-                if isinstance(item, CaptionDone):
+                if isinstance(item, Result):
                     texts.append(item.text)
     return texts
 

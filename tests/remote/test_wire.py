@@ -13,7 +13,7 @@ from PIL import Image
 from vlm.errors import BadRequestError
 from vlm.images.decode import MAX_SIDE_PX
 from vlm.remote.wire import FRAME_SIZE_PX, MAX_JPEG_BYTES, as_bytes, body_of, jpeg_of
-from vlm.types import CaptionRequest, Message, Sampling
+from vlm.types import Message, Request, Sampling
 
 FRAME = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
 
@@ -25,7 +25,7 @@ def sent_picture(part: dict[str, dict[str, str]]) -> Image.Image:
 
 
 def test_a_question_about_a_frame_is_one_turn_of_picture_and_words() -> None:
-    body = body_of(CaptionRequest.about(FRAME, "What is this?", 24, camera="door"))
+    body = body_of(Request.about(FRAME, "What is this?", 24, camera="door"))
     (message,) = body["messages"]
     assert message["role"] == "user"
     picture, words = message["content"]
@@ -38,7 +38,7 @@ def test_a_question_about_a_frame_is_one_turn_of_picture_and_words() -> None:
 
 
 def test_all_that_a_request_asks_for_is_sent() -> None:
-    request = CaptionRequest(
+    request = Request(
         (Message("user", (FRAME, "Go.")),),
         9,
         sampling=Sampling(0.7, 0.9, 5),
@@ -61,7 +61,7 @@ def test_turns_keep_their_order_and_those_of_words_alone_are_plain_strings() -> 
         Message("assistant", ("A circle.",)),
         Message("user", ("And now?",)),
     )
-    sent = body_of(CaptionRequest(messages, 8))["messages"]
+    sent = body_of(Request(messages, 8))["messages"]
     assert [each["role"] for each in sent] == ["system", "user", "assistant", "user"]
     assert [sent[0]["content"], sent[3]["content"]] == ["Be brief.", "And now?"]
     kinds = [part["type"] for part in sent[1]["content"]]
@@ -71,7 +71,7 @@ def test_turns_keep_their_order_and_those_of_words_alone_are_plain_strings() -> 
 @pytest.mark.parametrize(("detail", "longest_px"), [("low", FRAME_SIZE_PX), ("high", MAX_SIDE_PX)])
 def test_detail_decides_how_large_a_picture_is_sent(detail: str, longest_px: int) -> None:
     image = Image.new("RGB", (MAX_SIDE_PX, 700))
-    request = CaptionRequest.about(image, "Read it.", 8, detail=detail)  # type: ignore[arg-type]
+    request = Request.about(image, "Read it.", 8, detail=detail)  # type: ignore[arg-type]
     part = body_of(request)["messages"][0]["content"][0]
     assert max(sent_picture(part).size) == longest_px
     assert part["image_url"]["detail"] == detail
@@ -91,7 +91,7 @@ def test_a_picture_of_any_shape_is_sent(size: tuple[int, int]) -> None:
 
 
 def test_text_is_sent_as_it_is_and_what_is_none_is_refused() -> None:
-    request = CaptionRequest.about(FRAME, 'A "blåbær" 🫐?', 8)
+    request = Request.about(FRAME, 'A "blåbær" 🫐?', 8)
     assert json.loads(as_bytes(body_of(request))) == body_of(request)
     with pytest.raises(BadRequestError):
-        as_bytes(body_of(CaptionRequest.about(FRAME, "\ud83e", 8)))
+        as_bytes(body_of(Request.about(FRAME, "\ud83e", 8)))

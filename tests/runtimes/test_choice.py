@@ -16,15 +16,15 @@ from vlm.models.loading import load_engine
 from vlm.runtimes.load import load_runtime
 from vlm.runtimes.openvino import runtime as openvino_runtime
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "What is this?"
 
 
 def text_of(engine: Engine, image: Image.Image) -> str:
-    *_, done = engine.stream(CaptionRequest.about(image, QUESTION, 12))
-    assert isinstance(done, CaptionDone)
+    *_, done = engine.stream(Request.about(image, QUESTION, 12))
+    assert isinstance(done, Result)
     return done.text
 
 

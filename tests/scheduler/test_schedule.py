@@ -10,23 +10,23 @@ from random import Random
 import pytest
 
 from vlm.scheduler.turns import QUESTIONS_IN_A_ROW, Schedule
-from vlm.types import CaptionRequest, Message
+from vlm.types import Message, Request
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
     """Something that waits; `number` tells it from others of its camera."""
 
-    request: CaptionRequest
+    request: Request
     number: int = 0
 
 
 def frame(camera: str | None, number: int = 0) -> Asked:
-    return Asked(CaptionRequest((Message("user", ("?",)),), 8, camera=camera, live=True), number)
+    return Asked(Request((Message("user", ("?",)),), 8, camera=camera, live=True), number)
 
 
 def question(camera: str | None, number: int = 0) -> Asked:
-    return Asked(CaptionRequest((Message("user", ("?",)),), 8, camera=camera), number)
+    return Asked(Request((Message("user", ("?",)),), 8, camera=camera), number)
 
 
 def schedule_of(*entries: Asked) -> Schedule[Asked]:

@@ -24,7 +24,7 @@ from vlm.errors import (
     StreamClosedError,
 )
 from vlm.scheduler.worker import Worker
-from vlm.types import CaptionDone, CaptionRequest, StreamItem
+from vlm.types import Request, Result, StreamEvent
 from worker_kit import (
     GUARD_S,
     QUESTION,
@@ -39,29 +39,29 @@ from worker_kit import (
 
 
 def test_a_worker_gives_what_its_engine_does(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     with running(endless_engine) as worker:
         assert (worker.state, worker.info, worker.error) == ("ready", endless_engine.info, None)
         items = read(worker.submit(request_for(0)))
     direct = list(endless_engine.stream(request_for(0)))
     assert items[:-1] == direct[:-1]
-    assert isinstance(items[-1], CaptionDone)
-    assert isinstance(direct[-1], CaptionDone)
+    assert isinstance(items[-1], Result)
+    assert isinstance(direct[-1], Result)
     assert items[-1].text == direct[-1].text
 
 
 def test_the_engine_lives_in_one_thread_of_its_own(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     threads = set()
 
     class Watched(HeldEngine):
-        def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> HeldJob:
+        def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> HeldJob:
             threads.add(threading.get_ident())
             return super().begin(request, is_cancelled)
 
-        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
             threads.add(threading.get_ident())
             return super().advance_now(jobs)
 
@@ -85,7 +85,7 @@ def test_the_engine_lives_in_one_thread_of_its_own(
 
 
 def test_before_it_is_ready_it_says_so(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     loaded = threading.Event()
 
@@ -114,7 +114,7 @@ def test_before_it_is_ready_it_says_so(
     ],
 )
 def test_a_failed_load_is_told_to_all(
-    fault: Exception, words: str, request_for: Callable[[int], CaptionRequest]
+    fault: Exception, words: str, request_for: Callable[[int], Request]
 ) -> None:
     def load() -> Engine:
         raise fault
@@ -132,7 +132,7 @@ def test_a_failed_load_is_told_to_all(
 
 
 def test_requests_are_served_in_their_order(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker:
@@ -148,22 +148,22 @@ def test_requests_are_served_in_their_order(
 
 
 def test_the_wait_is_counted_apart_from_the_work(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker:
         first, second = worker.submit(request_for(0)), worker.submit(request_for(1))
         held.allow(1000)
         one, two = read(first)[-1], read(second)[-1]
-    assert isinstance(one, CaptionDone)
-    assert isinstance(two, CaptionDone)
+    assert isinstance(one, Result)
+    assert isinstance(two, Result)
     # The second waited for as long as the first took, whatever that was.
     assert two.stats.queued_s > one.stats.total_s > one.stats.ttft_s
     assert one.stats.queued_s >= 0
 
 
 def test_the_queue_is_bounded(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held, max_queue=2) as worker:
@@ -179,7 +179,7 @@ def test_the_queue_is_bounded(
 
 
 def test_a_queue_of_none_still_serves_one(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held, max_queue=0) as worker:
@@ -192,7 +192,7 @@ def test_a_queue_of_none_still_serves_one(
 
 
 def test_what_gives_up_while_waiting_is_never_begun_and_frees_its_place(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held, max_queue=2) as worker:
@@ -210,7 +210,7 @@ def test_what_gives_up_while_waiting_is_never_begun_and_frees_its_place(
 
 
 def test_giving_up_midway_stops_within_one_token_and_the_next_is_served(
-    endless_engine: Engine, request_for: Callable[..., CaptionRequest]
+    endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker:
@@ -236,7 +236,7 @@ def test_giving_up_midway_stops_within_one_token_and_the_next_is_served(
 )
 def test_a_fault_costs_its_own_request_only(
     endless_engine: Engine,
-    request_for: Callable[[int], CaptionRequest],
+    request_for: Callable[[int], Request],
     fault: Exception,
     words: str,
 ) -> None:
@@ -254,9 +254,9 @@ def test_what_cannot_be_asked_is_told_as_that(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     with running(endless_engine) as worker:
-        stream = worker.submit(CaptionRequest.about(frames[0], "word " * 390, max_tokens=2))
+        stream = worker.submit(Request.about(frames[0], "word " * 390, max_tokens=2))
         read(stream)
-        stream = worker.submit(CaptionRequest.about(frames[0], QUESTION, max_tokens=0))
+        stream = worker.submit(Request.about(frames[0], QUESTION, max_tokens=0))
         with pytest.raises(BadRequestError, match="max_tokens"):
             stream.next(GUARD_S)
 
@@ -265,7 +265,7 @@ def test_what_cannot_be_asked_is_told_as_that(
 @pytest.mark.parametrize("of_all", [False, True])
 def test_a_failed_pass_leaves_nothing_in_memory(
     endless_engine: Engine,
-    request_for: Callable[[int], CaptionRequest],
+    request_for: Callable[[int], Request],
     monkeypatch: pytest.MonkeyPatch,
     fault_class: type[Exception],
     of_all: bool,
@@ -276,7 +276,7 @@ def test_a_failed_pass_leaves_nothing_in_memory(
     kept: list[weakref.ref[Tensor]] = []
 
     class Holding(FailingEngine):
-        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamItem | Exception]]:
+        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
             tensor = Tensor()
             kept.append(weakref.ref(tensor))
             return super().advance_now(jobs)
@@ -293,7 +293,7 @@ def test_a_failed_pass_leaves_nothing_in_memory(
 
 
 def test_nothing_yet_is_told_from_the_end(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker:
@@ -306,7 +306,7 @@ def test_nothing_yet_is_told_from_the_end(
 
 
 def test_closing_a_stream_wakes_its_blocked_reader(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     with running(HeldEngine(endless_engine)) as worker, ThreadPoolExecutor(1) as threads:
         for _ in range(2):
@@ -320,7 +320,7 @@ def test_closing_a_stream_wakes_its_blocked_reader(
 
 
 def test_closing_ends_the_thread_midway(
-    endless_engine: Engine, request_for: Callable[..., CaptionRequest]
+    endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     before = threading.active_count()
@@ -362,7 +362,7 @@ def test_a_worker_never_started_can_be_closed(endless_engine: Engine) -> None:
 
 
 def test_of_fifty_at_once_each_is_served_or_refused(
-    endless_engine: Engine, request_for: Callable[..., CaptionRequest]
+    endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     def ask(index: int) -> str:
         try:

@@ -12,9 +12,9 @@ from PIL import Image
 
 from vlm.engine.engine import Engine
 from vlm.errors import BusyError, GenerationError, SupersededError
-from vlm.scheduler.stream import CaptionStream
+from vlm.scheduler.stream import Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import CaptionDone, CaptionRequest, RequestRecord
+from vlm.types import Record, Request, Result
 from worker_kit import (
     GUARD_S,
     QUESTION,
@@ -31,10 +31,10 @@ class Watcher:
     """Keeps what a worker tells."""
 
     def __init__(self) -> None:
-        self.records: list[RequestRecord] = []
+        self.records: list[Record] = []
         self.passes: list[int] = []
 
-    def request_ended(self, record: RequestRecord) -> None:
+    def request_ended(self, record: Record) -> None:
         self.records.append(record)
 
     def pass_ran(self, batch_size: int) -> None:
@@ -42,22 +42,22 @@ class Watcher:
 
 
 @pytest.fixture
-def frame_of(frames: list[Image.Image]) -> Callable[..., CaptionRequest]:
+def frame_of(frames: list[Image.Image]) -> Callable[..., Request]:
     """`frame_of(camera, n)` is frame n of a live camera."""
 
-    def make(camera: str, index: int = 0, max_tokens: int = 4) -> CaptionRequest:
-        return CaptionRequest.about(frames[index], QUESTION, max_tokens, camera=camera, live=True)
+    def make(camera: str, index: int = 0, max_tokens: int = 4) -> Request:
+        return Request.about(frames[index], QUESTION, max_tokens, camera=camera, live=True)
 
     return make
 
 
-def texts_alone(engine: Engine, requests: list[CaptionRequest]) -> list[str]:
+def texts_alone(engine: Engine, requests: list[Request]) -> list[str]:
     done = [list(engine.stream(request))[-1] for request in requests]
-    return [each.text for each in done if isinstance(each, CaptionDone)]
+    return [each.text for each in done if isinstance(each, Result)]
 
 
 def test_a_frame_that_waits_is_told_that_a_newer_one_has_come(
-    endless_engine: Engine, frame_of: Callable[..., CaptionRequest]
+    endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker:
@@ -76,7 +76,7 @@ def test_a_frame_that_waits_is_told_that_a_newer_one_has_come(
 
 
 def test_a_full_queue_takes_a_newer_frame_of_a_camera_that_waits(
-    endless_engine: Engine, frame_of: Callable[..., CaptionRequest]
+    endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held, max_queue=1) as worker:
@@ -93,7 +93,7 @@ def test_a_full_queue_takes_a_newer_frame_of_a_camera_that_waits(
 
 
 def test_a_question_overtakes_the_frames_that_wait(
-    endless_engine: Engine, frame_of: Callable[..., CaptionRequest]
+    endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker:
@@ -108,7 +108,7 @@ def test_a_question_overtakes_the_frames_that_wait(
 
 
 def test_cameras_that_ask_again_at_once_are_served_alike(
-    endless_engine: Engine, frame_of: Callable[..., CaptionRequest]
+    endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
     served: Counter[str] = Counter()
     names = [f"camera-{number}" for number in range(6)]
@@ -126,7 +126,7 @@ def test_cameras_that_ask_again_at_once_are_served_alike(
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_requests_side_by_side_say_what_each_says_alone(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest], at_once: int
+    endless_engine: Engine, request_for: Callable[[int], Request], at_once: int
 ) -> None:
     requests = [request_for(index) for index in range(7)]
     held = HeldEngine(endless_engine, at_once)
@@ -138,7 +138,7 @@ def test_requests_side_by_side_say_what_each_says_alone(
 
 
 def test_requests_join_and_leave_between_two_steps(
-    endless_engine: Engine, request_for: Callable[..., CaptionRequest]
+    endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine, at_once=2)
     with running(held) as worker:
@@ -160,7 +160,7 @@ def test_requests_join_and_leave_between_two_steps(
 
 
 def test_leaving_stops_one_request_and_leaves_the_other_its_text(
-    endless_engine: Engine, request_for: Callable[..., CaptionRequest]
+    endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     held = HeldEngine(endless_engine, at_once=2)
     staying_request = request_for(1, max_tokens=12)
@@ -178,7 +178,7 @@ def test_leaving_stops_one_request_and_leaves_the_other_its_text(
 
 @pytest.mark.parametrize("fault", [RuntimeError("secret"), MemoryError(), GenerationError("x")])
 def test_the_fault_of_one_request_leaves_the_text_of_another_identical(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest], fault: Exception
+    endless_engine: Engine, request_for: Callable[[int], Request], fault: Exception
 ) -> None:
     requests = [request_for(index) for index in range(4)]
     with running(FailingEngine(endless_engine, fault, at_once=3)) as worker:
@@ -191,7 +191,7 @@ def test_the_fault_of_one_request_leaves_the_text_of_another_identical(
 
 
 def test_a_step_that_fails_for_all_fails_those_under_way_and_no_others(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     failing = FailingEngine(endless_engine, RuntimeError("secret"), at_once=2, of_all=True)
     requests = [request_for(index) for index in range(4)]
@@ -209,13 +209,11 @@ def test_a_step_that_fails_for_all_fails_those_under_way_and_no_others(
         assert (worker.state, worker.restarts, worker.under_way) == ("ready", 0, 0)
 
 
-def test_each_ending_is_told_once(
-    endless_engine: Engine, frame_of: Callable[..., CaptionRequest]
-) -> None:
+def test_each_ending_is_told_once(endless_engine: Engine, frame_of: Callable[..., Request]) -> None:
     held = HeldEngine(endless_engine)
     watcher = Watcher()
     with running(held, max_queue=2) as worker:
-        worker.add_watcher(watcher)
+        worker.subscribe(watcher)
         under_way = worker.submit(frame_of("a"))
         wait_until(lambda: held.begun != [])
         worker.submit(frame_of("b", 0))
@@ -240,17 +238,17 @@ def test_each_ending_is_told_once(
         ("cancelled", True, None),
     ]
     stats = [each.stats for each in watcher.records if each.outcome == "done"]
-    assert stats == [each.stats for each in done if isinstance(each, CaptionDone)]
+    assert stats == [each.stats for each in done if isinstance(each, Result)]
     assert all(each.queued_s >= 0 for each in watcher.records)
     assert watcher.passes == held.steps
 
 
 def test_what_fails_is_told_by_its_code(
-    endless_engine: Engine, request_for: Callable[..., CaptionRequest]
+    endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     watcher = Watcher()
     with running(FailingEngine(endless_engine, RuntimeError("x"))) as worker:
-        worker.add_watcher(watcher)
+        worker.subscribe(watcher)
         streams = [
             worker.submit(request_for(0)),
             worker.submit(replace(request_for(1), max_tokens=0)),
@@ -264,17 +262,17 @@ def test_what_fails_is_told_by_its_code(
 
 
 def test_a_refusal_while_the_model_loads_is_told_too(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     watcher = Watcher()
     worker = Worker(lambda: endless_engine, 1)
-    worker.add_watcher(watcher)
+    worker.subscribe(watcher)
     with pytest.raises(Exception, match="loading"):
         worker.submit(request_for(0))
     assert [(each.outcome, each.error_code) for each in watcher.records] == [("refused", "loading")]
 
 
-def _has_failed(stream: CaptionStream) -> bool:
+def _has_failed(stream: Stream) -> bool:
     try:
         stream.next(0.01)
     except Exception:

@@ -10,7 +10,7 @@ import pytest
 from vlm.engine.engine import Engine
 from vlm.errors import GenerationError, ModelFailedError
 from vlm.scheduler.worker import Worker
-from vlm.types import CaptionRequest
+from vlm.types import Request
 from web_client import JPEG, app_over, picture, read_events, started
 from worker_kit import GUARD_S, FailingEngine, HeldEngine, read, running, text_of, wait_until
 
@@ -21,7 +21,7 @@ class DeadlyError(BaseException):
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_a_thread_that_dies_is_followed_by_one_with_the_same_engine(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest], at_once: int
+    endless_engine: Engine, request_for: Callable[[int], Request], at_once: int
 ) -> None:
     failing = FailingEngine(endless_engine, DeadlyError("secret"), at_once)
     loads = 0
@@ -51,7 +51,7 @@ def test_a_thread_that_dies_is_followed_by_one_with_the_same_engine(
 
 
 def test_a_thread_that_dies_while_it_loads_is_followed_by_one_that_loads_anew(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     outcomes = [DeadlyError("secret"), endless_engine]
 
@@ -70,7 +70,7 @@ def test_a_thread_that_dies_while_it_loads_is_followed_by_one_that_loads_anew(
 
 
 def test_a_load_that_kills_its_thread_each_time_is_given_up_in_words(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     def load() -> Engine:
         raise DeadlyError("secret")
@@ -88,7 +88,7 @@ def test_a_load_that_kills_its_thread_each_time_is_given_up_in_words(
 
 
 def test_a_worker_that_has_died_can_be_closed(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     before = threading.active_count()
     with (
@@ -114,7 +114,7 @@ def test_a_client_is_told_and_the_status_tells_of_it(endless_engine: Engine) -> 
 
 
 def test_what_a_watcher_raises_loses_no_answer(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     class Broken:
         def request_ended(self, record: object) -> None:
@@ -126,7 +126,7 @@ def test_what_a_watcher_raises_loses_no_answer(
     held = HeldEngine(endless_engine)
     held.allow(1000)
     with running(held) as worker:
-        worker.add_watcher(Broken())
+        worker.subscribe(Broken())
         for index in range(2):
             read(worker.submit(request_for(index)))
         wait_until(lambda: worker.restarts == 2)

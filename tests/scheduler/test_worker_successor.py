@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from vlm.engine.engine import Engine
 from vlm.errors import CheckpointError
 from vlm.scheduler.worker import Worker
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 from worker_kit import GUARD_S, HeldEngine, read, running, text_of, wait_until
 
 
 def test_another_engine_takes_over_between_two_requests(
-    endless_engine: Engine, engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     held = HeldEngine(endless_engine)
     with running(held) as worker, ThreadPoolExecutor(1) as beside:
@@ -34,11 +34,11 @@ def test_another_engine_takes_over_between_two_requests(
         list(each.stream(request_for(index)))[-1]
         for index, each in enumerate((endless_engine, engine))
     ]
-    assert texts == tuple(done.text for done in direct if isinstance(done, CaptionDone))
+    assert texts == tuple(done.text for done in direct if isinstance(done, Result))
 
 
 def test_an_engine_for_a_worker_whose_load_failed_makes_it_ready(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     def load() -> Engine:
         raise CheckpointError("config.json is missing.")
@@ -53,7 +53,7 @@ def test_an_engine_for_a_worker_whose_load_failed_makes_it_ready(
 
 
 def test_an_engine_that_was_replaced_is_let_go(
-    endless_engine: Engine, request_for: Callable[[int], CaptionRequest]
+    endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     first = HeldEngine(endless_engine)
     kept = weakref.ref(first)

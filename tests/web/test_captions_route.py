@@ -15,7 +15,7 @@ from vlm.errors import GenerationError
 from vlm.prompts import PRESETS
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, StreamItem, TokenChunk
+from vlm.types import Request, StreamEvent, TokenChunk
 from web import streaming
 from web_client import (
     JPEG,
@@ -143,7 +143,7 @@ def test_unknown_fields_are_ignored(client: FlaskClient) -> None:
 
 def test_a_pass_that_fails_midway_ends_in_one_error_event(engine: Engine) -> None:
     class Failing(SteppedEngine):
-        def stream(self, *_: object) -> Generator[StreamItem, None, None]:
+        def stream(self, *_: object) -> Generator[StreamEvent, None, None]:
             yield TokenChunk("A ")
             raise GenerationError("The device ran out of memory. Try again.")
 
@@ -160,7 +160,7 @@ def test_a_pass_that_fails_midway_ends_in_one_error_event(engine: Engine) -> Non
 
 def test_an_unforeseen_failure_midway_tells_no_secrets(engine: Engine) -> None:
     class Failing(SteppedEngine):
-        def stream(self, *_: object) -> Generator[StreamItem, None, None]:
+        def stream(self, *_: object) -> Generator[StreamEvent, None, None]:
             yield TokenChunk("A ")
             raise RuntimeError("secret of the house")
 
@@ -276,12 +276,12 @@ def test_a_frame_of_a_camera_is_live_unless_it_says_that_it_is_a_question(
 ) -> None:
     class Watched(SteppedEngine):
         def stream(
-            self, request: CaptionRequest, is_cancelled: Callable[[], bool]
-        ) -> Generator[StreamItem, None, None]:
+            self, request: Request, is_cancelled: Callable[[], bool]
+        ) -> Generator[StreamEvent, None, None]:
             asked.append(request)
             yield from super().stream(request, is_cancelled)
 
-    asked: list[CaptionRequest] = []
+    asked: list[Request] = []
     watched = Watched(engine)
     watched.allow(1000)
     with started(Worker(lambda: watched, max_queue=1)) as worker:

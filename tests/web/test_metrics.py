@@ -19,7 +19,7 @@ from vlm.engine.engine import Engine
 from vlm.models.manager import Models
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import RequestRecord, Stats
+from vlm.types import Record, Stats
 from web.app import create_app
 from web.metrics import BATCH_SIZES, KINDS, Metrics
 from web_client import (
@@ -97,7 +97,7 @@ def test_each_outcome_is_counted_as_what_it_is(metrics: Metrics, kind: str) -> N
     for outcome, times in ended.items():
         for _ in range(times):
             stats = STATS if outcome == "done" else None
-            metrics.request_ended(RequestRecord(outcome, live, queued_s=0.3, stats=stats))
+            metrics.request_ended(Record(outcome, live, queued_s=0.3, stats=stats))
     text = metrics.text().decode()
     name = "sightline_requests_total"
     for outcome, times in ended.items():
@@ -126,7 +126,7 @@ def test_all_outcomes_are_there_before_the_first_of_them(metrics: Metrics) -> No
 
 def test_an_answer_without_a_token_has_no_time_to_the_first(metrics: Metrics) -> None:
     stats = Stats(**{**vars(STATS), "tokens": 0, "ttft_s": 0.0})
-    metrics.request_ended(RequestRecord("done", True, 0.0, stats=stats))
+    metrics.request_ended(Record("done", True, 0.0, stats=stats))
     text = metrics.text().decode()
     assert sum_of(text, "sightline_time_to_first_token_seconds_count") == 0
     assert sum_of(text, "sightline_caption_seconds_count") == 1

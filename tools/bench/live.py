@@ -17,7 +17,7 @@ from tools.bench.gate import has_changed, thumbnail_of
 from tools.bench.spread import percentile
 from vlm.errors import SightlineError
 from vlm.images.decode import decode_image
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
+from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 
 class LiveEngine(Protocol):
@@ -25,7 +25,7 @@ class LiveEngine(Protocol):
 
     info: EngineInfo
 
-    def stream(self, request: CaptionRequest) -> Iterator[StreamItem]:
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
         """See `Engine.stream`."""
 
 
@@ -36,7 +36,7 @@ class LiveCaption:
     taken_at_s: float
     first_word_s: float
     caption_s: float
-    done: CaptionDone
+    done: Result
 
 
 @dataclass
@@ -114,10 +114,10 @@ def _caption(
 ) -> LiveCaption:
     started = clock()
     first_word_s = None
-    for item in engine.stream(CaptionRequest.about(decode_image(jpeg), prompt, max_tokens)):
+    for item in engine.stream(Request.about(decode_image(jpeg), prompt, max_tokens)):
         now_s = clock() - started
         if first_word_s is None:
             first_word_s = now_s
-        if isinstance(item, CaptionDone):
+        if isinstance(item, Result):
             return LiveCaption(taken_at_s, first_word_s, now_s, item)
     raise SightlineError("The engine ended a caption without a result.")

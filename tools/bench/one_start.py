@@ -16,7 +16,7 @@ from vlm.errors import SightlineError
 from vlm.images.decode import decode_image
 from vlm.models.loading import load_engine
 from vlm.settings import Settings
-from vlm.types import CaptionRequest
+from vlm.types import Request
 
 READY: Final = "ready"
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         print(READY, flush=True)
         image = decode_image(Path(file).read_bytes())
         for camera in ("first", "second"):
-            for _ in engine.stream(CaptionRequest.about(image, prompt, int(tokens), camera=camera)):
+            for _ in engine.stream(Request.about(image, prompt, int(tokens), camera=camera)):
                 pass
         print(json.dumps({"peak_rss_bytes": peak_rss_bytes()}), flush=True)
     except SightlineError as error:

@@ -16,7 +16,7 @@ from tools.bench.setup import Measured, Setup
 from vlm.engine.engine import Engine
 from vlm.errors import SightlineError
 from vlm.images.decode import decode_image
-from vlm.types import CaptionDone, CaptionRequest, Stats
+from vlm.types import Request, Result, Stats
 
 _TIMEOUT_S: Final = 600.0
 
@@ -65,9 +65,7 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
             image = decode_image(jpeg)
             # As long as theirs, which may end by itself.
             limit = max(1, theirs.stats.tokens)
-            ours = _hear_engine(
-                engine, CaptionRequest.about(image, options.prompt, limit, camera=camera)
-            )
+            ours = _hear_engine(engine, Request.about(image, options.prompt, limit, camera=camera))
             if number:
                 late_s = theirs.first_word_late_s - ours.first_word_late_s
                 measured.add("http_ttft_ms", 1000 * late_s)
@@ -75,14 +73,14 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
                     measured.add("http_token_ms", 1000 * (theirs.token_s - ours.token_s))
 
 
-def _hear_engine(engine: Engine, request: CaptionRequest) -> Heard:
+def _hear_engine(engine: Engine, request: Request) -> Heard:
     """One caption by `engine` in this process."""
     started = time.perf_counter()
     first_word_s = None
     for item in engine.stream(request):
         now_s = time.perf_counter() - started
         first_word_s = now_s if first_word_s is None else first_word_s
-        if isinstance(item, CaptionDone):
+        if isinstance(item, Result):
             return Heard(first_word_s, now_s, item.stats)
     raise SightlineError("The engine ended a caption without a result.")
 

@@ -10,7 +10,7 @@ from tools.bench.pictures import panned, touched
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError, SightlineError
 from vlm.prompts import PRESETS
-from vlm.types import CaptionDone, CaptionRequest, Stats
+from vlm.types import Request, Result, Stats
 
 
 class Scenarios:
@@ -25,7 +25,7 @@ class Scenarios:
         self._tokens = tokens
         self._number = 0
         self._turns = 0
-        room = engine.ask(CaptionRequest.about(image, prompt, tokens)).limit
+        room = engine.ask(Request.about(image, prompt, tokens)).limit
         if room < tokens:
             raise BadRequestError(
                 f"This model has room for {room} tokens after the image and the prompt. Choose a "
@@ -77,24 +77,24 @@ class Scenarios:
             jobs = [
                 job
                 for job, items in zip(jobs, made, strict=True)
-                if not (items and isinstance(items[-1], CaptionDone))
+                if not (items and isinstance(items[-1], Result))
             ]
         return apart_s / (time.perf_counter() - started)
 
-    def _new_request(self) -> CaptionRequest:
+    def _new_request(self) -> Request:
         frame = self._frame()
         camera = f"camera-{self._number}"
-        return CaptionRequest.about(frame, self._prompt, self._tokens, camera=camera)
+        return Request.about(frame, self._prompt, self._tokens, camera=camera)
 
     def _frame(self) -> Image.Image:
         self._number += 1
         return touched(self._image, self._number)
 
     def _ask(self, frame: Image.Image, prompt: str, camera: str) -> Stats:
-        return self._caption(CaptionRequest.about(frame, prompt, self._tokens, camera=camera))
+        return self._caption(Request.about(frame, prompt, self._tokens, camera=camera))
 
-    def _caption(self, request: CaptionRequest) -> Stats:
+    def _caption(self, request: Request) -> Stats:
         for item in self._engine.stream(request):
-            if isinstance(item, CaptionDone):
+            if isinstance(item, Result):
                 return item.stats
         raise SightlineError("The engine ended a caption without a result.")

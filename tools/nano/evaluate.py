@@ -29,7 +29,7 @@ from vlm.images.decode import decode_image
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.settings import DTYPES, RUNTIMES, Settings
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 
 ANSWER_TOKENS: Final = 64
 STATE_KINDS: Final[tuple[Kind, ...]] = ("covered", "dark", "empty")
@@ -49,9 +49,9 @@ TARGETS: Final[dict[str, float]] = {
 
 def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
     """The engine's whole answer to one question."""
-    request = CaptionRequest.about(image, prompt, ANSWER_TOKENS)
+    request = Request.about(image, prompt, ANSWER_TOKENS)
     for item in engine.stream(request):
-        if isinstance(item, CaptionDone):
+        if isinstance(item, Result):
             return item.text
     raise SightlineError("the engine ended a caption without a result")
 

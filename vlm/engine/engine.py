@@ -13,12 +13,12 @@ from vlm.engine.generation import Answering, Asked
 from vlm.engine.inputs import InputBuilder
 from vlm.engine.passes import PASSES, Pass, SharedPassError, Steps, grouped, run_alone, run_group
 from vlm.engine.sampling import Token
-from vlm.engine.text import CaptionText
+from vlm.engine.text import AnswerText
 from vlm.errors import CheckpointError
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import CaptionRequest, EngineInfo, StreamItem
+from vlm.types import EngineInfo, Request, StreamEvent
 
 log = logging.getLogger("sightline")
 
@@ -29,14 +29,14 @@ class EngineJob:
     """One request under way: its passes, and the text that comes out of them."""
 
     def __init__(
-        self, asked: Asked, steps: Steps[Token], text: CaptionText, is_cancelled: Callable[[], bool]
+        self, asked: Asked, steps: Steps[Token], text: AnswerText, is_cancelled: Callable[[], bool]
     ) -> None:
         """`steps` have not begun; they count their drafts in `text.counts`."""
         self._asked = asked
         self._steps = steps
         self._text = text
         self._is_cancelled = is_cancelled
-        self._made: list[StreamItem | Exception] = []
+        self._made: list[StreamEvent | Exception] = []
         self.wanted: Pass | None = None
         """The pass that it waits for; None before its first one and after its end."""
 
@@ -52,7 +52,7 @@ class EngineJob:
         else:
             self._go(lambda: self._steps.send(result))
 
-    def take_made(self) -> list[StreamItem | Exception]:
+    def take_made(self) -> list[StreamEvent | Exception]:
         """What was made since this was last asked."""
         made, self._made = self._made, []
         return made
@@ -110,20 +110,20 @@ class Engine:
             frame_size_px=self._inputs.max_side_px,
         )
 
-    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never) -> EngineJob:
+    def begin(self, request: Request, is_cancelled: Callable[[], bool] = never) -> EngineJob:
         """The job that answers `request`, not begun yet; `advance` it to its end, or close it.
 
         Raises BadRequestError for what cannot be asked.
         """
         asked = self.ask(request)
-        text = CaptionText(self._inputs.tokenizer, self._stop_ids, request.stop, asked.limit)
+        text = AnswerText(self._inputs.tokenizer, self._stop_ids, request.stop, asked.limit)
         steps = self._answering.steps(asked, is_cancelled, text.counts)
         return EngineJob(asked, steps, text, is_cancelled)
 
-    def advance(self, jobs: Sequence[EngineJob]) -> list[list[StreamItem | Exception]]:
+    def advance(self, jobs: Sequence[EngineJob]) -> list[list[StreamEvent | Exception]]:
         """Take each of `jobs` one pass further, together where that pays; what each has made.
 
-        A job's last item is its CaptionDone or an Exception: what went wrong with it, the others
+        A job's last item is its Result or an Exception: what went wrong with it, the others
         go on.
         """
         for job in jobs:
@@ -141,18 +141,18 @@ class Engine:
         return [job.take_made() for job in jobs]
 
     def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never
-    ) -> Generator[StreamItem, None, None]:
-        """The answer to `request`: TokenChunks as they become complete, then one CaptionDone.
+        self, request: Request, is_cancelled: Callable[[], bool] = never
+    ) -> Generator[StreamEvent, None, None]:
+        """The answer to `request`: TokenChunks as they become complete, then one Result.
 
         Work stops within one pass (a token, a guess or an image tile) of the generator being closed
-        or of `is_cancelled` turning true; the latter still gives a CaptionDone, with "cancelled". A
+        or of `is_cancelled` turning true; the latter still gives a Result, with "cancelled". A
         text that would leave the model's context ends there with "length". `queued_s` is left at 0.
         Raises BadRequestError for a prompt that cannot be asked, and MemoryError.
         """
         return stream_alone(self, request, is_cancelled)
 
-    def ask(self, request: CaptionRequest) -> Asked:
+    def ask(self, request: Request) -> Asked:
         """What the model is asked by `request`; raises BadRequestError where it cannot be."""
         return self._answering.ask(request)
 
@@ -186,7 +186,7 @@ class Engine:
         side_px = self.info.frame_size_px
         frame = Image.new("RGB", (side_px, side_px), (128, 128, 128))
         try:
-            for _ in self.stream(CaptionRequest.about(frame, DEFAULT_PROMPT, _WARM_UP_TOKENS)):
+            for _ in self.stream(Request.about(frame, DEFAULT_PROMPT, _WARM_UP_TOKENS)):
                 pass
         except ValueError as error:
             raise CheckpointError(

@@ -17,14 +17,14 @@ from vlm.errors import BadRequestError
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import check_text
 from vlm.runtimes.base import ImageFeatures, KVState, Runtime
-from vlm.types import CaptionRequest
+from vlm.types import Request
 
 
 @dataclass(frozen=True)
 class Asked:
     """A request in the model's terms: `limit` is how many tokens its answer may have."""
 
-    request: CaptionRequest
+    request: Request
     images: tuple[Image.Image, ...]
     turns: tuple[Turn, ...]
     input_ids: tuple[int, ...]
@@ -67,7 +67,7 @@ class Answering:
         """Remember nothing of what was asked so far."""
         self._frames, self._answers = FrameCache(), LastAnswers()
 
-    def ask(self, request: CaptionRequest) -> Asked:
+    def ask(self, request: Request) -> Asked:
         """What the model is asked by `request`; raises BadRequestError where it cannot be."""
         if request.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")

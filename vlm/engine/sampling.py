@@ -51,7 +51,7 @@ class TokenPicker:
     def __init__(
         self, sampling: Sampling, top_logprobs: int | None = None, grammar: Grammar | None = None
     ) -> None:
-        """`top_logprobs` as in CaptionRequest; `grammar` is of this answer alone."""
+        """`top_logprobs` as in Request; `grammar` is of this answer alone."""
         self._sampling = sampling
         self._top_logprobs = top_logprobs
         self._grammar = grammar

@@ -9,10 +9,10 @@ from typing import Final
 from vlm.engine.drafts import DraftCounts
 from vlm.engine.sampling import Token
 from vlm.processing.tokenizer import Tokenizer
-from vlm.types import CaptionDone, FinishReason, Stats, TokenChunk, TokenLogprob
+from vlm.types import FinishReason, Result, Stats, TokenChunk, TokenLogprob
 
 
-class CaptionText:
+class AnswerText:
     """The text of one answer. `counts` are those of its drafts."""
 
     def __init__(
@@ -60,7 +60,7 @@ class CaptionText:
 
     def finish(
         self, is_cancelled: bool, prompt_tokens: int, image_tokens: int
-    ) -> list[TokenChunk | CaptionDone]:
+    ) -> list[TokenChunk | Result]:
         """No token comes any more: what was held back, and the end."""
         last = [] if self._is_cut else self._chunks(self._detokenizer.finish(), holds=False)
         total_s = time.perf_counter() - self._started
@@ -76,7 +76,7 @@ class CaptionText:
             total_s=total_s,
         )
         reason = self._finish_reason or ("cancelled" if is_cancelled else "stop")
-        return [*last, CaptionDone("".join(self._shown), reason, stats)]
+        return [*last, Result("".join(self._shown), reason, stats)]
 
     def _chunks(self, text: str, *, holds: bool) -> list[TokenChunk]:
         """`text` behind what is held, up to a stop text; with `holds` what may begin one waits."""

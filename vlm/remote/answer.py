@@ -10,7 +10,7 @@ import math
 from typing import Any, Final, Literal, NoReturn
 
 from vlm.remote.failures import Failure, message_in, quoted
-from vlm.types import CaptionRequest, FinishReason, Stats, TokenChunk, TokenLogprob
+from vlm.types import FinishReason, Request, Stats, TokenChunk, TokenLogprob
 
 Stage = Literal["waiting", "answering", "over"]
 
@@ -33,7 +33,7 @@ _FINISH_REASONS: Final[dict[str, FinishReason]] = {
 class Answer:
     """One answer as it comes in."""
 
-    def __init__(self, request: CaptionRequest, key: str | None) -> None:
+    def __init__(self, request: Request, key: str | None) -> None:
         self._request = request
         self._key = key
         self._texts: list[str] = []

@@ -15,7 +15,7 @@ from vlm.remote.upstream import Upstream, UpstreamStatus
 from vlm.remote.wire import FRAME_SIZE_PX
 from vlm.scheduler.protocol import never, stream_alone
 from vlm.settings import Settings, read_key
-from vlm.types import CaptionRequest, EngineInfo, StreamItem
+from vlm.types import EngineInfo, Request, StreamEvent
 
 # Enough for a server that batches; what is sent can no longer give way to a newer frame.
 AT_ONCE_EACH: Final = 16
@@ -90,7 +90,7 @@ class RemoteEngine:
         """The servers as they are now. Safe from any thread, before `open` too."""
         return tuple(each.status() for each in self._upstreams)
 
-    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never) -> RemoteJob:
+    def begin(self, request: Request, is_cancelled: Callable[[], bool] = never) -> RemoteJob:
         """Send `request` off; raises BadRequestError for one that cannot be asked."""
         if request.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
@@ -98,7 +98,7 @@ class RemoteEngine:
         self._network.caption(request, job, self._arrived.set)
         return job
 
-    def advance(self, jobs: Sequence[RemoteJob]) -> list[list[StreamItem | Exception]]:
+    def advance(self, jobs: Sequence[RemoteJob]) -> list[list[StreamEvent | Exception]]:
         """What has come for each of `jobs`, after a wait of some milliseconds where nothing has."""
         self._arrived.clear()
         if not any(job.has_items for job in jobs):
@@ -106,9 +106,9 @@ class RemoteEngine:
         return [job.take() for job in jobs]
 
     def stream(
-        self, request: CaptionRequest, is_cancelled: Callable[[], bool] = never
-    ) -> Generator[StreamItem, None, None]:
-        """TokenChunks as they arrive, then one CaptionDone; see `vlm.engine.engine.Engine.stream`.
+        self, request: Request, is_cancelled: Callable[[], bool] = never
+    ) -> Generator[StreamEvent, None, None]:
+        """TokenChunks as they arrive, then one Result; see `vlm.engine.engine.Engine.stream`.
 
         Raises BusyError, UpstreamDownError, UpstreamTimeoutError or UpstreamError where no server
         gave a whole answer, and BadRequestError where it was refused.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from vlm.types import CaptionDone, Stats, StreamItem, TokenChunk
+from vlm.types import Result, Stats, StreamEvent, TokenChunk
 
 
 class RemoteJob:
@@ -16,7 +16,7 @@ class RemoteJob:
     def __init__(self, is_cancelled: Callable[[], bool]) -> None:
         """`is_cancelled` is asked by `take`."""
         self._is_cancelled = is_cancelled
-        self._items: deque[StreamItem | Exception] = deque()
+        self._items: deque[StreamEvent | Exception] = deque()
         self._texts: list[str] = []
         self._ended = False
         self._begun_s = time.perf_counter()
@@ -32,13 +32,13 @@ class RemoteJob:
         """`work` is what makes the caption; cancelling it closes the connection."""
         self._work = work
 
-    def put(self, item: StreamItem | Exception) -> None:
-        """The next item; a CaptionDone or an Exception is the last."""
+    def put(self, item: StreamEvent | Exception) -> None:
+        """The next item; a Result or an Exception is the last."""
         self._items.append(item)
 
-    def take(self) -> list[StreamItem | Exception]:
+    def take(self) -> list[StreamEvent | Exception]:
         """What has come since the last time, and the end at once where it is cancelled."""
-        taken: list[StreamItem | Exception] = []
+        taken: list[StreamEvent | Exception] = []
         while self._items and not self._ended:
             item = self._items.popleft()
             taken.append(item)
@@ -58,7 +58,7 @@ class RemoteJob:
         if self._work is not None:
             self._work.cancel()
 
-    def _cancelled(self) -> CaptionDone:
+    def _cancelled(self) -> Result:
         total_s = time.perf_counter() - self._begun_s
         stats = Stats(
             ttft_s=self._ttft_s,
@@ -71,4 +71,4 @@ class RemoteJob:
             queued_s=0.0,
             total_s=total_s,
         )
-        return CaptionDone("".join(self._texts), "cancelled", stats)
+        return Result("".join(self._texts), "cancelled", stats)

@@ -15,7 +15,7 @@ from vlm.remote.job import RemoteJob
 from vlm.remote.limits import Limits
 from vlm.remote.tries import Tries
 from vlm.remote.upstream import Upstream
-from vlm.types import CaptionRequest, StreamItem
+from vlm.types import Request, StreamEvent
 
 CLOSED_MESSAGE = "The server is shutting down."
 
@@ -48,7 +48,7 @@ class Network:
         self._thread.start()
         self._started.result()
 
-    def caption(self, request: CaptionRequest, job: RemoteJob, on_item: Callable[[], None]) -> None:
+    def caption(self, request: Request, job: RemoteJob, on_item: Callable[[], None]) -> None:
         """Have `job` get what comes of `request`, and `on_item` called with each item."""
         assert self._loop is not None, "asked before the start"
         work = self._caption(request, job, on_item)
@@ -91,12 +91,10 @@ class Network:
         await asyncio.gather(*watches, *under_way, return_exceptions=True)
         await client.close()
 
-    async def _caption(
-        self, request: CaptionRequest, job: RemoteJob, on_item: Callable[[], None]
-    ) -> None:
+    async def _caption(self, request: Request, job: RemoteJob, on_item: Callable[[], None]) -> None:
         assert self._tries is not None, "asked before the start"
 
-        def put(item: StreamItem | Exception) -> None:
+        def put(item: StreamEvent | Exception) -> None:
             job.put(item)
             on_item()
 

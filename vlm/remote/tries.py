@@ -14,9 +14,9 @@ from vlm.remote.failures import Failure
 from vlm.remote.limits import Limits
 from vlm.remote.upstream import Upstream
 from vlm.remote.wire import body_of
-from vlm.types import CaptionDone, CaptionRequest, StreamItem
+from vlm.types import Request, Result, StreamEvent
 
-Put = Callable[[StreamItem], None]
+Put = Callable[[StreamEvent], None]
 
 
 class Tries:
@@ -29,8 +29,8 @@ class Tries:
         self._limits = limits
         self._key = key
 
-    async def caption(self, request: CaptionRequest, put: Put) -> None:
-        """Hands `put` TokenChunks as they come, then one CaptionDone.
+    async def caption(self, request: Request, put: Put) -> None:
+        """Hands `put` TokenChunks as they come, then one Result.
 
         A request that no server has begun to answer is sent again, to another one where there is
         one. Raises BadRequestError, BusyError and the Upstream errors.
@@ -79,4 +79,4 @@ class Tries:
         finish_reason = answer.finish_reason()
         self._balancer.answered(upstream)
         stats = answer.stats(first_text_s - begun_s, time.perf_counter() - begun_s)
-        put(CaptionDone(answer.text, finish_reason, stats))
+        put(Result(answer.text, finish_reason, stats))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from PIL import Image
 
 from vlm.errors import BadRequestError
-from vlm.types import CaptionRequest, Detail, Message
+from vlm.types import Detail, Message, Request
 
 # The longest side of a frame of detail "low": one tile of the SmolVLM models.
 FRAME_SIZE_PX: Final = 512
@@ -23,7 +23,7 @@ _JPEG_QUALITY: Final = 90
 _SHRINK: Final = 0.75
 
 
-def body_of(request: CaptionRequest) -> dict[str, Any]:
+def body_of(request: Request) -> dict[str, Any]:
     """The body of a streamed chat completion, without the model's name."""
     body: dict[str, Any] = {
         "messages": [_message(each, request.detail) for each in request.messages],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 from vlm.errors import GenerationError, ModelFailedError, SightlineError
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, StreamItem
+from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
 
@@ -19,7 +19,7 @@ class Job(Protocol):
         """Give it up and free what it holds. Idempotent."""
 
 
-class CaptionEngine(Protocol):
+class EngineProtocol(Protocol):
     """An engine, for one thread: `vlm.engine.engine.Engine` and its kin."""
 
     info: EngineInfo
@@ -28,13 +28,13 @@ class CaptionEngine(Protocol):
     def at_once(self) -> int:
         """How many requests it advances together at most."""
 
-    def begin(self, request: CaptionRequest, is_cancelled: Callable[[], bool]) -> Any:
+    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> Any:
         """A Job for `request`; quick. Raises BadRequestError for what cannot be asked."""
 
-    def advance(self, jobs: Sequence[Any]) -> list[list[StreamItem | Exception]]:
+    def advance(self, jobs: Sequence[Any]) -> list[list[StreamEvent | Exception]]:
         """One step further for each of `jobs`, and what each has made since the last one.
 
-        The last item of a job is its CaptionDone, or the Exception that ended it.
+        The last item of a job is its Result, or the Exception that ended it.
         """
 
     def close(self) -> None:
@@ -47,8 +47,8 @@ def never() -> bool:
 
 
 def stream_alone(
-    engine: CaptionEngine, request: CaptionRequest, is_cancelled: Callable[[], bool]
-) -> Generator[StreamItem, None, None]:
+    engine: EngineProtocol, request: Request, is_cancelled: Callable[[], bool]
+) -> Generator[StreamEvent, None, None]:
     """What `engine` makes of `request` with nothing beside it; raises the Exception that ends it.
 
     The job is given up where the generator is closed.
@@ -60,7 +60,7 @@ def stream_alone(
                 if isinstance(item, Exception):
                     raise item
                 yield item
-                if isinstance(item, CaptionDone):
+                if isinstance(item, Result):
                     return
     finally:
         job.close()
@@ -76,7 +76,7 @@ def load_error(error: Exception) -> SightlineError:
     return ModelFailedError(f"The model could not be loaded: {reason}")
 
 
-def caption_error(error: Exception) -> SightlineError:
+def request_error(error: Exception) -> SightlineError:
     """Why a caption failed, in words for people; the log is told what they are not.
 
     It has no traceback, which would keep the tensors of the pass alive.

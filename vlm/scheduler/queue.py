@@ -12,9 +12,9 @@ from typing import Final
 
 from vlm.errors import BusyError, GenerationError, SightlineError, SupersededError
 from vlm.scheduler.protocol import Job
-from vlm.scheduler.stream import CaptionStream
+from vlm.scheduler.stream import Stream
 from vlm.scheduler.turns import Schedule
-from vlm.types import CaptionDone, CaptionRequest, Outcome, RequestRecord, WorkerWatcher
+from vlm.types import Outcome, Record, Request, Result, Subscriber
 
 # However many an engine would take together: each of them holds one of the server's threads.
 AT_ONCE_LIMIT: Final = 32
@@ -34,13 +34,13 @@ class Line:
         """`changed` is held wherever something changes here, and notified of it."""
         self._changed = changed
         self._max_queue = max_queue
-        self._waiting: Schedule[CaptionStream] = Schedule()
+        self._waiting: Schedule[Stream] = Schedule()
         # None where the engine is just about to begin.
-        self._under_way: dict[CaptionStream, Job | None] = {}
+        self._under_way: dict[Stream, Job | None] = {}
         self._at_once = 1
         self._caption_s = _FIRST_CAPTION_S
         self._closed = False
-        self._watchers: tuple[WorkerWatcher, ...] = ()
+        self._watchers: tuple[Subscriber, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -58,19 +58,19 @@ class Line:
         """How many may be under way at once."""
         return self._at_once
 
-    def add_watcher(self, watcher: WorkerWatcher) -> None:
+    def subscribe(self, watcher: Subscriber) -> None:
         """Tell `watcher` from here on."""
         with self._changed:
             self._watchers = (*self._watchers, watcher)
 
     # -- those who ask --
 
-    def join(self, request: CaptionRequest) -> CaptionStream:
+    def join(self, request: Request) -> Stream:
         """Let `request` wait for its turn; raises BusyError where there is no room.
 
         The frame that it replaces, if any, is told so.
         """
-        stream = CaptionStream(request, self._leave)
+        stream = Stream(request, self._leave)
         with self._changed:
             if self._closed:
                 raise BusyError(CLOSED_MESSAGE)
@@ -84,9 +84,9 @@ class Line:
             older.put(SupersededError("A newer frame of this camera has come."))
         return stream
 
-    def refuse(self, request: CaptionRequest, error: SightlineError) -> None:
+    def refuse(self, request: Request, error: SightlineError) -> None:
         """Tell the watchers that `request` was refused for `error`."""
-        self._tell(CaptionStream(request, self._leave), "refused", error.code)
+        self._tell(Stream(request, self._leave), "refused", error.code)
 
     def shut(self) -> None:
         """Let nobody join any more, and tell all who wait that the server ends."""
@@ -98,7 +98,7 @@ class Line:
             self._tell(stream, "failed", error.code)
             stream.put(error)
 
-    def _leave(self, stream: CaptionStream) -> None:
+    def _leave(self, stream: Stream) -> None:
         with self._changed:
             waited = self._waiting.remove(stream)
         if waited:
@@ -119,7 +119,7 @@ class Line:
         """Whether anybody waits or is under way; to be asked while `changed` is held."""
         return bool(self._under_way) or len(self._waiting) > 0
 
-    def take_in(self, at_once: int) -> list[CaptionStream]:
+    def take_in(self, at_once: int) -> list[Stream]:
         """Those whose turn it is, so that at most `at_once` are under way with them."""
         with self._changed:
             self._at_once = max(1, min(at_once, AT_ONCE_LIMIT))
@@ -130,11 +130,11 @@ class Line:
                 coming.append(stream)
             return coming
 
-    def begun(self, stream: CaptionStream, job: Job) -> None:
+    def begun(self, stream: Stream, job: Job) -> None:
         """The engine knows `stream` as `job` from here on."""
         self._under_way[stream] = job
 
-    def jobs(self) -> dict[CaptionStream, Job]:
+    def jobs(self) -> dict[Stream, Job]:
         """What the engine is working on; those whose reader has left are let go first."""
         for stream in [each for each in self._under_way if each.is_closed()]:
             self.let_go(stream, None)
@@ -145,7 +145,7 @@ class Line:
         for watcher in self._watchers:
             watcher.pass_ran(requests)
 
-    def let_go(self, stream: CaptionStream, last: CaptionDone | SightlineError | None) -> None:
+    def let_go(self, stream: Stream, last: Result | SightlineError | None) -> None:
         """The end of a request that was begun; None for one whose reader has left."""
         with self._changed:
             # Before the reader learns of the end, so that it finds the place free.
@@ -156,7 +156,7 @@ class Line:
         try:
             if job is not None:
                 job.close()
-            if isinstance(last, CaptionDone):
+            if isinstance(last, Result):
                 self._tell(stream, "cancelled" if stream.is_closed() else "done", done=last)
             elif last is None:
                 self._tell(stream, "cancelled")
@@ -178,13 +178,13 @@ class Line:
 
     def _tell(
         self,
-        stream: CaptionStream,
+        stream: Stream,
         outcome: Outcome,
         error_code: str | None = None,
-        done: CaptionDone | None = None,
+        done: Result | None = None,
     ) -> None:
         finish_reason, stats = (done.finish_reason, done.stats) if done else (None, None)
-        record = RequestRecord(
+        record = Record(
             outcome, stream.request.live, stream.queued_s, error_code, finish_reason, stats
         )
         for watcher in self._watchers:

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
-from vlm.types import CaptionRequest
+from vlm.types import Request
 
 # So many questions in a row while a live frame waits, then one frame.
 QUESTIONS_IN_A_ROW: Final = 4
@@ -20,7 +20,7 @@ class Entry(Protocol):
     """What waits: anything that holds its request. It is told from others by identity."""
 
     @property
-    def request(self) -> CaptionRequest:
+    def request(self) -> Request:
         """What is asked."""
 
 
@@ -44,7 +44,7 @@ class Schedule(Generic[E]):
         """How many wait."""
         return len(self._frames) + sum(map(len, self._questions.values()))
 
-    def has_room(self, request: CaptionRequest, places: int) -> bool:
+    def has_room(self, request: Request, places: int) -> bool:
         """Whether `request` can wait where there are `places` in all: a newer frame needs none."""
         return len(self) < places or self._replaces(request)
 
@@ -95,7 +95,7 @@ class Schedule(Generic[E]):
         while (entry := self.take()) is not None:
             yield entry
 
-    def _replaces(self, request: CaptionRequest) -> bool:
+    def _replaces(self, request: Request) -> bool:
         return request.live and request.camera is not None and request.camera in self._frames
 
 

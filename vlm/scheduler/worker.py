@@ -19,10 +19,10 @@ from vlm.errors import (
     NotReadyError,
     SightlineError,
 )
-from vlm.scheduler.protocol import CaptionEngine, caption_error, load_error
+from vlm.scheduler.protocol import EngineProtocol, load_error, request_error
 from vlm.scheduler.queue import CLOSED_MESSAGE, Line
-from vlm.scheduler.stream import CaptionStream
-from vlm.types import CaptionDone, CaptionRequest, EngineInfo, EngineState, WorkerWatcher
+from vlm.scheduler.stream import Stream
+from vlm.types import EngineInfo, EngineState, Request, Result, Subscriber
 
 log = logging.getLogger("sightline")
 
@@ -33,18 +33,18 @@ _LOADS: Final = 3
 class Worker:
     """One thread that calls `load` and then owns what it returns; at most `max_queue` wait."""
 
-    def __init__(self, load: Callable[[], CaptionEngine], max_queue: int) -> None:
+    def __init__(self, load: Callable[[], EngineProtocol], max_queue: int) -> None:
         self._load = load
         self._thread = self._new_thread(None)
         # The thread's own; the next thread goes on with it.
-        self._engine: CaptionEngine | None = None
+        self._engine: EngineProtocol | None = None
         # Guards the fields below, never the engine: only the thread touches that.
         self._changed = threading.Condition()
         self._line = Line(self._changed, max_queue)
         self._state: EngineState = "loading"
         self._error: SightlineError | None = None
         self._info: EngineInfo | None = None
-        self._successor: CaptionEngine | None = None
+        self._successor: EngineProtocol | None = None
         self._progress = ""
         self._closing = False
         self._loads = 0
@@ -109,11 +109,11 @@ class Worker:
         """For `load`: what it is at."""
         self._progress = progress
 
-    def add_watcher(self, watcher: WorkerWatcher) -> None:
+    def subscribe(self, watcher: Subscriber) -> None:
         """Tell `watcher` from here on how requests end, and of each step of the engine."""
-        self._line.add_watcher(watcher)
+        self._line.subscribe(watcher)
 
-    def replace(self, engine: CaptionEngine) -> None:
+    def replace(self, engine: EngineProtocol) -> None:
         """Serve by `engine` from the next request on; returns when it is so, or the worker closes.
 
         A worker whose own load failed is ready thereby. One caller at a time.
@@ -123,7 +123,7 @@ class Worker:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._successor is None or self._closing)
 
-    def submit(self, request: CaptionRequest) -> CaptionStream:
+    def submit(self, request: Request) -> Stream:
         """Let `request` wait for its turn; `vlm.scheduler.turns` says whose turn it is.
 
         Raises NotReadyError, ModelFailedError or BusyError at once.
@@ -205,11 +205,11 @@ class Worker:
         for stream in self._line.take_in(engine.at_once):
             self._begin(engine, stream)
 
-    def _begin(self, engine: CaptionEngine, stream: CaptionStream) -> None:
+    def _begin(self, engine: EngineProtocol, stream: Stream) -> None:
         try:
             job = engine.begin(stream.request, lambda: stream.is_closed() or self._closing)
         except Exception as error:
-            self._line.let_go(stream, caption_error(error))
+            self._line.let_go(stream, request_error(error))
         else:
             self._line.begun(stream, job)
 
@@ -220,7 +220,7 @@ class Worker:
         try:
             made = self._owned().advance([*jobs.values()])
         except Exception as error:
-            told = caption_error(error)
+            told = request_error(error)
             made = [[told] for _ in jobs]
         self._line.ran(len(jobs))
         if self._closing:
@@ -228,15 +228,15 @@ class Worker:
             return
         for stream, items in zip(jobs, made, strict=True):
             for item in items:
-                if isinstance(item, CaptionDone):
+                if isinstance(item, Result):
                     stats = replace(item.stats, queued_s=stream.queued_s)
                     self._line.let_go(stream, replace(item, stats=stats))
                 elif isinstance(item, Exception):
-                    self._line.let_go(stream, caption_error(item))
+                    self._line.let_go(stream, request_error(item))
                 else:
                     stream.put(item)
 
-    def _swap(self, successor: CaptionEngine) -> None:
+    def _swap(self, successor: EngineProtocol) -> None:
         self._close_engine()
         with self._changed:
             self._engine, self._successor = successor, None
@@ -255,7 +255,7 @@ class Worker:
             self._engine.close()
             self._engine = None
 
-    def _owned(self) -> CaptionEngine:
+    def _owned(self) -> EngineProtocol:
         assert self._engine is not None, "a request was taken in without an engine"
         return self._engine
 

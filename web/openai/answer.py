@@ -11,7 +11,7 @@ from typing import Final
 
 from vlm import types
 from vlm.errors import GenerationError, SightlineError
-from vlm.types import CaptionDone, Stats, StreamItem
+from vlm.types import Result, Stats, StreamEvent
 from web.errors import openai_error_body, status_of
 from web.openai.answer_schema import (
     AnswerMessage,
@@ -42,14 +42,14 @@ class Answer:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, items: Iterable[StreamItem | None]) -> ChatCompletion | None:
+    def whole(self, items: Iterable[StreamEvent | None]) -> ChatCompletion | None:
         """The answer that `items` end with; None where they just end.
 
         Raises the SightlineError that they raise.
         """
         logprobs: list[types.TokenLogprob] = []
         for item in items:
-            if isinstance(item, CaptionDone):
+            if isinstance(item, Result):
                 choice = Choice(
                     message=AnswerMessage(content=item.text),
                     logprobs=self._logprobs(logprobs),
@@ -66,14 +66,14 @@ class Answer:
                 logprobs += item.logprobs
         return None
 
-    def events(self, items: Iterable[StreamItem | None]) -> Iterator[str]:
+    def events(self, items: Iterable[StreamEvent | None]) -> Iterator[str]:
         """The server-sent events of the answer; after an error there is no `[DONE]`."""
         yield self._event(ChunkChoice(delta=Delta(role="assistant", content="")))
         try:
             for item in items:
                 if item is None:
                     yield ": waiting\n\n"
-                elif isinstance(item, CaptionDone):
+                elif isinstance(item, Result):
                     reason = _finish_reason(item)
                     yield self._event(ChunkChoice(delta=Delta(), finish_reason=reason))
                     if self.with_usage:
@@ -115,7 +115,7 @@ def _top_logprob(token: types.TokenLogprob) -> TopLogprob:
     )
 
 
-def _finish_reason(done: CaptionDone) -> FinishReason:
+def _finish_reason(done: Result) -> FinishReason:
     if done.finish_reason == "cancelled":
         # Never shown as a whole answer, which it is not.
         raise GenerationError("The answer was cancelled.")

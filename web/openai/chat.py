@@ -11,13 +11,14 @@ from contextlib import ExitStack
 from itertools import chain
 from typing import Final
 
-from flask import Request, Response
+from flask import Request as HttpRequest
+from flask import Response
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from vlm.errors import BadRequestError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, StreamItem
+from vlm.types import Request, StreamEvent
 from web.admission import Admission
 from web.errors import MAX_BODY_BYTES, OPENAI_TOO_LARGE, FieldError, UnsupportedMediaTypeError
 from web.openai.answer import Answer
@@ -37,7 +38,7 @@ _reading = threading.BoundedSemaphore(2)
 
 
 def answer_chat(
-    request: Request, settings: Settings, worker: Worker, admission: Admission
+    request: HttpRequest, settings: Settings, worker: Worker, admission: Admission
 ) -> Response:
     """The completion that `request` asks for, streamed or whole.
 
@@ -75,9 +76,7 @@ def answer_chat(
         return response
 
 
-def _read(
-    request: Request, settings: Settings, worker: Worker
-) -> tuple[CaptionRequest, Answer, bool]:
+def _read(request: HttpRequest, settings: Settings, worker: Worker) -> tuple[Request, Answer, bool]:
     """What is asked, the answer to be, and whether it is streamed; no more is kept of the body."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaTypeError("Send JSON, with `Content-Type: application/json`.")
@@ -95,7 +94,7 @@ def _read(
     return caption_request(body, settings), answer, bool(body.stream)
 
 
-def _begun(items: Iterator[StreamItem | None]) -> Iterator[StreamItem | None]:
+def _begun(items: Iterator[StreamEvent | None]) -> Iterator[StreamEvent | None]:
     """`items`, once the first one is there: an error in its place still gets its status."""
     for waits, item in enumerate(items):
         if item is not None or waits == FIRST_WAITS:

@@ -1,4 +1,4 @@
-"""From a checked chat body to the CaptionRequest that the worker takes."""
+"""From a checked chat body to the Request that the worker takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vlm.errors import BadImageError, BadRequestError, ImageTooLargeError, Unsup
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 from vlm.prompts import check_text
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, Detail, Message, Role, Sampling
+from vlm.types import Detail, Message, Request, Role, Sampling
 from web.errors import FieldError
 from web.openai.schema import (
     AssistantMessage,
@@ -30,7 +30,7 @@ _ROLES: dict[str, Role] = {
 }
 
 
-def caption_request(body: ChatCompletionRequest, settings: Settings) -> CaptionRequest:
+def caption_request(body: ChatCompletionRequest, settings: Settings) -> Request:
     """What `body` asks; raises FieldError.
 
     One detail holds for all images: `high` where one of them asks for it.
@@ -43,7 +43,7 @@ def caption_request(body: ChatCompletionRequest, settings: Settings) -> CaptionR
         for number, each in enumerate(body.messages)
     )
     limits = [each for each in (body.max_completion_tokens, body.max_tokens) if each is not None]
-    return CaptionRequest(
+    return Request(
         messages,
         max_tokens=min(limits, default=settings.max_tokens),
         detail=_detail(body),

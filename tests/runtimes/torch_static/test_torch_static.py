@@ -33,7 +33,7 @@ from vlm.runtimes.torch.loading import load_model
 from vlm.runtimes.torch.slots import KVSlots
 from vlm.runtimes.torch.static import StaticTorchRuntime, suits
 from vlm.runtimes.torch.step import WIDTHS, StaticStep
-from vlm.types import CaptionRequest
+from vlm.types import Request
 
 
 def test_answers_are_those_of_the_plain_runtime(
@@ -44,7 +44,7 @@ def test_answers_are_those_of_the_plain_runtime(
     seen: set[int] = set()
     for frame in frames:
         for prompt in PROMPTS:
-            request = CaptionRequest.about(frame, prompt, max_tokens=24)
+            request = Request.about(frame, prompt, max_tokens=24)
             ids = list(static_engine.generate_ids(static_engine.ask(request)))
             assert ids == list(engine.generate_ids(engine.ask(request)))
             seen |= set(ids)

@@ -23,7 +23,7 @@ from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 
 TOKENS = 24
 WAYS = ("transformers", "transformers-default")
@@ -113,8 +113,8 @@ def test_all_captions_have_the_asked_length_though_the_model_would_end_earlier(
     engine: Engine, scenarios: Scenarios, reference: Reference
 ) -> None:
     scene = drawn_scene(0)
-    *_, done = engine.stream(CaptionRequest.about(scene, DEFAULT_PROMPT, TOKENS))
-    assert isinstance(done, CaptionDone)
+    *_, done = engine.stream(Request.about(scene, DEFAULT_PROMPT, TOKENS))
+    assert isinstance(done, Result)
     assert done.stats.tokens < TOKENS
     for scenario in (
         scenarios.new_scene,

@@ -22,7 +22,7 @@ from tools.nano.trainer import STATE_NAME, Trainer
 from vlm.checkpoints.files import check_folder
 from vlm.models.loading import load_engine
 from vlm.settings import Settings
-from vlm.types import CaptionDone, CaptionRequest
+from vlm.types import Request, Result
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = ["--workers", "0", "--threads", "1", "--no-evaluation"]
@@ -107,10 +107,8 @@ def test_the_bar_shows_loss_images_per_second_and_time_left(
         encoding="utf-8"
     )
     engine = load_engine(Settings(model=str(exported), device="cpu", runtime="torch"))
-    items = list(
-        engine.stream(CaptionRequest.about(Image.new("RGB", (192, 144)), "What is this?", 2))
-    )
-    assert isinstance(items[-1], CaptionDone)
+    items = list(engine.stream(Request.about(Image.new("RGB", (192, 144)), "What is this?", 2)))
+    assert isinstance(items[-1], Result)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(nano_dir: Path, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from PIL import Image
 
 from chat_kit import chat_body, image_part, text_part
 from vlm.settings import Settings
-from vlm.types import CaptionRequest, Message, Sampling
+from vlm.types import Message, Request, Sampling
 from web.openai.body import read_chat_body
 from web.openai.request import caption_request
 
 
-def asked(settings: Settings | None = None, **fields: Any) -> CaptionRequest:
+def asked(settings: Settings | None = None, **fields: Any) -> Request:
     body = read_chat_body(json.dumps(chat_body(**fields)).encode())
     return caption_request(body, settings or Settings())
 

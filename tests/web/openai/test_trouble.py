@@ -19,7 +19,7 @@ from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError, CheckpointError, GenerationError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import StreamItem, TokenChunk
+from vlm.types import StreamEvent, TokenChunk
 from web.errors import MAX_BODY_BYTES
 from web.openai import chat
 from web.server import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
@@ -46,7 +46,7 @@ class FailingEngine(SteppedEngine):
         self._words = words
         self.allow(10_000)
 
-    def stream(self, *_: object) -> Generator[StreamItem, None, None]:
+    def stream(self, *_: object) -> Generator[StreamEvent, None, None]:
         for _ in range(self._words):
             yield TokenChunk("A ")
         raise self._error
