@@ -2,8 +2,33 @@ import js from "@eslint/js";
 import globals from "globals";
 
 const NO_HTML_FROM_TEXT = ["innerHTML", "outerHTML", "insertAdjacentHTML", "srcdoc"].map(
-  (property) => ({ property, message: "Text goes in with textContent only." }),
+  (property) => ({ property, message: "Use textContent: text is never parsed as HTML." }),
 );
+
+// The folders of the page's scripts, lowest first. A folder imports only itself and lower ones, and
+// `io` and `words` do not import each other.
+const MAY_NOT_IMPORT = {
+  core: ["io", "words", "ui"],
+  io: ["words", "ui"],
+  words: ["io", "ui"],
+};
+
+const layers = Object.entries(MAY_NOT_IMPORT).map(([folder, others]) => ({
+  files: [`static/js/${folder}/**/*.js`],
+  rules: {
+    "no-restricted-imports": [
+      "error",
+      {
+        patterns: [
+          {
+            regex: `(^|/)(${others.join("|")})/|(^|/)main\\.js$`,
+            message: `${folder}/ does not import ${others.join(", ")} or main.js.`,
+          },
+        ],
+      },
+    ],
+  },
+}));
 
 export default [
   { ignores: ["node_modules/", ".venv/", "runs/"] },
@@ -26,4 +51,5 @@ export default [
       "prefer-const": "error",
     },
   },
+  ...layers,
 ];

@@ -23,6 +23,10 @@ FAILED = {
     "state": "failed",
     "error": {"code": "model_failed", "message": "No such folder."},
 }
+MODULES = (
+    "core/state core/plan core/pace core/settings io/browser "
+    "words/page words/models words/destination"
+)
 STATS = {"ttft_s": 0.1, "tokens_per_s": 20.0, "tokens": 8}
 
 
@@ -82,4 +86,4 @@ class Core:
         return card
 
     def run(self, body: str, arg: Any) -> Any:
-        return self._modules("state plan words model-words place-words pace settings", body, arg)
+        return self._modules(MODULES, body, arg)

@@ -30,7 +30,7 @@ def test_both_gates_see_the_same_change(modules: Any, size: tuple[int, int]) -> 
     changes = rng.choice([-20, 0, 3, 14, 15, 17, 26], before.shape)
     after = (before + changes).clip(0, 255).astype(np.uint8)
     pictures = [Image.fromarray(before), Image.fromarray(after)]
-    thumbnail, share = modules("difference", COMPARE, [in_browser(each) for each in pictures])
+    thumbnail, share = modules("core/difference", COMPARE, [in_browser(each) for each in pictures])
     ours = [thumbnail_of(each) for each in pictures]
     assert ours[1].flatten().tolist() == thumbnail
     assert changed_share(*ours) == share

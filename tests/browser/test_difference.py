@@ -45,7 +45,7 @@ SCENE = """
     ],
 )
 def test_a_steady_scene_counts_as_unchanged(modules, before, after):
-    assert modules("difference", SCENE, {"before": before, "after": after}) is False
+    assert modules("core/difference", SCENE, {"before": before, "after": after}) is False
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_steady_scene_counts_as_unchanged(modules, before, after):
     ],
 )
 def test_a_new_a_moved_or_a_vanished_thing_counts_as_change(modules, before, after):
-    assert modules("difference", SCENE, {"before": before, "after": after}) is True
+    assert modules("core/difference", SCENE, {"before": before, "after": after}) is True
 
 
 def test_another_colour_of_the_same_brightness_counts_as_change(modules):
@@ -68,13 +68,13 @@ def test_another_colour_of_the_same_brightness_counts_as_change(modules):
     luma = [sum(w * c for w, c in zip(weights, colour, strict=True)) for colour in (red, blue)]
     assert abs(luma[0] - luma[1]) < 2
     arg = {"before": {"colour": red}, "after": {"colour": blue}}
-    assert modules("difference", SCENE, arg) is True
+    assert modules("core/difference", SCENE, arg) is True
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (33, 25), (512, 5), (5, 512)])
 def test_frames_of_any_size_can_be_compared(modules, width, height):
     arg = {"width": width, "height": height, "before": {}, "after": {}}
-    assert modules("difference", SCENE, arg) is False
+    assert modules("core/difference", SCENE, arg) is False
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_frames_of_any_size_can_be_compared(modules, width, height):
 def test_a_frame_is_made_smaller_in_its_shape_and_never_larger(modules, size, max_side_px, fitted):
     body = "return M.fitWithin(arg[0], arg[1], arg[2]);"
     width, height = fitted
-    assert modules("compress", body, [*size, max_side_px]) == {"width": width, "height": height}
+    assert modules("io/compress", body, [*size, max_side_px]) == {"width": width, "height": height}

@@ -28,7 +28,7 @@ OVERLAY = """
 
 
 def overlay(modules, body, arg=None):
-    return modules("overlay settings", OVERLAY + body, arg)
+    return modules("ui/overlay core/settings", OVERLAY + body, arg)
 
 
 def test_the_same_caption_again_touches_nothing(modules):
@@ -123,7 +123,7 @@ def test_screen_readers_hear_finished_captions_with_time_between_them(modules):
       hear("", true, 99000);
       return heard;
     """
-    assert modules("announcements", body) == ["A red circle.", "A blue star.", "A green ring."]
+    assert modules("ui/announcer", body) == ["A red circle.", "A blue star.", "A green ring."]
 
 
 def test_news_is_heard_at_once_and_captions_then_wait_their_turn(modules):
@@ -145,4 +145,4 @@ def test_news_is_heard_at_once_and_captions_then_wait_their_turn(modules):
       return heard;
     """
     heard = ["A red circle.", "Fetching.", "A blue star.", "Fetched."]
-    assert modules("announcements", body) == heard
+    assert modules("ui/announcer", body) == heard

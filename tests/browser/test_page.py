@@ -205,7 +205,7 @@ def test_lower_jpeg_quality_sends_fewer_bytes(open_page, url, moving_camera):
 def test_frames_are_compressed_off_the_main_thread(open_page, url, still_camera):
     page = open_page(url, still_camera)
     start(page)
-    assert [worker.url for worker in page.workers] == [f"{url}static/js/encoder-worker.js"]
+    assert [worker.url for worker in page.workers] == [f"{url}static/js/io/encoder-worker.js"]
 
 
 def test_an_older_browser_compresses_frames_by_itself(open_page, url, still_camera):

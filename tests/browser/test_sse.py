@@ -49,16 +49,16 @@ def test_a_stream_means_the_same_wherever_it_is_cut(modules, stream, events):
     by_character = [list(stream), ["", *stream, ""]]
     ways = [*whole, *in_two, *by_character]
     body = f"const parse = (arg) => {{ {PARSE} }}; return arg.map(parse);"
-    assert modules("sse", body, ways) == [events] * len(ways)
+    assert modules("io/sse", body, ways) == [events] * len(ways)
 
 
 def test_characters_of_several_bytes_survive_being_cut(modules):
     words = "Ein großer Bär 🐻 看着"
-    assert modules("sse", READ, f"data: {words}\n\n") == [[words], True]
+    assert modules("io/sse", READ, f"data: {words}\n\n") == [[words], True]
 
 
 def test_a_mark_at_the_beginning_is_no_part_of_the_first_field(modules):
-    assert modules("sse", READ, "\ufeffdata: a\n\n") == [["a"], True]
+    assert modules("io/sse", READ, "\ufeffdata: a\n\n") == [["a"], True]
 
 
 def test_reading_stops_when_an_event_is_refused(modules):
@@ -72,4 +72,4 @@ def test_reading_stops_when_an_event_is_refused(modules):
       const said = await M.readSse(stream, refuse).catch((error) => error.message);
       return [said, cancelled];
     """
-    assert modules("sse", body) == ["no", True]
+    assert modules("io/sse", body) == ["no", True]

@@ -141,7 +141,7 @@ def test_a_request_of_another_site_is_told_too(client: FlaskClient, lines: Lines
     assert "evil" not in json.dumps(line)
 
 
-@pytest.mark.parametrize("path", ["/api/status", "/healthz", "/static/js/api.js"])
+@pytest.mark.parametrize("path", ["/api/status", "/healthz", "/static/js/io/api.js"])
 def test_what_is_asked_every_second_is_not_told(
     client: FlaskClient, lines: Lines, path: str
 ) -> None:

@@ -78,7 +78,7 @@ def test_bound_everywhere_any_address_is_ours_but_no_foreign_name(wildcard: str)
     assert not policy.allows("2130706433:8000")
 
 
-@pytest.mark.parametrize("path", ["/", "/api/status", "/healthz", "/static/js/api.js"])
+@pytest.mark.parametrize("path", ["/", "/api/status", "/healthz", "/static/js/io/api.js"])
 def test_a_wrong_host_is_refused_everywhere(client: FlaskClient, path: str) -> None:
     answer = client.get(path, headers={"Host": "evil.example:8000"})
     assert answer.status_code == 403
@@ -110,7 +110,7 @@ def test_a_cross_site_origin_is_refused(client: FlaskClient, origin: str) -> Non
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_what_a_browser_calls_another_site_is_refused(client: FlaskClient, site: str) -> None:
-    for path in ("/api/status", "/static/js/api.js", "/healthz"):
+    for path in ("/api/status", "/static/js/io/api.js", "/healthz"):
         assert client.get(path, headers={"Sec-Fetch-Site": site}).status_code == 403
     posted = client.post("/api/captions", data=picture(), headers={**JPEG, "Sec-Fetch-Site": site})
     assert posted.status_code == 403

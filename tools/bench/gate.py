@@ -1,6 +1,6 @@
 """The page's gate in Python, for recorded clips: which frames are worth a caption.
 
-The same arithmetic as static/js/difference.js, of which a test keeps it a twin.
+The same arithmetic as static/js/core/difference.js, of which a test keeps it a twin.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def test_only_that_very_origin_is_let_in(shared: FlaskClient, origin: str) -> No
         ("GET", "/api/status"),
         ("GET", "/metrics"),
         ("GET", "/healthz"),
-        ("GET", "/static/js/api.js"),
+        ("GET", "/static/js/io/api.js"),
         ("POST", "/api/captions"),
         ("POST", "/api/models/switch"),
         ("GET", "/v1x"),

@@ -1,7 +1,7 @@
 // What the page says to people, and which way on it offers. Pure: a state in, words out.
 
-import { cutOffWords, isCutOff, privacyText } from "./place-words.js";
-import { titleOf } from "./server-state.js";
+import { cutOffWords, isCutOff, privacyText } from "./destination.js";
+import { titleOf } from "../core/server.js";
 
 const PATIENCE_MS = 700;
 

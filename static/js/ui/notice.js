@@ -1,7 +1,7 @@
 // The one thing a person should know now, and the way on.
 
 import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
-import { countdownS, noticeOf } from "./words.js";
+import { countdownS, noticeOf } from "../words/page.js";
 
 export function mountNotice(root, act) {
   const card = root.querySelector(".notice");

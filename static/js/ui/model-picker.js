@@ -1,7 +1,7 @@
 // The list of models in the settings: what is here, what could be fetched, and what runs now.
 
 import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
-import { choicesOf, pickerHint } from "./model-words.js";
+import { choicesOf, pickerHint } from "../words/models.js";
 
 const STANDING_WORDS = {
   running: "Captioning now",

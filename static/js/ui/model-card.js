@@ -1,7 +1,7 @@
 // The change of models under way, beside the badge, clear of the captions.
 
 import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
-import { changeCardOf } from "./model-words.js";
+import { changeCardOf } from "../words/models.js";
 
 export function mountModelCard(root, dispatch) {
   const title = root.querySelector(".model-card-title");

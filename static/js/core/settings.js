@@ -1,7 +1,5 @@
 // What a person chose, remembered by the browser. Captions are never among it.
 
-const STORAGE_KEY = "sightline.settings";
-
 const oneOf =
   (...choices) =>
   (value) =>
@@ -35,21 +33,4 @@ export function lawfulSettings(candidate) {
     return [name, isLawful(value) ? value : standard];
   });
   return Object.fromEntries(entries);
-}
-
-/** Reads the remembered settings; a browser that keeps nothing (or keeps rubbish) gives defaults. */
-export function rememberedSettings(storage) {
-  try {
-    return lawfulSettings(JSON.parse(storage().getItem(STORAGE_KEY)));
-  } catch {
-    return lawfulSettings(null);
-  }
-}
-
-export function rememberSettings(storage, settings) {
-  try {
-    storage().setItem(STORAGE_KEY, JSON.stringify(settings));
-  } catch {
-    // Private windows and full or forbidden storage: the settings then last as long as the page.
-  }
 }

@@ -1,19 +1,18 @@
 // Carries out what plan.js reads from the state: opens the camera, asks the server, sends frames.
 
-import { fetchCaption, fetchStatus, postModels } from "./api.js";
-import { listCameras, openCamera, problemOf } from "./camera.js";
-import { mustSend, plan } from "./plan.js";
-import { createWakeLock } from "./wake-lock.js";
+import { mustSend } from "./pace.js";
+import { plan } from "./plan.js";
 
 // The server names frame_size_px; before it does no frame is sent, so this only bounds nonsense.
 const MAX_SIDE_PX = { standard: 512, most: 2048 };
 
 /**
+ * `server`, `cameras`, `frames` and `wakeLock` are its hands, as main.js makes them of io/.
+ *
  * Returns { follow(state), destroy() }. `follow` starts and stops work so that it is as the state
  * wants, and reports what comes of it through `dispatch(event)`; the store adds the time.
  */
-export function createDriver({ video, frames, dispatch, now, cameraName }) {
-  const wakeLock = createWakeLock();
+export function createDriver({ server, cameras, frames, wakeLock, dispatch, now, cameraName }) {
   let state = null;
   let camera = { request: null, controller: null };
   let pass = { id: null, controller: null };
@@ -35,18 +34,18 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
     const controller = new AbortController();
     camera = { request, controller };
     try {
-      const opened = await openCamera(video, {
+      const opened = await cameras.open({
         deviceId,
         signal: controller.signal,
         onEnded: () => dispatch({ type: "camera-failed", request, problem: "ended" }),
         onMuted: (muted) => dispatch({ type: "camera-muted", request, muted }),
       });
       if (controller.signal.aborted) return;
-      dispatch({ type: "devices-listed", devices: await listCameras(), changed: false });
+      dispatch({ type: "devices-listed", devices: await cameras.list(), changed: false });
       dispatch({ type: "camera-opened", request, deviceId: opened.deviceId });
     } catch (error) {
       if (controller.signal.aborted) return;
-      dispatch({ type: "camera-failed", request, problem: problemOf(error) });
+      dispatch({ type: "camera-failed", request, problem: cameras.problemOf(error) });
     }
   }
 
@@ -55,7 +54,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
     asking = controller;
     let event;
     try {
-      event = { type: "status-answered", status: await fetchStatus(controller.signal) };
+      event = { type: "status-answered", status: await server.fetchStatus(controller.signal) };
     } catch (error) {
       event = { type: "status-missed", message: error.message };
     }
@@ -81,7 +80,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
     try {
       event = {
         type: "model-request-answered",
-        models: await postModels({ action, model, signal }),
+        models: await server.postModels({ action, model, signal }),
       };
     } catch (error) {
       event = { type: "model-request-refused", kind: error.kind, message: error.message };
@@ -113,7 +112,7 @@ export function createDriver({ video, frames, dispatch, now, cameraName }) {
     try {
       const onText = (text) => report({ type: "words-arrived", text });
       const request = { blob: frame.blob, prompt, kind, camera: cameraName, signal, onText };
-      const { text, stats } = await fetchCaption(request);
+      const { text, stats } = await server.fetchCaption(request);
       if (signal.aborted) return;
       // It is over: to abort it now would only make the browser call a whole answer cut off.
       pass.controller = null;

@@ -1,6 +1,6 @@
 // One picture to one JPEG, on whichever thread: the worker and the fallback both come here.
 
-import { hasChanged, thumbnailOf } from "./difference.js";
+import { hasChanged, thumbnailOf } from "../core/difference.js";
 
 /** The size that brings the longest side to at most `maxSidePx`, never larger than the picture is. */
 export function fitWithin(width, height, maxSidePx) {

@@ -1,6 +1,6 @@
 // What the page says of models: the list to choose from, and the change under way. Pure, as words.js.
 
-import { changeOf, titleOf } from "./server-state.js";
+import { changeOf, titleOf } from "../core/server.js";
 
 /** How long the end of a change stays on the screen. */
 const ENDING_MS = 8_000;

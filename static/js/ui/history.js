@@ -1,7 +1,7 @@
 // This session's captions, newest first, to read again, copy or clear. Nothing of them is stored.
 
 import { createListeners, make, setProperty, setText } from "./dom.js";
-import { clockTime, historyText } from "./words.js";
+import { clockTime, historyText } from "../words/page.js";
 
 const SAID_MS = 4_000;
 

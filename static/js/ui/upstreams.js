@@ -1,7 +1,7 @@
 // The list of servers that run the model, in the settings: which answer, and what is wrong with others.
 
 import { make, setAttribute, setProperty, setText } from "./dom.js";
-import { privacyText, upstreamsOf } from "./place-words.js";
+import { privacyText, upstreamsOf } from "../words/destination.js";
 
 export function mountUpstreams(root) {
   const hint = root.querySelector(".hint");

@@ -1,10 +1,33 @@
-// While captions run and nobody touches anything, the controls step back from the picture.
+// The picture and how it is shown, the greeting while there is none, and the controls, which step
+// back from the picture while captions run and nobody touches anything.
 
-import { createListeners, setAttribute } from "./dom.js";
-import { noticeOf } from "./words.js";
+import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { noticeOf, welcomeOf } from "../words/page.js";
 
 const QUIET_AFTER_MS = 5_000;
 const ALWAYS_SEEN = "#model-card";
+
+export function mountStage(root) {
+  const video = root.querySelector("#video");
+  const welcome = root.querySelector("#welcome");
+  const lead = welcome.querySelector(".welcome-lead");
+  const loading = welcome.querySelector(".welcome-loading");
+  const privacy = welcome.querySelector(".welcome-privacy");
+  return {
+    update(state, at) {
+      const { camera, settings, wanted } = state;
+      setAttribute(root, "data-live", wanted && camera.phase === "live" ? "" : null);
+      setAttribute(video, "data-mirror", settings.mirror ? "" : null);
+      setAttribute(video, "data-fit", settings.fit);
+      setProperty(welcome, "hidden", wanted || noticeOf(state, at) !== null);
+      const words = welcomeOf(state, location.hostname);
+      setText(lead, words.lead);
+      setText(privacy, words.privacy);
+      setText(loading, words.loading);
+    },
+    destroy() {},
+  };
+}
 
 export function mountQuiet(root) {
   const { listen, destroy } = createListeners();

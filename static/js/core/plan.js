@@ -1,7 +1,7 @@
 // What a state asks of the world. Pure: the driver carries it out, the tests read it.
 
-import { changeOf } from "./server-state.js";
-import { HEARTBEAT_MS, promptOf } from "./state.js";
+import { changeOf } from "./server.js";
+import { promptOf } from "./state.js";
 
 /**
  * - `camera`: null for off, else { request, deviceId }: the opening that should be under way or live.
@@ -28,9 +28,4 @@ export function plan(state) {
     modelRequest: state.models.request,
     keepAwake: visible && camera.phase === "live",
   };
-}
-
-/** Whether the frame taken at `at` is sent even if it shows what the last captioned one showed. */
-export function mustSend({ pace }, at) {
-  return pace.force || at - pace.sentAt >= HEARTBEAT_MS;
 }

@@ -2,20 +2,10 @@
 // events carry the time `at` (milliseconds, monotonic) and a `random` number (0..1) where one is due.
 // What the state asks of the world is read from it in plan.js, what it says to people in words.js.
 
-import { backoffMs, freshPace } from "./pace.js";
-import {
-  askSoon,
-  initialModels,
-  initialServer,
-  serverGone,
-  serverHandlers,
-} from "./server-state.js";
+import { backoffMs, freshPace, nextLook, nextLookAfterGap } from "./pace.js";
+import { askSoon, initialModels, initialServer, serverGone, serverHandlers } from "./server.js";
 import { lawfulSettings } from "./settings.js";
 
-/** A frame is sent after this long even if the scene looks the same. */
-export const HEARTBEAT_MS = 10_000;
-/** The shortest time between two looks at a scene that has not changed. */
-const LOOK_GAP_MS = 150;
 const HISTORY_LIMIT = 500;
 const RETRY_AFTER_LIMIT_S = 60;
 
@@ -160,7 +150,7 @@ const handlers = {
   /** The scene looks as it did when it was last captioned: nothing is sent. */
   "frame-unchanged"(state, { id, at }) {
     if (state.pass?.id !== id) return state;
-    const lookAt = Math.max(at + LOOK_GAP_MS, nextLook(state));
+    const lookAt = nextLookAfterGap(state, at);
     const readout = { ...state.readout, steady: true };
     return { ...state, pass: null, readout, pace: { ...state.pace, lookAt } };
   },
@@ -217,7 +207,7 @@ const handlers = {
       return { ...soon, server: { ...soon.server, phase: "failed", message } };
     if (kind === "superseded") {
       // Another page goes by this one's name: two that hurried would chase each other.
-      const lookAt = Math.max(at + LOOK_GAP_MS, nextLook(state));
+      const lookAt = nextLookAfterGap(state, at);
       return { ...next, pace: { ...state.pace, lookAt, force: true } };
     }
     const asked = Math.min(retryAfterS, RETRY_AFTER_LIMIT_S) * 1000;
@@ -242,8 +232,6 @@ function kindOf({ settings, answered }, prompt) {
 }
 
 const runningModel = ({ server }) => server.status?.model ?? null;
-
-const nextLook = ({ pass, settings }) => pass.takenAt + settings.intervalS * 1000;
 
 /** Drops the frame under way and takes a new one at once. */
 function lookAgain(state, at) {

@@ -1,8 +1,28 @@
-// What a screen reader hears: finished captions that say something new, with time to listen, and news.
+// Finished captions and news of models for screen readers, apart from the words on the screen.
+
+import { setText } from "./dom.js";
+import { changeNews } from "../words/models.js";
 
 export const ANNOUNCE_GAP_MS = 7_000;
 
 export const silence = { text: "", at: -Infinity, caption: "", news: "" };
+
+const NO_CAPTION = { text: "", finished: false };
+
+export function mountAnnouncer(root) {
+  let last = silence;
+  return {
+    update(state, at) {
+      if (!state.visible) return;
+      const caption = state.wanted ? state.caption : NO_CAPTION;
+      last = nextAnnouncement(last, caption, changeNews(state, at), at);
+      setText(root, last.text);
+    },
+    destroy() {
+      setText(root, "");
+    },
+  };
+}
 
 /**
  * The announcement due at `at`, or `last` again where there is nothing new or it is too soon.

@@ -1,7 +1,7 @@
 // What the captions cost and how old the frame is that they are of.
 
 import { make, setText } from "./dom.js";
-import { readoutOf } from "./words.js";
+import { readoutOf } from "../words/page.js";
 
 export function mountReadout(root) {
   function grow(parts) {
