@@ -16,6 +16,7 @@ from vlm.checkpoints.catalogue import (
 )
 from vlm.checkpoints.hub_cache import HUB_ID, content_matches
 from vlm.errors import FetchError, SightlineError
+from vlm.runtimes.openvino.cache import damaged_files, default_cache_folder, entries
 
 # What a shell gives for a command that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the known models: their sizes, and which are here")
     fetch = commands.add_parser("fetch", help="download a model, or the rest of it")
     fetch.add_argument("model", metavar="MODEL", help="short name or hub id")
-    check = commands.add_parser("check", help="compare files with their sizes and hashes")
+    check = commands.add_parser("check", help="compare files and conversions with their hashes")
     check.add_argument(
         "model",
         metavar="MODEL",
@@ -110,7 +111,8 @@ def _check(name: str | None) -> int:
     names = [name] if name is not None else [model.name for model in KNOWN_MODELS]
     folders = {each: resolve(each) if name else complete_folder(each) for each in names}
     wrong = [each for each, folder in folders.items() if folder and not _is_right(each, folder)]
-    return 1 if wrong else 0
+    are_intact = _conversions_are_intact(folders[name] if name is not None else None)
+    return 1 if wrong or not are_intact else 0
 
 
 def _is_right(name: str, folder: Path) -> bool:
@@ -125,6 +127,21 @@ def _is_right(name: str, folder: Path) -> bool:
     told = f"{hashed} of them match their hashes" if hashed else "no hashes of them are known here"
     print(f"{name}: complete, {len(files)} files, {told}.")
     return True
+
+
+def _conversions_are_intact(checkpoint: Path | None) -> bool:
+    """Hash the converted models, those of `checkpoint` only if given, and print what differs."""
+    conversions = entries(default_cache_folder(), checkpoint)
+    damaged = {folder: names for folder in conversions if (names := damaged_files(folder))}
+    for folder, names in damaged.items():
+        print(
+            f"The converted model in {folder} is damaged: {', '.join(names)} does not match its "
+            "hash. Delete the folder; the next start converts the model again.",
+            file=sys.stderr,
+        )
+    if conversions and not damaged:
+        print(f"Converted for OpenVINO: {len(conversions)}, all files match their hashes.")
+    return not damaged
 
 
 def _in_words(size_bytes: int) -> str:

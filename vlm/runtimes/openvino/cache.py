@@ -1,7 +1,8 @@
-"""Where converted models are kept, so that only a checkpoint's first start converts it.
+"""The cache of converted models, so that only the first start of a checkpoint converts it.
 
-An entry is a folder named after the checkpoint's content, what was made of it and by what. It
-appears whole or not at all, lists its files' checksums, and is made anew where they do not match.
+An entry is a folder whose name holds the checkpoint's content, the variant and the converter. It
+appears complete or not at all, and lists the sizes and hashes of its files. A start compares the
+sizes and converts again if they differ; `python -m vlm.models check` compares the hashes too.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import platformdirs
 
 from vlm.checkpoints.files import CONFIG_FILE, weight_files
 
@@ -29,10 +31,10 @@ EMBEDDINGS_FILE: Final = "embeddings.npy"
 FACTS_FILE: Final = "facts.json"
 _SEAL_FILE: Final = "checksums.json"
 
-# Count it up whenever the converter makes other files of the same checkpoint.
+# Increase it whenever the converter makes other files of the same checkpoint.
 _CONVERTER_VERSION: Final = 2
 _READ_BYTES: Final = 1 << 20
-# A file may change twice within a tick of the file system's clock, and look the same.
+# Two changes of a file within one tick of the file system's clock leave the same times.
 _SETTLED_AFTER_S: Final = 5.0
 _ABANDONED_AFTER_S: Final = 24 * 3600.0
 _TEMPORARY: Final = ".making-"
@@ -43,34 +45,33 @@ Make = Callable[[Path], None]
 
 
 def default_cache_folder() -> Path:
-    """$SIGHTLINE_CACHE, else `sightline` in the folder that this platform has for caches."""
+    """Return $SIGHTLINE_CACHE, else `sightline` in this platform's folder for caches."""
     if named := os.environ.get("SIGHTLINE_CACHE"):
         return Path(named).expanduser()
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        root = "~/Library/Caches"
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "sightline"
+    if sys.platform == "darwin":
+        # platformdirs would prefer $XDG_CACHE_HOME, and miss what earlier releases have converted.
+        return Path("~/Library/Caches/sightline").expanduser()
+    return platformdirs.user_cache_path("sightline", appauthor=False, opinion=False)
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A whole conversion; where it lies in no cache, it goes with `temporary`."""
+    """A complete conversion."""
 
     folder: Path
+    # Set if the cache cannot be written: the folder is deleted together with this object.
     temporary: tempfile.TemporaryDirectory[str] | None = None
 
 
 def converted(
     checkpoint: Path, variant: str, made_by: str, make: Make, cache_folder: Path
 ) -> Converted:
-    """What `make(folder)` fills a folder with, from the cache or, the first time, made now.
+    """Return the conversion that `make(folder)` writes, from the cache if it is there.
 
-    `variant` says in file name characters what is made of the checkpoint, `made_by` by which
-    software. Where the cache folder cannot be written, the conversion is kept for this process
-    alone, with a warning in the log. Raises what `make` does, its OSErrors only the second time.
+    `variant` names the format of the conversion in characters of a file name, `made_by` the release
+    of the software that makes it. If the cache folder cannot be written, the conversion is kept for
+    this process only, with a warning in the log. Raise what `make` raises, but an OSError only the
+    second time.
     """
     content = _content(checkpoint, cache_folder)
     entry = _entry(content, variant, made_by, cache_folder)
@@ -95,7 +96,7 @@ def converted(
 
 
 def is_converted(checkpoint: Path, variant: str, made_by: str, cache_folder: Path) -> bool:
-    """Whether `converted` will find its files, as far as a glance tells that reads none of them."""
+    """Return whether the cache has an entry for `converted`, without reading any of its files."""
     stamp = [_stamp(file) for file in _content_files(checkpoint)]
     noted = _read_note(_note(checkpoint, cache_folder))
     if noted.get("stamp") != stamp:
@@ -104,21 +105,58 @@ def is_converted(checkpoint: Path, variant: str, made_by: str, cache_folder: Pat
 
 
 def seal(folder: Path) -> None:
-    """List the sizes and checksums of the files in `folder`, which are complete by now."""
-    files = {file.name: [file.stat().st_size, _sha256(file)] for file in folder.iterdir()}
+    """Write the list of the files in `folder`, all of which are complete, to the disk with them."""
+    files = {}
+    for file in folder.iterdir():
+        # A start compares sizes only, and a file may get its size before its content reaches the
+        # disk. Windows flushes only what is open for writing.
+        with file.open("r+b") as opened:
+            os.fsync(opened.fileno())
+        files[file.name] = [file.stat().st_size, _sha256(file)]
     (folder / _SEAL_FILE).write_text(json.dumps(files), encoding="utf-8")
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether `folder` holds all that was sealed, unchanged."""
+    """Return whether `folder` has every file of its list, in the size that is listed."""
+    sealed = _sealed(folder)
+    return sealed is not None and all(
+        _has_size(folder / name, size) for name, (size, _) in sealed.items()
+    )
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Return the names of the files in `folder` that differ from its list in size or hash."""
+    sealed = _sealed(folder)
+    if sealed is None:
+        return [_SEAL_FILE]
+    return [
+        name
+        for name, (size, checksum) in sealed.items()
+        if not _has_size(folder / name, size) or _sha256(folder / name) != checksum
+    ]
+
+
+def entries(cache_folder: Path, checkpoint: Path | None = None) -> list[Path]:
+    """Return the folders of all conversions in the cache, or of those of `checkpoint`."""
+    if not cache_folder.is_dir():
+        return []
+    content = _content(checkpoint, cache_folder) if checkpoint is not None else "*"
+    return sorted(entry for entry in cache_folder.glob(f"{content}.*.*") if entry.is_dir())
+
+
+def _sealed(folder: Path) -> dict[str, tuple[int, str]] | None:
+    """Return size and hash of each file that `folder` lists; None if it has no readable list."""
     try:
-        files = json.loads((folder / _SEAL_FILE).read_text(encoding="utf-8"))
-        if any((folder / name).stat().st_size != size for name, (size, _) in files.items()):
-            return False
-        with ThreadPoolExecutor() as readers:
-            sums = readers.map(lambda name: _sha256(folder / name), files)
-            return list(sums) == [checksum for _, checksum in files.values()]
+        listed = json.loads((folder / _SEAL_FILE).read_text(encoding="utf-8"))
+        return {name: (size, checksum) for name, (size, checksum) in listed.items()}
     except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _has_size(file: Path, size: int) -> bool:
+    try:
+        return file.stat().st_size == size
+    except OSError:
         return False
 
 
@@ -126,22 +164,22 @@ def _make_whole(entry: Path, make: Make) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=entry.parent))
     try:
         make(scratch)
-        # Another process may have been as far first, and may be using what it made.
+        # Another process may have finished first, and may use its entry already.
         if not is_whole(entry):
             shutil.rmtree(entry, ignore_errors=True)
             with suppress(OSError):
                 scratch.rename(entry)
         if not is_whole(entry):
-            raise OSError("what was written there is not what is read")
+            raise OSError("the finished conversion cannot be moved there")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _content(checkpoint: Path, cache_folder: Path) -> str:
-    """A name for what configuration and weights of `checkpoint` hold, the same wherever they lie.
+    """Return a hash over configuration and weights of `checkpoint`, the same in every folder.
 
-    Hashing takes a second a gigabyte, so the hash is noted beside the times and numbers that the
-    file system gives to a file; the time of change among them cannot be set back.
+    Hashing takes a second per gigabyte, so the hash is stored with the times and inode numbers of
+    the files; the change time (ctime) among them cannot be set back.
     """
     files = _content_files(checkpoint)
     stamp = [_stamp(file) for file in files]
@@ -187,7 +225,7 @@ def _entry(content: str, variant: str, made_by: str, cache_folder: Path) -> Path
 
 def _stamp(file: Path) -> list[Any]:
     status = file.stat()
-    # As lists, which is what they come back as from JSON.
+    # Lists, because JSON returns lists.
     return [file.name, status.st_ino, status.st_size, [status.st_mtime_ns, status.st_ctime_ns]]
 
 
@@ -209,7 +247,7 @@ def _replace(file: Path, text: str) -> None:
 
 
 def _abandoned(cache_folder: Path) -> Iterator[Path]:
-    """What conversions that were killed have left."""
+    """Yield the folders that killed conversions have left."""
     for left in cache_folder.glob(f"{_TEMPORARY}*"):
         if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
             yield left
