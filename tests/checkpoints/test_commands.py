@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hub_server import Fault
 from vlm.checkpoints.catalogue import KNOWN_MODELS
 from vlm.checkpoints.files import WEIGHTS_FILE
 from vlm.models.__main__ import main
+from vlm.runtimes.openvino.cache import converted, seal
 
 KNOWN_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
 
@@ -102,6 +104,34 @@ def test_a_changed_byte_fails_the_check(
     assert f"{WEIGHTS_FILE} does not match its hash" in capsys.readouterr().err
     assert main(["fetch", HUB_ID]) == 0
     assert main(["check", HUB_ID]) == 0
+
+
+def test_check_names_damaged_conversions(
+    ordinary: Fetcher,
+    nano_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def convert(folder: Path) -> None:
+        (folder / "text.xml").write_bytes(b"<net/>")
+        seal(folder)
+
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
+    entry = converted(nano_dir, "float32", "openvino 1", convert, tmp_path).folder
+    ordinary()
+    assert main(["check", "nano"]) == 0
+    assert "Converted for OpenVINO: 1, all files match" in capsys.readouterr().out
+    assert main(["check", HUB_ID]) == 0
+    (entry / "text.xml").write_bytes(b"<boo/>")
+    for names in ([], ["nano"], [str(nano_dir)]):
+        capsys.readouterr()
+        assert main(["check", *names]) == 1
+        printed = capsys.readouterr()
+        assert f"{entry} is damaged: text.xml" in printed.err
+        assert "Converted for OpenVINO" not in printed.out
+    shutil.rmtree(entry)
+    assert main(["check"]) == 0
 
 
 def test_content_that_repositories_share_passes_the_check(ordinary: Fetcher) -> None:

@@ -1,7 +1,8 @@
-"""Converted models are kept whole or not at all, and made anew where they are damaged."""
+"""The cache holds complete conversions only, and converts again what is missing or cut short."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -12,16 +13,28 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from platformdirs.api import PlatformDirsABC
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows, get_win_folder_from_env_vars
 
 from checkpoint_copy import copy_checkpoint
-from vlm.runtimes.openvino.cache import Converted, converted, default_cache_folder, is_whole, seal
+from vlm.runtimes.openvino.cache import (
+    Converted,
+    converted,
+    damaged_files,
+    default_cache_folder,
+    entries,
+    is_whole,
+    seal,
+)
 
 FILES = {"model.xml": b"<net/>", "model.bin": bytes(range(256)) * 64}
 LONG_AGO_S = 1_600_000_000
 
 
 class Maker:
-    """Stands for the converter: fills a folder at once, and counts how often it had to."""
+    """A converter that fills a folder at once, and counts its calls."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,7 +48,7 @@ class Maker:
 
 @pytest.fixture
 def checkpoint(nano_dir: Path, tmp_path: Path) -> Path:
-    """A checkpoint whose files can be changed, last touched long ago."""
+    """A checkpoint whose files can be changed."""
     folder = copy_checkpoint(nano_dir, tmp_path / "checkpoint", {"model.safetensors": None})
     shutil.copyfile(nano_dir / "model.safetensors", folder / "model.safetensors")
     return folder
@@ -48,7 +61,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def made(checkpoint: Path, cache: Path) -> Path:
-    """The folder of an entry that the cache holds."""
+    """The folder of a conversion in the cache."""
     return get(checkpoint, cache, Maker()).folder
 
 
@@ -57,11 +70,12 @@ def get(checkpoint: Path, cache: Path, maker: Callable[[Path], None], **names: s
     return converted(checkpoint, named["variant"], named["made_by"], maker, cache)
 
 
-def entries(cache: Path) -> list[Path]:
+def folders(cache: Path) -> list[Path]:
+    """Everything that takes room in the cache, conversions or not."""
     return [each for each in cache.iterdir() if each.is_dir()]
 
 
-def test_the_second_start_makes_nothing(checkpoint: Path, cache: Path) -> None:
+def test_second_start_converts_nothing(checkpoint: Path, cache: Path) -> None:
     maker = Maker()
     first = get(checkpoint, cache, maker)
     assert get(checkpoint, cache, maker) == first
@@ -70,7 +84,7 @@ def test_the_second_start_makes_nothing(checkpoint: Path, cache: Path) -> None:
     assert (first.folder / "model.bin").read_bytes() == FILES["model.bin"]
 
 
-def test_the_same_content_elsewhere_makes_nothing(
+def test_copied_checkpoint_shares_the_conversion(
     checkpoint: Path, cache: Path, made: Path, tmp_path: Path
 ) -> None:
     maker = Maker()
@@ -79,31 +93,31 @@ def test_the_same_content_elsewhere_makes_nothing(
 
 
 @pytest.mark.parametrize("name", ["variant", "made_by"])
-def test_another_precision_or_release_is_made_anew(
+def test_other_variant_or_release_is_converted(
     checkpoint: Path, cache: Path, made: Path, name: str
 ) -> None:
     maker = Maker()
     other = get(checkpoint, cache, maker, **{name: "another"}).folder
     assert maker.count == 1
     assert other != made
-    # What an older release has made is of no more use; another precision may be.
+    # The conversion of an older release is deleted, that of another variant is kept.
     assert made.exists() == (name == "variant")
 
 
-def test_changed_weights_are_made_anew(checkpoint: Path, cache: Path, made: Path) -> None:
+def test_changed_weights_are_converted_again(checkpoint: Path, cache: Path, made: Path) -> None:
     weights = checkpoint / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     times = weights.stat().st_mtime_ns
     weights.write_bytes(data)
-    # As a copy that keeps times would have it: size and time are those of before.
+    # Like a copy that keeps times: size and modification time are the same as before.
     os.utime(weights, ns=(times, times))
     maker = Maker()
     assert get(checkpoint, cache, maker).folder != made
     assert maker.count == 1
 
 
-def test_unchanged_weights_are_not_read_again(
+def test_unchanged_weights_are_not_hashed_again(
     checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vlm.runtimes.openvino.cache._SETTLED_AFTER_S", -1.0)
@@ -113,52 +127,99 @@ def test_unchanged_weights_are_not_read_again(
     assert get(checkpoint, cache, Maker()).folder.name.startswith("noted")
     (checkpoint / "model.safetensors").touch()
     assert not get(checkpoint, cache, Maker()).folder.name.startswith("noted")
-    assert [each for each in entries(cache) if each.name.startswith("noted")] == []
+    assert [each for each in folders(cache) if each.name.startswith("noted")] == []
 
 
-def test_weights_that_were_just_written_are_not_taken_on_trust(made: Path) -> None:
+def test_hash_of_just_written_weights_is_not_stored(made: Path) -> None:
     assert list(made.parent.glob("content-*")) == []
 
 
+def replace(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def remove(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "damaged"),
     [
-        pytest.param(lambda entry: (entry / "model.bin").write_bytes(b"short"), id="cut short"),
+        pytest.param(replace("model.bin", b"short"), "model.bin", id="file cut short"),
+        pytest.param(remove("model.xml"), "model.xml", id="file missing"),
+        pytest.param(remove("checksums.json"), "checksums.json", id="list missing"),
+        pytest.param(replace("checksums.json", b"[1"), "checksums.json", id="list cut short"),
+        pytest.param(replace("checksums.json", b"[1]"), "checksums.json", id="list of other kind"),
         pytest.param(
-            lambda entry: (entry / "model.bin").write_bytes(b"x" * len(FILES["model.bin"])),
-            id="garbage of the same size",
-        ),
-        pytest.param(lambda entry: (entry / "model.xml").write_bytes(b"<boo/>"), id="another net"),
-        pytest.param(lambda entry: (entry / "model.xml").unlink(), id="a file missing"),
-        pytest.param(lambda entry: (entry / "checksums.json").unlink(), id="never sealed"),
-        pytest.param(lambda entry: (entry / "checksums.json").write_text("[1"), id="torn seal"),
-        pytest.param(lambda entry: (entry / "checksums.json").write_text("[1]"), id="other seal"),
-        pytest.param(
-            lambda entry: (entry / "checksums.json").write_text('{"model.bin": 3}'), id="odd seal"
+            replace("checksums.json", b'{"model.bin": 3}'), "checksums.json", id="list without hash"
         ),
     ],
 )
-def test_a_damaged_entry_is_made_anew(
-    checkpoint: Path, cache: Path, made: Path, damage: Callable[[Path], None]
+def test_incomplete_conversion_is_made_again(
+    checkpoint: Path,
+    cache: Path,
+    made: Path,
+    damage: Callable[[Path], object],
+    damaged: str,
 ) -> None:
     damage(made)
+    assert not is_whole(made)
+    assert damaged_files(made) == [damaged]
     maker = Maker()
     assert get(checkpoint, cache, maker).folder == made
     assert maker.count == 1
     assert is_whole(made)
+    assert damaged_files(made) == []
 
 
-def test_an_interrupted_conversion_leaves_nothing(checkpoint: Path, cache: Path) -> None:
+@pytest.mark.parametrize("name", list(FILES))
+def test_changed_byte_is_found_by_the_hashes_only(made: Path, name: str) -> None:
+    content = (made / name).read_bytes()
+    (made / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert is_whole(made)
+    assert damaged_files(made) == [name]
+
+
+def test_conversion_of_an_earlier_release_is_accepted(
+    checkpoint: Path, cache: Path, made: Path
+) -> None:
+    listed = {
+        name: [len(content), hashlib.sha256(content).hexdigest()] for name, content in FILES.items()
+    }
+    assert json.loads((made / "checksums.json").read_text()) == listed
+    (made / "checksums.json").write_text(json.dumps(listed))
+    maker = Maker()
+    assert get(checkpoint, cache, maker).folder == made
+    assert maker.count == 0
+
+
+def test_entries_are_all_conversions_or_those_of_one_checkpoint(
+    nano_dir: Path, checkpoint: Path, cache: Path, made: Path
+) -> None:
+    assert entries(cache) == entries(cache, nano_dir) == [made]
+    other = get(checkpoint, cache, Maker(), variant="int8").folder
+    with (checkpoint / "model.safetensors").open("ab") as weights:
+        weights.write(b" ")
+    changed = get(checkpoint, cache, Maker()).folder
+    (cache / ".making-left").mkdir()
+    assert entries(cache) == sorted([made, other, changed])
+    assert entries(cache, nano_dir) == sorted([made, other])
+    assert entries(cache, checkpoint) == [changed]
+    assert entries(cache / "none", checkpoint) == []
+    assert not (cache / "none").exists()
+
+
+def test_interrupted_conversion_leaves_nothing(checkpoint: Path, cache: Path) -> None:
     def interrupted(folder: Path) -> None:
         (folder / "model.xml").write_bytes(b"<ne")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         get(checkpoint, cache, interrupted)
-    assert entries(cache) == []
+    assert folders(cache) == []
 
 
-def test_what_a_killed_conversion_left_is_swept_up_later(checkpoint: Path, cache: Path) -> None:
+def test_remains_of_a_killed_conversion_are_deleted_later(checkpoint: Path, cache: Path) -> None:
     old, new = cache / ".making-old", cache / ".making-new"
     for folder in (old, new):
         folder.mkdir(parents=True)
@@ -168,7 +229,7 @@ def test_what_a_killed_conversion_left_is_swept_up_later(checkpoint: Path, cache
     assert new.exists()
 
 
-def test_two_processes_at_once_do_no_harm(checkpoint: Path, cache: Path) -> None:
+def test_two_processes_convert_at_once(checkpoint: Path, cache: Path) -> None:
     both_are_making = Barrier(2)
 
     def slowly(folder: Path) -> None:
@@ -179,10 +240,10 @@ def test_two_processes_at_once_do_no_harm(checkpoint: Path, cache: Path) -> None
         first, second = starts.map(lambda _: get(checkpoint, cache, slowly), range(2))
     assert first == second
     assert is_whole(first.folder)
-    assert entries(cache) == [first.folder]
+    assert folders(cache) == [first.folder]
 
 
-def test_a_cache_folder_that_cannot_be_written_costs_a_warning(
+def test_cache_that_cannot_be_written_logs_a_warning(
     checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     in_the_way = tmp_path / "file"
@@ -198,7 +259,7 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_warning(
     assert not kept.folder.exists()
 
 
-def test_a_full_disk_costs_a_warning(
+def test_full_disk_logs_a_warning(
     checkpoint: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     maker = Maker()
@@ -213,32 +274,39 @@ def test_a_full_disk_costs_a_warning(
         kept = get(checkpoint, cache, full)
     assert is_whole(kept.folder)
     assert "No space left on device" in caplog.text
-    assert entries(cache) == []
+    assert folders(cache) == []
     assert kept.temporary is not None
     kept.temporary.cleanup()
 
 
-def test_the_folder_is_where_the_variable_says(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_sightline_cache_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
     assert default_cache_folder() == tmp_path
 
 
 @pytest.mark.parametrize(
-    ("platform", "variable", "inside"),
+    ("platform", "dirs", "variables", "inside"),
     [
-        ("linux", "XDG_CACHE_HOME", "sightline"),
-        ("linux", "HOME", ".cache/sightline"),
-        ("darwin", "HOME", "Library/Caches/sightline"),
-        ("win32", "LOCALAPPDATA", "sightline"),
+        ("linux", Unix, ["HOME"], "home/.cache/sightline"),
+        ("linux", Unix, ["HOME", "XDG_CACHE_HOME"], "xdg_cache_home/sightline"),
+        ("darwin", MacOS, ["HOME"], "home/Library/Caches/sightline"),
+        ("darwin", MacOS, ["HOME", "XDG_CACHE_HOME"], "home/Library/Caches/sightline"),
+        ("win32", Windows, ["LOCALAPPDATA"], "localappdata/sightline"),
     ],
 )
-def test_the_folder_is_where_the_platform_keeps_caches(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, variable: str, inside: str
+def test_default_folder_is_the_one_of_earlier_releases(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    platform: str,
+    dirs: type[PlatformDirsABC],
+    variables: list[str],
+    inside: str,
 ) -> None:
-    for each in ("SIGHTLINE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(each, raising=False)
-    monkeypatch.setenv(variable, str(tmp_path))
+    for name in ("SIGHTLINE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in variables:
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setattr("platformdirs.PlatformDirs", dirs)
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", get_win_folder_from_env_vars)
     monkeypatch.setattr("sys.platform", platform)
     assert default_cache_folder() == tmp_path / inside
