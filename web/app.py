@@ -7,11 +7,11 @@ from pathlib import Path
 
 from flask import Flask
 
-from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.models.manager import Models
 from vlm.settings import Settings
 from web.access import install_client_key, install_safety
 from web.admission import Admission
+from web.caption_request import MAX_FORM_BYTES
 from web.captions import captions_blueprint
 from web.errors import install_error_handlers
 from web.metrics import Metrics, metrics_blueprint
@@ -23,8 +23,6 @@ from web.request_log import install_request_log
 from web.status import status_blueprint
 
 ROOT = Path(__file__).resolve().parents[1]
-MULTIPART_OVERHEAD_BYTES = 64 * 2**10
-MAX_FORM_PARTS = 16
 
 
 def create_app(
@@ -41,9 +39,7 @@ def create_app(
     # Some Windows registries say text/plain here, and browsers then refuse to run modules.
     mimetypes.add_type("text/javascript", ".js")
     app = Flask("sightline", root_path=str(ROOT))
-    app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES + MULTIPART_OVERHEAD_BYTES
-    app.config["MAX_FORM_MEMORY_SIZE"] = MULTIPART_OVERHEAD_BYTES
-    app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
     metrics = Metrics(models)
     models.worker.subscribe(metrics)
     install_request_log(app, settings, models.worker, metrics.answered)

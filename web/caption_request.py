@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable
-from typing import TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar, cast
 
+<<<<<<< HEAD
 from flask import Request as HttpRequest
 from werkzeug.datastructures import MultiDict
+=======
+from flask import Request
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from werkzeug.datastructures import CombinedMultiDict, MultiDict
+>>>>>>> 22fc797 (Bound each part of a form by itself, so that every picture that fits gets in)
 
-from vlm.errors import BadRequestError, UnsupportedImageError
-from vlm.images.decode import decode_image
+from vlm.errors import BadRequestError, ImageTooLargeError, UnsupportedImageError
+from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 from vlm.prompts import DEFAULT_PROMPT, PRESETS, checked_prompt
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
+<<<<<<< HEAD
 from vlm.types import Detail, Request
 from web.errors import UnsupportedMediaTypeError
+=======
+from vlm.types import CaptionRequest, Detail
+from web.errors import FormTooLargeError, UnsupportedMediaTypeError, too_many_bytes
+>>>>>>> 22fc797 (Bound each part of a form by itself, so that every picture that fits gets in)
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 CAMERA_MAX_CHARS = 64
 KINDS = ("live", "question")
 
+MAX_FORM_PARTS: Final = 16
+MAX_FIELD_BYTES: Final = 64 * 2**10
+# Of each part: lines, and the bytes of the name and the value of each.
+MAX_PART_HEADERS: Final = 8
+MAX_PART_HEADER_BYTES: Final = 4096
+# One picture of the largest size, and MAX_FORM_PARTS - 1 fields and all headers of theirs.
+MAX_FORM_BYTES: Final = MAX_IMAGE_BYTES + 2 * 2**20
+
 Value = TypeVar("Value")
+
+_PIECE_BYTES: Final = 64 * 2**10
+_FIELD_SHOWN_CHARS: Final = 64
+_FIELD_CHARSETS: Final = ("ascii", "us-ascii", "utf-8", "iso-8859-1")
+_MANY_PARTS_MESSAGE: Final = (
+    f"The form has more than {MAX_FORM_PARTS} parts, the most that are taken. Send fewer fields."
+)
+_LONG_HEADERS_MESSAGE: Final = (
+    f"A part of the form has more than {MAX_PART_HEADERS} headers, or one with more than "
+    f"{MAX_PART_HEADER_BYTES:,} bytes, which are the most that are taken."
+)
+_MALFORMED_MESSAGE: Final = (
+    "The multipart body is malformed or cut off. Send the picture as a file in the field `image`."
+)
+# Bodies take 10 MiB each, and their pictures far more while they are decoded: not all admitted
+# requests at once. Whole requests arrive here, so that no slow client holds a place.
+_READING: Final = threading.BoundedSemaphore(4)
 
 _CAMERA = re.compile(rf"[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}")
 _DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
@@ -29,10 +67,16 @@ _DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
 def read_caption_request(request: HttpRequest, settings: Settings) -> Request:
     """The question that `request` asks. Query fields win over form fields, others are ignored.
 
-    Raises BadRequestError, UnsupportedMediaTypeError and whatever `decode_image` raises.
+    Raises BadRequestError, FormTooLargeError, UnsupportedMediaTypeError and whatever `decode_image`
+    raises.
     """
-    data = _image_bytes(request)
-    fields = request.values
+    with _READING:
+        return _read(request, settings)
+
+
+def _read(request: Request, settings: Settings) -> CaptionRequest:
+    data, form = _body(request)
+    fields = CombinedMultiDict([request.args, form])
     camera: str | None = _field(fields, "camera", _camera, None)
     kind: str | None = _field(fields, "kind", _kind, None)
     prompt = _field(fields, "prompt", checked_prompt, DEFAULT_PROMPT)
@@ -54,15 +98,16 @@ def _field(
     return values[0] if values else default
 
 
+<<<<<<< HEAD
 def _image_bytes(request: HttpRequest) -> bytes:
+=======
+def _body(request: Request) -> tuple[bytes, MultiDict[str, str]]:
+    """Return the picture and the fields of the form, if it is one."""
+>>>>>>> 22fc797 (Bound each part of a form by itself, so that every picture that fits gets in)
     if request.mimetype == "multipart/form-data":
-        upload = request.files.get("image")
-        if upload is None:
-            raise BadRequestError("The multipart body has no file in the field `image`.")
-        data: bytes = upload.read()
-        return data
+        return _read_form(request)
     if request.mimetype in RAW_TYPES:
-        return request.get_data(cache=False)
+        return b"".join(_pieces(request, MAX_IMAGE_BYTES, _image_too_large())), MultiDict()
     if request.mimetype.startswith("image/"):
         raise UnsupportedImageError(
             f"{request.mimetype} is not taken. Send the picture as JPEG, PNG or WebP."
@@ -71,6 +116,106 @@ def _image_bytes(request: HttpRequest) -> bytes:
         f"Content-Type must be one of {', '.join(RAW_TYPES)}, or multipart/form-data with the "
         "image in the field `image`."
     )
+
+
+def _read_form(request: Request) -> tuple[bytes, MultiDict[str, str]]:
+    """Return the first file in the field `image`, and the fields without files, in their order."""
+    picture: bytes | None = None
+    fields: MultiDict[str, str] = MultiDict()
+    try:
+        for part, content in _parts(request):
+            if not _is_file(part):
+                charset = part.charset if part.charset in _FIELD_CHARSETS else "utf-8"
+                fields.add(_name(part), content.decode(charset, "replace"))
+            elif picture is None and _name(part) == "image":
+                picture = content
+    except ParserLimitReached:
+        raise FormTooLargeError(_LONG_HEADERS_MESSAGE) from None
+    except MultipartError:
+        raise BadRequestError(_MALFORMED_MESSAGE) from None
+    if picture is None:
+        raise BadRequestError("The multipart body has no file in the field `image`.")
+    return picture, fields
+
+
+def _parts(request: Request) -> Iterator[tuple[MultipartSegment, bytes]]:
+    """Yield each part of the form with its content.
+
+    Each part and the whole have bounds of their own, so that it does not matter how the bytes were
+    cut into pieces on their way. Raises MultipartError for what is no form or not a whole one.
+    """
+    whole = FormTooLargeError(too_many_bytes("The form", MAX_FORM_BYTES))
+    count = 0
+    with PushMultipartParser(
+        request.mimetype_params.get("boundary", ""),
+        max_header_count=MAX_PART_HEADERS,
+        # The colon, a space and the end of the line are not counted.
+        max_header_size=MAX_PART_HEADER_BYTES + 4,
+        # Takes every byte: the names of files come in all encodings, and do not matter here.
+        header_charset="latin-1",
+    ) as parser:
+        for piece in _pieces(request, MAX_FORM_BYTES, whole):
+            for event in parser.parse(piece):
+                if isinstance(event, MultipartSegment):
+                    part, content, count = event, io.BytesIO(), count + 1
+                    if count > MAX_FORM_PARTS:
+                        raise FormTooLargeError(_MANY_PARTS_MESSAGE)
+                    if any(len(n) + len(v) > MAX_PART_HEADER_BYTES for n, v in part.headerlist):
+                        raise FormTooLargeError(_LONG_HEADERS_MESSAGE)
+                elif event is None:
+                    yield part, content.getvalue()
+                else:
+                    content.write(event)
+                    _check_size(part)
+
+
+def _check_size(part: MultipartSegment) -> None:
+    if not _is_file(part):
+        if part.bytes_received > MAX_FIELD_BYTES:
+            named = f"The field `{_shown(part)}`"
+            raise FormTooLargeError(too_many_bytes(named, MAX_FIELD_BYTES))
+    elif part.bytes_received > MAX_IMAGE_BYTES:
+        if _name(part) == "image":
+            raise _image_too_large()
+        named = f"The file in the field `{_shown(part)}`"
+        raise FormTooLargeError(too_many_bytes(named, MAX_IMAGE_BYTES))
+
+
+def _is_file(part: MultipartSegment) -> bool:
+    # Older clients write a name that is not ASCII as `filename*`, which the parser does not know.
+    return part.filename is not None or "filename*=" in part["Content-Disposition"]
+
+
+def _name(part: MultipartSegment) -> str:
+    return (part.name or "").encode("latin-1").decode("utf-8", "replace")
+
+
+def _shown(part: MultipartSegment) -> str:
+    return "".join(each for each in _name(part)[:_FIELD_SHOWN_CHARS] if each.isprintable())
+
+
+def _image_too_large() -> ImageTooLargeError:
+    return ImageTooLargeError(
+        f"{too_many_bytes('The image', MAX_IMAGE_BYTES)} Make it smaller or compress it more."
+    )
+
+
+def _pieces(
+    request: Request, most_bytes: int, too_large: ImageTooLargeError | FormTooLargeError
+) -> Iterator[bytes]:
+    """Yield the body in pieces of _PIECE_BYTES; raises `too_large` if it has over `most_bytes`."""
+    if (request.content_length or 0) > most_bytes:
+        raise too_large
+    # One byte more than is taken tells that there is more, if the length was not announced.
+    request.max_content_length = most_bytes + 1
+    # Buffered, as a stream's `read` may return less than it could.
+    body = io.BufferedReader(cast(io.RawIOBase, request.stream), _PIECE_BYTES)
+    taken = 0
+    while piece := body.read(min(_PIECE_BYTES, most_bytes + 1 - taken)):
+        taken += len(piece)
+        if taken > most_bytes:
+            raise too_large
+        yield piece
 
 
 def _preset(preset_id: str) -> str:

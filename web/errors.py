@@ -11,7 +11,6 @@ from werkzeug.exceptions import HTTPException
 
 from vlm import errors
 from vlm.errors import SightlineError
-from vlm.images.decode import MAX_IMAGE_BYTES
 from web.request_log import request_log
 
 log = logging.getLogger("sightline")
@@ -36,14 +35,13 @@ _STATUS_OF_CODE = {
     errors.UpstreamTimeoutError.code: 504,
 }
 
-TOO_LARGE_MESSAGE = f"At most {MAX_IMAGE_BYTES // 2**20} MiB are taken. Send a smaller image."
 INTERNAL_MESSAGE = "Something went wrong on the server; its terminal says more. Try again."
 
 _CODE_AND_MESSAGE_OF_STATUS = {
     400: ("bad_request", "The request is malformed. The README lists what each route takes."),
     404: ("not_found", "There is nothing at this address. The README lists the routes."),
     405: ("method_not_allowed", "This address does not take this method; see the Allow header."),
-    413: ("image_too_large", TOO_LARGE_MESSAGE),
+    413: ("request_too_large", "The body is larger than what is taken here. Send less."),
     415: ("unsupported_media_type", "Send the image itself, or multipart with the field `image`."),
 }
 
@@ -58,6 +56,12 @@ class UnsupportedMediaTypeError(errors.SightlineError):
     """The body is declared to be something that holds no image."""
 
     code = "unsupported_media_type"
+
+
+class FormTooLargeError(errors.SightlineError):
+    """A form, or a part of it that is not the picture, is larger than what is taken."""
+
+    code = "form_too_large"
 
 
 class StoppingError(errors.SightlineError):
@@ -77,6 +81,7 @@ class InternalError(errors.SightlineError):
 
 _STATUS_OF_CODE |= {
     ForbiddenError.code: 403,
+    FormTooLargeError.code: 413,
     UnsupportedMediaTypeError.code: 415,
     StoppingError.code: 503,
     InternalError.code: 500,
@@ -97,9 +102,21 @@ def error_body_at(
     return error_body(code, message)
 
 
-def too_large_message(path: str) -> str:
-    """What whoever sent too large a body to `path` is told."""
-    return OPENAI_TOO_LARGE if is_openai_path(path) else TOO_LARGE_MESSAGE
+def body_too_large_code(path: str, content_type: str) -> str:
+    """Return the code of a body that is larger than what the server reads on any path."""
+    if path != "/api/captions":
+        return "request_too_large"
+    is_form = content_type.lower().startswith("multipart/")
+    return FormTooLargeError.code if is_form else errors.ImageTooLargeError.code
+
+
+def too_many_bytes(what: str, most_bytes: int) -> str:
+    """Return the sentence that `what` has more than `most_bytes`, as people and programs count."""
+    unit, unit_bytes = ("MiB", 2**20) if most_bytes % 2**20 == 0 else ("KiB", 2**10)
+    return (
+        f"{what} has more than {most_bytes // unit_bytes} {unit} ({most_bytes:,} bytes), the most "
+        "that is taken."
+    )
 
 
 def status_of(error: errors.SightlineError) -> int:
@@ -153,7 +170,7 @@ def _answer(code: str, message: str, status: int, param: str | None = None) -> R
 # that a client gets to read the refusal.
 MAX_BODY_BYTES: Final = 12 * 2**20
 OPENAI_TOO_LARGE: Final = (
-    f"At most {MAX_BODY_BYTES // 2**20} MiB are taken. Send fewer or smaller images."
+    f"{too_many_bytes('The body', MAX_BODY_BYTES)} Send fewer or smaller images."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from vlm.errors import BadRequestError
 from vlm.models.manager import Models
@@ -36,9 +37,11 @@ def models_blueprint(models: Models) -> Blueprint:
 
 
 def _asked_model() -> str:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise BadRequestError(f"At most {MAX_BODY_BYTES} bytes are taken here.")
-    body = request.get_json()
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        body = request.get_json()
+    except RequestEntityTooLarge:
+        raise BadRequestError(f"At most {MAX_BODY_BYTES} bytes are taken here.") from None
     name = body.get("model") if isinstance(body, dict) else None
     if not isinstance(name, str):
         raise BadRequestError('Send JSON with the name of a model: {"model": "nano"}.')

@@ -21,7 +21,7 @@ from waitress.server import BaseWSGIServer, TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from vlm.errors import SightlineError
-from web.errors import error_body_at, too_large_message
+from web.errors import body_too_large_code, error_body_at, too_many_bytes
 
 # Twice what a caption request may hold: up to here the body is read, so that the client gets to
 # read the refusal too; beyond it the connection is cut after the answer, whatever is still coming.
@@ -44,7 +44,7 @@ CLEANUP_INTERVAL_S = 5
 # Ctrl-C promises an end within 2 s; a thread deep inside a model cannot be interrupted.
 STOP_DEADLINE_S = 1.0
 
-_CODE_OF_STATUS = {413: "image_too_large", 431: "bad_request", 400: "bad_request"}
+_CODE_OF_STATUS = {431: "bad_request", 400: "bad_request"}
 
 
 class ListenError(SightlineError):
@@ -61,8 +61,14 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
         code = _CODE_OF_STATUS.get(error.code, "internal")
         # What cannot be read as a request has no path.
         path = getattr(self.request, "path", "")
-        is_too_large = error.code == 413
-        message = too_large_message(path) if is_too_large else f"{error.reason}: {error.body}."
+        message = f"{error.reason}: {error.body}."
+        if error.code == 413:
+            code = body_too_large_code(path, self.request.headers.get("CONTENT_TYPE", ""))
+            message = too_many_bytes("The body, as it was sent,", MAX_BODY_BYTES)
+        elif error.code == 431:
+            message = too_many_bytes(
+                "The request's head, of address and headers,", MAX_HEADER_BYTES
+            )
         body = json.dumps(error_body_at(path, code, message, error.code)).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
@@ -193,8 +199,9 @@ def make_server(app: Flask, listener: socket.socket, caption_limit: int) -> Base
         threads=caption_limit + SPARE_THREADS,
         # Reading on while a request is answered is how a hang-up is noticed.
         channel_request_lookahead=1,
-        max_request_body_size=MAX_BODY_BYTES,
-        max_request_header_size=MAX_HEADER_BYTES,
+        # It refuses what reaches its bounds.
+        max_request_body_size=MAX_BODY_BYTES + 1,
+        max_request_header_size=MAX_HEADER_BYTES + 1,
         # Where the server makes no more room itself: all connections are in use.
         connection_limit=most_connections + SPARE_CONNECTIONS,
         asyncore_use_poll=True,

@@ -67,8 +67,8 @@ def decode_image(data: bytes) -> Image.Image:
         raise BadImageError(f"The image is empty (0 bytes). {_TAKEN}")
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageTooLargeError(
-            f"The image has {len(data) / 2**20:.1f} MiB; at most {MAX_IMAGE_BYTES // 2**20} MiB "
-            "are taken. Make it smaller or compress it more."
+            f"The image has {len(data):,} bytes; at most {MAX_IMAGE_BYTES:,} "
+            f"({MAX_IMAGE_BYTES // 2**20} MiB) are taken. Make it smaller or compress it more."
         )
     _refuse_other_formats(data)
     try:

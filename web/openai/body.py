@@ -41,7 +41,12 @@ def read_json(data: bytes) -> object:
     Raises FieldError.
     """
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
-        raise FieldError(f"The body has more than {MAX_VALUES} values.", None, _INVALID_JSON)
+        raise FieldError(
+            f"The body has more than {MAX_VALUES:,} commas and opening brackets, the most that are "
+            "taken.",
+            None,
+            _INVALID_JSON,
+        )
     try:
         return json.loads(
             data.decode("utf-8"),

@@ -125,8 +125,8 @@ class ImageReader:
         self._pixels += image.width * image.height
         if self._pixels > MAX_PIXELS_TOGETHER:
             raise FieldError(
-                f"The images have more than {MAX_PIXELS_TOGETHER // 10**6} million pixels "
-                "together. Make them smaller.",
+                f"The images have more than {MAX_PIXELS_TOGETHER:,} pixels together, the most "
+                "that are taken. Make them smaller.",
                 param,
                 ImageTooLargeError.code,
                 status=413,

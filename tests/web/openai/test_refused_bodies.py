@@ -29,7 +29,7 @@ def with_number(text: str) -> bytes:
         pytest.param(b"\xef\xbb\xbf{}", "JSON", id="a byte order mark"),
         pytest.param(b"[" * 10_000, "deep", id="arrays in arrays"),
         pytest.param(b'{"a":' * 10_000, "deep", id="objects in objects"),
-        pytest.param(b"[" + b"0," * MAX_VALUES + b"0]", "values", id="many values"),
+        pytest.param(b"[" + b"0," * MAX_VALUES + b"0]", "commas", id="many values"),
         pytest.param(with_number("NaN"), "NaN", id="NaN"),
         pytest.param(with_number("-Infinity"), "Infinity", id="-Infinity"),
         pytest.param(with_number("9" * 5000), "digits", id="many digits"),

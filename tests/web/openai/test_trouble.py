@@ -240,11 +240,11 @@ def raw(port: int, request: bytes) -> tuple[bytes, dict[str, dict[str, str]]]:
 
 def test_what_the_server_itself_refuses_has_the_same_form(api_port: int) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    length = f"Content-Length: {SERVER_MAX_BODY_BYTES}\r\n\r\n"
+    length = f"Content-Length: {SERVER_MAX_BODY_BYTES + 1}\r\n\r\n"
     line, answer = raw(api_port, (head + length).encode())
     assert b" 413 " in line
     assert set(answer["error"]) == {"message", "type", "param", "code"}
-    assert f"{MAX_BODY_BYTES // 2**20} MiB" in answer["error"]["message"]
+    assert f"{SERVER_MAX_BODY_BYTES // 2**20} MiB" in answer["error"]["message"]
 
 
 def test_a_body_that_is_read_and_refused_is_answered_over_the_network(api_port: int) -> None:
