@@ -69,9 +69,13 @@ node_modules/.packages: package.json package-lock.json
 	npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# The tests take a Chromium or Chrome from the PATH, else the one that playwright brings.
+# The tests take a Chromium or Chrome from the PATH, else the one that playwright brings; tests that
+# need curl are skipped without it.
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 chromium: $(VENV)/.test-packages
+	@if ! command -v curl >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing curl for the tests ..."; \
+	  apt-get update -qq && apt-get install -y -qq curl >/dev/null || true; fi
 	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing Chromium for the browser tests ..."; \

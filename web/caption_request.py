@@ -8,26 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar, cast
 
-<<<<<<< HEAD
 from flask import Request as HttpRequest
-from werkzeug.datastructures import MultiDict
-=======
-from flask import Request
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.datastructures import CombinedMultiDict, MultiDict
->>>>>>> 22fc797 (Bound each part of a form by itself, so that every picture that fits gets in)
 
 from vlm.errors import BadRequestError, ImageTooLargeError, UnsupportedImageError
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 from vlm.prompts import DEFAULT_PROMPT, PRESETS, checked_prompt
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-<<<<<<< HEAD
 from vlm.types import Detail, Request
-from web.errors import UnsupportedMediaTypeError
-=======
-from vlm.types import CaptionRequest, Detail
 from web.errors import FormTooLargeError, UnsupportedMediaTypeError, too_many_bytes
->>>>>>> 22fc797 (Bound each part of a form by itself, so that every picture that fits gets in)
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 CAMERA_MAX_CHARS = 64
@@ -74,7 +64,7 @@ def read_caption_request(request: HttpRequest, settings: Settings) -> Request:
         return _read(request, settings)
 
 
-def _read(request: Request, settings: Settings) -> CaptionRequest:
+def _read(request: HttpRequest, settings: Settings) -> Request:
     data, form = _body(request)
     fields = CombinedMultiDict([request.args, form])
     camera: str | None = _field(fields, "camera", _camera, None)
@@ -98,12 +88,8 @@ def _field(
     return values[0] if values else default
 
 
-<<<<<<< HEAD
-def _image_bytes(request: HttpRequest) -> bytes:
-=======
-def _body(request: Request) -> tuple[bytes, MultiDict[str, str]]:
+def _body(request: HttpRequest) -> tuple[bytes, MultiDict[str, str]]:
     """Return the picture and the fields of the form, if it is one."""
->>>>>>> 22fc797 (Bound each part of a form by itself, so that every picture that fits gets in)
     if request.mimetype == "multipart/form-data":
         return _read_form(request)
     if request.mimetype in RAW_TYPES:
@@ -118,7 +104,7 @@ def _body(request: Request) -> tuple[bytes, MultiDict[str, str]]:
     )
 
 
-def _read_form(request: Request) -> tuple[bytes, MultiDict[str, str]]:
+def _read_form(request: HttpRequest) -> tuple[bytes, MultiDict[str, str]]:
     """Return the first file in the field `image`, and the fields without files, in their order."""
     picture: bytes | None = None
     fields: MultiDict[str, str] = MultiDict()
@@ -138,7 +124,7 @@ def _read_form(request: Request) -> tuple[bytes, MultiDict[str, str]]:
     return picture, fields
 
 
-def _parts(request: Request) -> Iterator[tuple[MultipartSegment, bytes]]:
+def _parts(request: HttpRequest) -> Iterator[tuple[MultipartSegment, bytes]]:
     """Yield each part of the form with its content.
 
     Each part and the whole have bounds of their own, so that it does not matter how the bytes were
@@ -201,7 +187,7 @@ def _image_too_large() -> ImageTooLargeError:
 
 
 def _pieces(
-    request: Request, most_bytes: int, too_large: ImageTooLargeError | FormTooLargeError
+    request: HttpRequest, most_bytes: int, too_large: ImageTooLargeError | FormTooLargeError
 ) -> Iterator[bytes]:
     """Yield the body in pieces of _PIECE_BYTES; raises `too_large` if it has over `most_bytes`."""
     if (request.content_length or 0) > most_bytes:
