@@ -105,11 +105,11 @@ def is_converted(checkpoint: Path, variant: str, made_by: str, cache_folder: Pat
 
 
 def seal(folder: Path) -> None:
-    """Write the list of the files in `folder`, all of which are complete, to the disk with them."""
+    """Flush the files in `folder`, which are complete, to the disk, and write the list of them."""
     files = {}
     for file in folder.iterdir():
-        # A start compares sizes only, and a file may get its size before its content reaches the
-        # disk. Windows flushes only what is open for writing.
+        # A start compares sizes only, and a power failure can leave a file with its size but
+        # without its content. Windows flushes only files that are open for writing.
         with file.open("r+b") as opened:
             os.fsync(opened.fileno())
         files[file.name] = [file.stat().st_size, _sha256(file)]
