@@ -1,1 +1,1 @@
-"""`python -m tools.bench`: time captions on this machine, by the path that the page uses."""
+"""`python -m tools.bench`: measure captions on this machine, made as the page makes them."""

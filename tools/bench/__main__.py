@@ -1,4 +1,4 @@
-"""The command line of the bench."""
+"""The command line of the benchmark."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from tools.bench.clients import measure_clients, named_after
-from tools.bench.clip import open_clip
+from tools.bench.clients import measure_clients
+from tools.bench.frames import open_clip
 from tools.bench.live import LiveCaption, watch
-from tools.bench.machine import memory_bandwidth
-from tools.bench.memory_limit import bytes_read_per_token
+from tools.bench.machine import bytes_read_per_token, memory_bandwidth
+from tools.bench.measurements import Measured
 from tools.bench.options import read_options
 from tools.bench.over_http import measure_server
 from tools.bench.report import Report, make_report, table
-from tools.bench.rounds import measure_rounds
-from tools.bench.setup import Measured, Setup, prepared
+from tools.bench.scenarios import measure_rounds
+from tools.bench.setup import Setup, prepared
 from tools.bench.starts import measure_starts
 from vlm.errors import BadRequestError, SettingsError, SightlineError
 from vlm.models.loading import load_engine
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, then print a table and one line of JSON; the exit code (1 cannot, 2 bad options)."""
+    """Measure, print a table and one line of JSON; return 0, 1 (failed) or 2 (bad options)."""
     logging.basicConfig(format="%(message)s")
     try:
         options = read_options(argv)
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         _say(f"bench: {error}")
         return 2 if isinstance(error, SettingsError | BadRequestError) else 1
     except OSError as error:
-        # The temporary folder is full, or a process that was started is gone.
+        # For example: the temporary folder is full, or a child process has died.
         _say(f"bench: {error}")
         return 1
     print(table(report))
@@ -55,7 +56,7 @@ def _captions(setup: Setup) -> Report:
     if setup.options.http:
         measure_server(setup, engine, measured)
     if engine.info.device == "cpu":
-        setup.say("Measuring how fast memory is read.")
+        setup.say("Measuring the memory bandwidth.")
         measured.add("memory_gb_per_s", memory_bandwidth() / 1e9)
         read_bytes = bytes_read_per_token(setup.folder, engine.info.dtype)
         measured.add("text_weights_mb", read_bytes / 1e6)
@@ -74,7 +75,8 @@ def _clip(setup: Setup, source: str) -> Report:
 
 def _clients(setup: Setup) -> Report:
     info, frame_size_px, figures = measure_clients(setup)
-    setup = named_after(setup, info)
+    # A server that was running already may have another model than the options name.
+    setup = replace(setup, options=replace(setup.options, model=info.model))
     return make_report(setup, info, frame_size_px, Measured(), clients=figures)
 
 
@@ -83,7 +85,7 @@ def _say(text: str) -> None:
 
 
 def _say_caption(caption: LiveCaption) -> None:
-    _say(f"{caption.taken_at_s:7.1f} s  {caption.done.text}")
+    _say(f"{caption.taken_at_s:7.1f} s  {caption.caption.text}")
 
 
 if __name__ == "__main__":

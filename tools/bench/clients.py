@@ -1,79 +1,150 @@
-"""Many virtual cameras against one server over HTTP, each as the page is: one frame in flight."""
+"""Many virtual cameras against one server over HTTP, each like the page: one frame in flight."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from statistics import mean
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from tools.bench.as_page import fitted, to_jpeg
-from tools.bench.camera_client import Answer, CameraClient
-from tools.bench.clip import Clip, open_clip
-from tools.bench.pictures import cornered
-from tools.bench.served import HOST, served, wait_until_ready
+import httpx2
+import psutil
+
+from tools.bench.frames import jpegs_by_camera, open_clip
+from tools.bench.measurements import percentile
+from tools.bench.over_http import HOST, served, wait_until_ready
 from tools.bench.setup import Setup
-from tools.bench.spread import percentile
 from vlm.errors import SightlineError
+from vlm.images.change import LOOK_GAP_S
 from vlm.types import EngineInfo
 
-# All are compressed before the clock starts, so that the clients are not what is measured.
-CLIP_FRAMES: Final = 600
-ALL_FRAMES: Final = 3000
-LEAST_FRAMES_EACH: Final = 8
+Ending = Literal["captioned", "refused", "superseded", "failed", "unanswered"]
+
 WARM_UP_S: Final = 10.0
 ALONE_S: Final = 15.0
 SETTLED_S: Final = 60.0
+# Longer than any queue; a frame without an answer until then counts as unanswered.
+ANSWER_LIMIT_S: Final = 120.0
 
-_LOOK_AT_MEMORY_S: Final = 1.0
-# As the page, which lets a frame that came to nothing be followed by the next only after a while.
-_GAP_S: Final = 0.15
+_DEFAULT_RETRY_AFTER_S: Final = 1.0
+_MEMORY_INTERVAL_S: Final = 1.0
 _INFO: Final = ("model", "runtime", "device", "dtype", "frame_size_px")
 
-# Key in the JSON, what it is in the table, decimals there.
-CLIENTS: Final = (
-    ("clients", "cameras", 0),
-    ("seconds", "for, s", 1),
-    ("captions", "captions", 0),
-    ("captions_per_s", "captions a second", 1),
-    ("first_word_p50_s", "first word, p50, s", 3),
-    ("first_word_p95_s", "first word, p95, s", 3),
-    ("caption_p50_s", "whole caption, p50, s", 3),
-    ("alone_first_word_p50_s", "one camera alone: first word, p50, s", 3),
-    ("first_word_over_alone", "first word to one camera's alone", 2),
-    ("least_over_mean", "least served camera to the mean", 2),
-    ("least_over_most", "least served camera to the most served", 2),
-    ("refused", "refused", 0),
-    ("superseded", "superseded", 0),
-    ("failed", "errors", 0),
-    ("unanswered", "unanswered", 0),
-    ("rss_first_mb", "server's memory at first, MB", 1),
-    ("rss_last_mb", "server's memory at last, MB", 1),
-    ("rss_last_over_first", "server's memory, last to first", 3),
-)
+
+@dataclass(frozen=True)
+class Answer:
+    """The outcome of one frame. Times are seconds since it was sent, None if nothing arrived."""
+
+    ending: Ending
+    first_word_s: float | None = None
+    all_s: float | None = None
+    # Why there was no caption.
+    problem: str | None = None
+    # The delay that a busy server requested.
+    retry_after_s: float = 0.0
+
+
+class CameraClient:
+    """One camera that requests live captions; cameras may share one `http` client."""
+
+    def __init__(
+        self, http: httpx2.AsyncClient, url: str, camera: str, prompt: str, tokens: int
+    ) -> None:
+        self._http = http
+        self._url = f"{url}/api/captions"
+        self._query: dict[str, str | int] = {
+            "camera": camera,
+            "kind": "live",
+            "prompt": prompt,
+            "max_tokens": tokens,
+        }
+
+    async def caption(self, jpeg: bytes) -> Answer:
+        """Send one frame and return its outcome. Raises nothing but CancelledError."""
+        try:
+            return await asyncio.wait_for(self._caption(jpeg), ANSWER_LIMIT_S)
+        except asyncio.TimeoutError:
+            return Answer("unanswered", problem=f"nothing within {ANSWER_LIMIT_S:.0f} s")
+        except httpx2.HTTPError as error:
+            return Answer("unanswered", problem=f"the connection broke: {error!r}")
+
+    async def _caption(self, jpeg: bytes) -> Answer:
+        started_s = time.perf_counter()
+        async with self._http.stream(
+            "POST",
+            self._url,
+            params=self._query,
+            content=jpeg,
+            headers={"Content-Type": "image/jpeg"},
+        ) as response:
+            if response.status_code != 200:
+                return _refusal(response, await response.aread())
+            return await _read_events(response, started_s)
+
+
+def open_http() -> httpx2.AsyncClient:
+    """Return a client with any number of connections and no proxies of the environment."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx2.AsyncClient(
+        transport=httpx2.AsyncHTTPTransport(limits=limits), timeout=None, trust_env=False
+    )
+
+
+async def _read_events(response: httpx2.Response, started_s: float) -> Answer:
+    first_word_s = None
+    answer = None
+    async for event in httpx2.EventSource(response):
+        now_s = time.perf_counter() - started_s
+        if event.event == "token" and first_word_s is None:
+            first_word_s = now_s
+        elif event.event == "done":
+            answer = Answer("captioned", first_word_s or now_s, now_s)
+        elif event.event == "error":
+            code, message = _code_and_message(event.data)
+            ending: Ending = "superseded" if code == "superseded" else "failed"
+            answer = Answer(ending, first_word_s, now_s, problem=f"{code}: {message}")
+    return answer or Answer("unanswered", first_word_s, problem="the stream ended midway")
+
+
+def _refusal(response: httpx2.Response, body: bytes) -> Answer:
+    status = response.status_code
+    code, message = _code_and_message(body)
+    retry_after_s = _DEFAULT_RETRY_AFTER_S
+    with contextlib.suppress(ValueError):
+        retry_after_s = float(response.headers.get("retry-after", ""))
+    ending: Ending = "refused" if status == 503 else "failed"
+    return Answer(ending, problem=f"{status} {code}: {message}", retry_after_s=retry_after_s)
+
+
+def _code_and_message(body: str | bytes) -> tuple[str, str]:
+    try:
+        error: Any = json.loads(body)["error"]
+        return str(error["code"]), str(error["message"])
+    except (ValueError, KeyError, TypeError):
+        return "", "not an error of Sightline"
 
 
 @dataclass
 class Load:
-    """What became of the frames of all cameras."""
+    """The outcomes of the frames of all cameras."""
 
     seconds: float = 0.0
     answers: list[Answer] = field(default_factory=list)
+    # Captions by camera.
     served: list[int] = field(default_factory=list)
-    """Captions by camera."""
 
     def first_word_s(self, share: float) -> float | None:
-        """The time to the first word that `share` of the captions did not exceed."""
+        """Return the quantile `share` (0..1) of the time to the first word."""
         return percentile([each.first_word_s or 0.0 for each in self._captioned()], share)
 
     def figures(self) -> dict[str, Any]:
-        """All figures by their keys; None for those that no caption gave."""
+        """Return all figures by their keys; None if there was no caption to compute one from."""
         captioned = self._captioned()
         endings = Counter(each.ending for each in self.answers)
         most, average = max(self.served), mean(self.served)
@@ -104,20 +175,21 @@ class Load:
 
 @dataclass(frozen=True)
 class Target:
-    """A server to ask, and how; `cameras` are each camera's JPEGs, `fps` of them a second."""
+    """A server and what is sent to it."""
 
-    host: str
-    port: int
+    url: str
     prompt: str
     tokens: int
+    # Each camera's JPEGs.
     cameras: Sequence[Sequence[bytes]]
+    # JPEGs a second.
     fps: float
 
 
 def measure_clients(setup: Setup) -> tuple[EngineInfo, tuple[int, int], dict[str, Any]]:
-    """Ask as the options say; what runs there, the size of a frame, and the figures.
+    """Return the server's engine, the size of a frame, and the figures.
 
-    Raises SightlineError where there is no server, or none that can caption.
+    Raises SightlineError if there is no server, or none that can caption.
     """
     url = setup.options.url
     if url is None:
@@ -134,12 +206,13 @@ def _measure(
     options = setup.options
     status = wait_until_ready(host, port)
     if not status.keys() >= set(_INFO):
-        raise SightlineError("What answers there is no Sightline.")
+        raise SightlineError("The server at this address is not Sightline.")
     info = EngineInfo(**{key: status[key] for key in _INFO})
     clip = open_clip(options.video or "nano", options.fps)
     setup.say("Compressing the frames.")
     cameras = jpegs_by_camera(clip, info.frame_size_px, options.clients)
-    target = Target(host, port, options.prompt, options.tokens, cameras, options.fps)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    target = Target(url, options.prompt, options.tokens, cameras, options.fps)
     setup.say(f"Warming up for {WARM_UP_S:.0f} s.")
     asyncio.run(_watch(target, options.clients, min(WARM_UP_S, options.seconds), None))
     alone_s = None
@@ -160,91 +233,71 @@ def _measure(
     return info, clip.picture(0).size, figures | _memory_figures(memory, options.seconds)
 
 
-def jpegs_by_camera(clip: Clip, frame_size_px: int, cameras: int) -> list[list[bytes]]:
-    """A stretch of `clip` for each camera, as the page would send it.
-
-    No two cameras have the same frame, of which the server would remember the encoding.
-    """
-    count = min(CLIP_FRAMES, len(clip))
-    each = min(count, max(LEAST_FRAMES_EACH, ALL_FRAMES // cameras))
-    starts = [camera * count // cameras for camera in range(cameras)]
-    jpegs: list[list[bytes]] = [[b""] * each for _ in starts]
-    for index in range(count):
-        picture = fitted(clip.picture(index), frame_size_px)
-        for camera, start in enumerate(starts):
-            place = (index - start) % count
-            if place < each:
-                jpegs[camera][place] = to_jpeg(cornered(picture, camera))
-    return jpegs
-
-
 async def _watch(
     target: Target, clients: int, seconds: float, memory: tuple[int, list[float]] | None
 ) -> Load:
-    """`clients` cameras that ask for `seconds`, and then wait for what is under way."""
+    """Run `clients` cameras for `seconds`, then wait for the requests in flight."""
     load = Load(served=[0] * clients)
-    began_s = time.perf_counter()
-    cameras = [
-        _camera(target, load, number, began_s, began_s + seconds) for number in range(clients)
-    ]
-    look = asyncio.ensure_future(_look_at_memory(*memory)) if memory else None
-    await asyncio.gather(*cameras)
-    load.seconds = time.perf_counter() - began_s
-    if look is not None:
-        look.cancel()
+    async with open_http() as http:
+        began_s = time.perf_counter()
+        cameras = [
+            _camera(target, http, load, number, began_s, began_s + seconds)
+            for number in range(clients)
+        ]
+        sampler = asyncio.ensure_future(_sample_memory(*memory)) if memory else None
+        await asyncio.gather(*cameras)
+        load.seconds = time.perf_counter() - began_s
+    if sampler is not None:
+        sampler.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await look
+            await sampler
     return load
 
 
-async def _camera(target: Target, load: Load, number: int, began_s: float, ends_s: float) -> None:
-    """One camera: its frame of this moment, or its next where that one was sent already."""
+async def _camera(
+    target: Target,
+    http: httpx2.AsyncClient,
+    load: Load,
+    number: int,
+    began_s: float,
+    ends_s: float,
+) -> None:
+    """Run one camera: send the frame of this moment, or the next if that was sent already."""
     frames = target.cameras[number]
     index = -1
-    client = CameraClient(target.host, target.port, f"bench-{number}", target.prompt, target.tokens)
-    try:
-        while (now_s := time.perf_counter()) < ends_s:
-            index = max(index + 1, int((now_s - began_s) * target.fps))
-            answer = await client.ask(frames[index % len(frames)])
-            load.answers.append(answer)
-            load.served[number] += answer.ending == "captioned"
-            if answer.ending != "captioned":
-                await asyncio.sleep(max(answer.retry_after_s, _GAP_S))
-    finally:
-        client.close()
+    client = CameraClient(http, target.url, f"bench-{number}", target.prompt, target.tokens)
+    while (now_s := time.perf_counter()) < ends_s:
+        index = max(index + 1, int((now_s - began_s) * target.fps))
+        answer = await client.caption(frames[index % len(frames)])
+        load.answers.append(answer)
+        load.served[number] += answer.ending == "captioned"
+        if answer.ending != "captioned":
+            # Like the page, which waits after a frame without a caption.
+            await asyncio.sleep(max(answer.retry_after_s, LOOK_GAP_S))
 
 
-async def _look_at_memory(pid: int, memory: list[float]) -> None:
-    while True:
-        rss = rss_bytes(pid)
-        if rss is not None:
-            memory.append(rss)
-        await asyncio.sleep(_LOOK_AT_MEMORY_S)
+async def _sample_memory(pid: int, memory: list[float]) -> None:
+    while (rss := rss_bytes(pid)) is not None:
+        memory.append(rss)
+        await asyncio.sleep(_MEMORY_INTERVAL_S)
 
 
 def rss_bytes(pid: int) -> int | None:
-    """What process `pid` holds in memory; None where the system does not tell."""
+    """Return the resident memory of process `pid`; None if there is no such process."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:
         return None
-    line = next((line for line in status.splitlines() if line.startswith("VmRSS:")), None)
-    return None if line is None else int(line.split()[1]) * 1024
 
 
 def _memory_figures(memory: Sequence[float], seconds: float) -> dict[str, float | None]:
-    """The first minute's mean against the last one's, thirds of the time where that is shorter."""
+    """Compare the means of the first and the last minute, or thirds of a shorter run."""
     if not memory:
         return dict.fromkeys(("rss_first_mb", "rss_last_mb", "rss_last_over_first"))
-    looks = max(1, int(min(SETTLED_S, seconds / 3) / _LOOK_AT_MEMORY_S))
-    first, last = mean(memory[:looks]), mean(memory[-looks:])
+    samples = max(1, int(min(SETTLED_S, seconds / 3) / _MEMORY_INTERVAL_S))
+    first, last = mean(memory[:samples]), mean(memory[-samples:])
     return {
         "rss_first_mb": first / 1e6,
         "rss_last_mb": last / 1e6,
         "rss_last_over_first": last / first,
     }
-
-
-def named_after(setup: Setup, info: EngineInfo) -> Setup:
-    """`setup` with the model that the server runs, whatever was asked for here."""
-    return replace(setup, options=replace(setup.options, model=info.model))

@@ -1,61 +1,56 @@
-"""A clip through gate and engine as the page would send it: one frame in flight, the newest next.
+"""A clip through change gate and engine as the page sends it: one frame in flight, newest next.
 
-The clock is virtual: frames come at the clip's rate, each caption moves the clock on by what it
-took, and nothing sleeps.
+The clock is virtual: frames come at the clip's rate, each caption advances the clock by the time
+that it took, and nothing sleeps.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
 
-from tools.bench.as_page import HEARTBEAT_S, INTERVAL_S, LOOK_GAP_S, fitted, to_jpeg
-from tools.bench.clip import Clip
-from tools.bench.gate import has_changed, thumbnail_of
-from tools.bench.spread import percentile
-from vlm.errors import SightlineError
+from tools.bench.frames import Clip, fitted, to_jpeg
+from tools.bench.measurements import StreamingEngine, TimedCaption, percentile, time_caption
+from vlm.images.change import Pace, thumbnail_of
 from vlm.images.decode import decode_image
-from vlm.types import EngineInfo, Request, Result, StreamEvent
-
-
-class LiveEngine(Protocol):
-    """What is needed of `vlm.engine.engine.Engine`."""
-
-    info: EngineInfo
-
-    def stream(self, request: Request) -> Iterator[StreamEvent]:
-        """See `Engine.stream`."""
+from vlm.types import Request
 
 
 @dataclass(frozen=True)
 class LiveCaption:
-    """One caption of a clip; `first_word_s` and `caption_s` run from `taken_at_s`, its frame's."""
+    """One caption of a clip."""
 
+    # When its frame was taken, in seconds of the clip.
     taken_at_s: float
-    first_word_s: float
-    caption_s: float
-    done: Result
+    caption: TimedCaption
+
+    @property
+    def ended_at_s(self) -> float:
+        return self.taken_at_s + self.caption.all_s
 
 
 @dataclass
 class LiveRun:
-    """What came of a clip of `clip_s`; `skipped` looks found the scene as it was last captioned."""
+    """The result of watching one clip."""
 
+    # Length of the clip.
     clip_s: float
+    # Frames in it.
     frames: int
+    # Frames that were compared with the last captioned one.
     looks: int = 0
+    # Looks that found the scene unchanged.
     skipped: int = 0
     captions: list[LiveCaption] = field(default_factory=list)
 
     def figures(self) -> dict[str, float | None]:
-        """All figures by their keys; None for those that no caption gave."""
-        ended = [each.taken_at_s + each.caption_s for each in self.captions]
-        watched_s = max([self.clip_s, *ended])
-        first_words = [each.first_word_s for each in self.captions]
-        drafted = sum(each.done.stats.drafted for each in self.captions)
-        accepted = sum(each.done.stats.accepted for each in self.captions)
+        """Return all figures by their keys; None if there was no caption to compute one from."""
+        watched_s = max([self.clip_s, *(each.ended_at_s for each in self.captions)])
+        first_words = [each.caption.first_word_s for each in self.captions]
+        drafted = sum(each.caption.stats.drafted for each in self.captions)
+        accepted = sum(each.caption.stats.accepted for each in self.captions)
         return {
             "clip_s": self.clip_s,
             "frames": self.frames,
@@ -72,7 +67,7 @@ class LiveRun:
 
 
 def watch(
-    engine: LiveEngine,
+    engine: StreamingEngine,
     clip: Clip,
     fps: float,
     prompt: str,
@@ -80,44 +75,26 @@ def watch(
     on_caption: Callable[[LiveCaption], None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> LiveRun:
-    """Look at `clip` from its first frame to its last; `clock` measures the work in seconds."""
+    """Watch `clip` from its first frame to its last; `clock` measures the engine in seconds."""
     run = LiveRun(clip_s=len(clip) / fps, frames=len(clip))
-    reference = None
-    look_at_s, sent_at_s = 0.0, -HEARTBEAT_S
-    while look_at_s < run.clip_s:
-        taken_at_s = look_at_s
+    pace = Pace()
+    while pace.next_look_s < run.clip_s:
+        taken_at_s = pace.next_look_s
         run.looks += 1
         index = min(len(clip) - 1, int(taken_at_s * fps))
         frame = fitted(clip.picture(index), engine.info.frame_size_px)
         thumbnail = thumbnail_of(frame)
-        is_due = taken_at_s - sent_at_s >= HEARTBEAT_S
-        if not is_due and reference is not None and not has_changed(reference, thumbnail):
+        if not pace.must_send(thumbnail, taken_at_s):
             run.skipped += 1
-            look_at_s = taken_at_s + max(LOOK_GAP_S, INTERVAL_S)
+            pace.skip(taken_at_s)
             continue
-        sent_at_s = taken_at_s
-        caption = _caption(engine, to_jpeg(frame), prompt, max_tokens, taken_at_s, clock)
+        make_request = partial(_request, to_jpeg(frame), prompt, max_tokens)
+        caption = LiveCaption(taken_at_s, time_caption(engine, make_request, clock))
         run.captions.append(caption)
         on_caption(caption)
-        reference = thumbnail
-        look_at_s = taken_at_s + max(INTERVAL_S, caption.caption_s)
+        pace.send(thumbnail, taken_at_s, caption.ended_at_s)
     return run
 
 
-def _caption(
-    engine: LiveEngine,
-    jpeg: bytes,
-    prompt: str,
-    max_tokens: int,
-    taken_at_s: float,
-    clock: Callable[[], float],
-) -> LiveCaption:
-    started = clock()
-    first_word_s = None
-    for item in engine.stream(Request.about(decode_image(jpeg), prompt, max_tokens)):
-        now_s = clock() - started
-        if first_word_s is None:
-            first_word_s = now_s
-        if isinstance(item, Result):
-            return LiveCaption(taken_at_s, first_word_s, now_s, item)
-    raise SightlineError("The engine ended a caption without a result.")
+def _request(jpeg: bytes, prompt: str, max_tokens: int) -> Request:
+    return Request.about(decode_image(jpeg), prompt, max_tokens)

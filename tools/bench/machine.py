@@ -1,7 +1,8 @@
-"""What the figures were measured on: processor, cores, software, memory bandwidth."""
+"""The machine that figures were measured on, and the limit that its memory sets."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -15,14 +16,17 @@ from typing import Final
 
 import numpy as np
 
+from vlm.checkpoints.files import tensor_shapes
+
 _PACKAGES: Final = ("openvino", "torch", "transformers", "numpy", "pillow")
-# Far more than any processor's cache holds.
+# Much larger than any processor's cache.
 _COPIED_BYTES: Final = 512 * 2**20
 _PASSES: Final = 5
+_BYTES_PER_NUMBER: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, physical cores, operating system and the versions of what computes."""
+    """Return processor, physical cores, operating system and versions of the relevant packages."""
     return {
         "cpu": cpu_name(),
         "cores": physical_cores(),
@@ -33,7 +37,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def cpu_name() -> str:
-    """The processor's own name for itself."""
+    """Return the processor's model name."""
     if named := _cpuinfo("model name"):
         return named[0]
     if sys.platform == "darwin":
@@ -44,7 +48,7 @@ def cpu_name() -> str:
 
 @cache
 def physical_cores() -> int:
-    """How many cores this process may use; two threads of one core count once."""
+    """Return the number of cores that this process may use; two threads of a core count once."""
     logical = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         logical = len(os.sched_getaffinity(0))
@@ -53,7 +57,7 @@ def physical_cores() -> int:
 
 
 def memory_bandwidth() -> float:
-    """Bytes a second that all cores together read, at best, from an array beyond the caches."""
+    """Return the best rate, in bytes a second, at which all cores read uncached memory."""
     cores = physical_cores()
     parts = np.array_split(np.ones(_COPIED_BYTES // 4, dtype=np.float32), cores)
     best_s = float("inf")
@@ -65,8 +69,23 @@ def memory_bandwidth() -> float:
     return _COPIED_BYTES / best_s
 
 
+def bytes_read_per_token(folder: Path, dtype: str) -> int:
+    """Return the size of the text weights of the checkpoint in `folder`, stored in `dtype`.
+
+    Each token reads all of them once, which bounds the speed of decoding. Only the first word of
+    `dtype` counts; further words are about the vision encoder. The embeddings count once, as the
+    output matrix (tied or separate, of the same shape): as input a token reads one row of them.
+    """
+    numbers = sum(
+        math.prod(shape)
+        for name, shape in tensor_shapes(folder).items()
+        if ".text_model." in f".{name}"
+    )
+    return numbers * _BYTES_PER_NUMBER[dtype.partition(",")[0]]
+
+
 def _cpuinfo(key: str) -> list[str]:
-    """The values of `key` for each logical processor, where Linux tells them."""
+    """Return the values of `key` for each logical processor; empty on systems other than Linux."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     pairs = [line.partition(":") for line in lines]

@@ -1,4 +1,4 @@
-"""The bench's command line, checked before anything is loaded."""
+"""The benchmark's options, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--prompt": {"default": DEFAULT_PROMPT, "help": "the question (default: %(default)s)"},
     "--tokens": {
         "metavar": "N",
-        "help": f"length of every caption, wherever the model would end it (default: "
-        f"{DEFAULT_TOKENS}); with --video or --clients the longest caption (default: "
+        "help": f"length of every caption, without stop tokens (default: "
+        f"{DEFAULT_TOKENS}); with --video or --clients the maximum length (default: "
         f"{Settings.max_tokens})",
     },
     "--repeats": {
         "default": "5",
         "metavar": "N",
-        "help": "rounds to time, after one that warms up (default: %(default)s)",
+        "help": "rounds to time, after one warm-up round (default: %(default)s)",
     },
     "--starts": {
         "default": "3",
@@ -61,33 +61,34 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--against-dtype": {
         "default": "auto",
         "metavar": "DTYPE",
-        "help": f"{', '.join(REFERENCE_DTYPES)}; auto is bfloat16 where the processor has it, else "
-        "float32",
+        "help": f"{', '.join(REFERENCE_DTYPES)}; auto is bfloat16 if the processor supports it, "
+        "else float32",
     },
-    "--http": {"action": "store_true", "help": "time what the server adds to the engine, too"},
+    "--http": {"action": "store_true", "help": "also time what the server adds to the engine"},
     "--video": {
         "metavar": "FILE|DIR|nano",
-        "help": "instead of all that, watch a clip as the page would: a file of JPEGs one after "
-        "another, a folder of pictures, or drawn scenes; with --clients what the cameras show "
-        "(default there: nano)",
+        "help": "instead, caption a clip as the page does: a file of concatenated JPEGs, a folder "
+        "of pictures, or drawn scenes; with --clients the frames of the cameras (default there: "
+        "nano)",
     },
     "--clients": {
         "metavar": "N",
-        "help": "instead of all that, N cameras that a server captions over HTTP, each with one "
-        "frame in flight, as the page has",
+        "help": "instead, let a server caption N cameras over HTTP, each with one frame in flight "
+        "like the page",
     },
     "--url": {
         "metavar": "http://HOST:PORT",
-        "help": "with --clients, the server to ask (default: one that is started for the run)",
+        "help": "with --clients, the server to measure (default: start one for the run)",
     },
     "--seconds": {
         "default": "30",
         "metavar": "S",
-        "help": "with --clients, how long they ask, after some that warm up (default: %(default)s)",
+        "help": "with --clients, how long to measure, after a warm-up (default: %(default)s)",
     },
     "--against-alone": {
         "action": "store_true",
-        "help": "with --clients, hold the first word against one camera's alone in the same run",
+        "help": "with --clients, compare the first word with that of one camera alone in the same "
+        "run",
     },
     "--fps": {
         "default": "10",
@@ -101,7 +102,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Options:
-    """What one run measures; see the texts of the flags."""
+    """The options of one run; the help texts of the flags describe them."""
 
     model: str
     image: Path | None
@@ -121,22 +122,22 @@ class Options:
     engine_flags: tuple[str, ...]
 
     def settings_flags(self, model: str) -> list[str]:
-        """The flags of `app.py` that load `model` as this run wants it."""
+        """Return the flags of `app.py` that load `model` for this run."""
         return ["--model", model, *self.engine_flags]
 
 
 def read_options(argv: Sequence[str]) -> Options:
-    """The options in `argv` (without the program name).
+    """Return the options in `argv` (without the program name).
 
-    Raises SettingsError, which names the flag and what it may be; `--help` and unknown flags end in
-    SystemExit, as argparse has it.
+    Raises SettingsError, which names the flag and its valid values; `--help` and unknown flags
+    raise SystemExit, as argparse does.
     """
     given = _parser().parse_args(argv)
     engine_flags = [
         *("--runtime", given.runtime, "--dtype", given.dtype, "--device", given.device),
         *(["--int8-vision"] if given.int8_vision else []),
     ]
-    # Settings alone knows what these may be; what `random:` names is looked for when it is made.
+    # Settings checks these; the folder of `random:` is checked when the weights are made.
     model = Settings.model if given.model.startswith(RANDOM) else given.model
     Settings.from_args(["--model", model, *engine_flags], {})
     if given.against_dtype not in REFERENCE_DTYPES:
@@ -169,10 +170,10 @@ def read_options(argv: Sequence[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.bench",
-        description="Times captions by the engine that the page uses. A table and, last, one line "
-        "of JSON, in which figures that were not measured are null.",
-        epilog="The converted models of a run lie in a temporary folder, so that its first start "
-        "is a cold one and nothing is left behind.",
+        description="Time captions by the engine that the page uses. Prints a table and, last, one "
+        "line of JSON, in which figures that were not measured are null.",
+        epilog="A run keeps converted models in a temporary folder, so that its first start is a "
+        "cold one.",
         allow_abbrev=False,
     )
     for flag, keywords in _FLAGS.items():
@@ -202,12 +203,12 @@ def _url(text: str | None) -> str | None:
             return text
     except ValueError:
         pass
-    raise SettingsError(f"--url: {text!r} is not of the form http://HOST:PORT.")
+    raise SettingsError(f"--url: {text!r} does not have the form http://HOST:PORT.")
 
 
 def _ways(text: str) -> tuple[str, ...]:
     ways = tuple(dict.fromkeys(filter(None, (each.strip() for each in text.split(",")))))
     for way in ways:
         if way not in WAYS:
-            raise SettingsError(f"--against: {way!r} is not a way. Choose {' or '.join(WAYS)}.")
+            raise SettingsError(f"--against: {way!r} is unknown. Choose {' or '.join(WAYS)}.")
     return ways

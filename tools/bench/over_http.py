@@ -1,55 +1,97 @@
-"""What the server adds to the engine: HTTP, decoding the JPEG and server-sent events."""
+"""A real server on this machine, and what it adds to the engine: HTTP, JPEG, server-sent events."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import re
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
-from tools.bench.as_page import fitted, to_jpeg
-from tools.bench.pictures import noisy
-from tools.bench.served import HOST, served
-from tools.bench.setup import Measured, Setup
+from tools.bench.frames import fitted, noisy, to_jpeg
+from tools.bench.measurements import Measured, TimedCaption, time_caption
+from tools.bench.setup import ROOT, Setup
 from vlm.engine.engine import Engine
 from vlm.errors import SightlineError
 from vlm.images.decode import decode_image
-from vlm.types import Request, Result, Stats
+from vlm.types import Request, Stats
 
-_TIMEOUT_S: Final = 600.0
+HOST: Final = "127.0.0.1"
+
+_CAPTION_TIMEOUT_S: Final = 600.0
+_STATUS_TIMEOUT_S: Final = 60.0
+_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One caption as its reader met it, and the engine's own `stats` of it.
+class Served:
+    """A server that listens on HOST."""
 
-    `first_word_s` and `all_s` run from the question.
+    port: int
+    pid: int
+
+
+@contextmanager
+def served(setup: Setup) -> Iterator[Served]:
+    """Start a server and wait until it is ready; terminate it at exit.
+
+    Raises SightlineError with the server's own message if it does not become ready.
     """
+    command = [sys.executable, str(ROOT / "app.py"), "--host", HOST, "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--log-requests", "off", *setup.settings_flags],
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=setup.child_environment(),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[^ ]*:(\d+)", process.stdout.readline())
+            if found is None:
+                raise SightlineError("The server did not start.")
+            port = int(found[1])
+            wait_until_ready(HOST, port)
+            yield Served(port, process.pid)
+        finally:
+            process.terminate()
+            # Read to the end: the server would report a broken pipe.
+            process.communicate()
 
-    first_word_s: float
-    all_s: float
-    stats: Stats
 
-    @property
-    def first_word_late_s(self) -> float:
-        """How long after the engine's first token its first word came."""
-        return self.first_word_s - self.stats.ttft_s
-
-    @property
-    def token_s(self) -> float | None:
-        """The time of each token after the first; None of fewer than two."""
-        further = self.stats.tokens - 1
-        return (self.all_s - self.first_word_s) / further if further > 0 else None
+def wait_until_ready(host: str, port: int) -> dict[str, Any]:
+    """Return the server's status once its model is loaded; raise SightlineError if that fails."""
+    while True:
+        connection = http.client.HTTPConnection(host, port, timeout=_STATUS_TIMEOUT_S)
+        try:
+            connection.request("GET", "/api/status")
+            status: dict[str, Any] = json.loads(connection.getresponse().read())
+            state = status["state"]
+        except (OSError, http.client.HTTPException) as error:
+            raise SightlineError(f"The server does not answer: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise SightlineError("The server at this address is not Sightline.") from error
+        finally:
+            connection.close()
+        if state == "failed":
+            raise SightlineError(status["error"]["message"])
+        if state == "ready":
+            return status
+        time.sleep(_POLL_S)
 
 
 def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
-    """How much later words come from a server, whose captions and the engine's alternate.
+    """Measure how much later words arrive from a server than from the engine, alternating both.
 
-    Before the first word the server only waits, so that is told within one caption, undisturbed by
-    how long its vision pass took. Later it competes with the engine, so a token's time is held
-    against that of an engine alone.
+    The first word's delay is the difference between the reader's clock and the engine's within one
+    caption, so the time of the vision pass cancels out. Later the server competes with the engine
+    for the processor, so the time of a token is compared with that of the engine alone.
     """
     options = setup.options
     frame = fitted(setup.image, engine.info.frame_size_px)
@@ -61,11 +103,12 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
             )
             jpeg = to_jpeg(noisy(frame, number))
             camera = f"server-{number}"
-            theirs = _hear_server(server.port, jpeg, options.prompt, options.tokens, camera)
+            theirs = _caption_over_http(server.port, jpeg, options.prompt, options.tokens, camera)
             image = decode_image(jpeg)
-            # As long as theirs, which may end by itself.
+            # As long as the server's caption, which a stop token may end.
             limit = max(1, theirs.stats.tokens)
-            ours = _hear_engine(engine, Request.about(image, options.prompt, limit, camera=camera))
+            request = Request.about(image, options.prompt, limit, camera=camera)
+            ours = _caption_in_process(engine, request)
             if number:
                 late_s = theirs.first_word_late_s - ours.first_word_late_s
                 measured.add("http_ttft_ms", 1000 * late_s)
@@ -73,22 +116,16 @@ def measure_server(setup: Setup, engine: Engine, measured: Measured) -> None:
                     measured.add("http_token_ms", 1000 * (theirs.token_s - ours.token_s))
 
 
-def _hear_engine(engine: Engine, request: Request) -> Heard:
-    """One caption by `engine` in this process."""
-    started = time.perf_counter()
-    first_word_s = None
-    for item in engine.stream(request):
-        now_s = time.perf_counter() - started
-        first_word_s = now_s if first_word_s is None else first_word_s
-        if isinstance(item, Result):
-            return Heard(first_word_s, now_s, item.stats)
-    raise SightlineError("The engine ended a caption without a result.")
+def _caption_in_process(engine: Engine, request: Request) -> TimedCaption:
+    return time_caption(engine, lambda: request)
 
 
-def _hear_server(port: int, jpeg: bytes, prompt: str, tokens: int, camera: str) -> Heard:
-    """One caption by the server on `port`, on a connection of its own."""
+def _caption_over_http(
+    port: int, jpeg: bytes, prompt: str, tokens: int, camera: str
+) -> TimedCaption:
+    """Return one caption by the server on `port`, on a new connection."""
     fields = urlencode({"prompt": prompt, "max_tokens": tokens, "camera": camera})
-    connection = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_S)
+    connection = http.client.HTTPConnection(HOST, port, timeout=_CAPTION_TIMEOUT_S)
     try:
         started = time.perf_counter()
         connection.request("POST", f"/api/captions?{fields}", jpeg, {"Content-Type": "image/jpeg"})
@@ -102,7 +139,8 @@ def _hear_server(port: int, jpeg: bytes, prompt: str, tokens: int, camera: str) 
                 first_word_s = now_s if first_word_s is None else first_word_s
             elif line.startswith(b"data: ") and event == "done" and first_word_s is not None:
                 done = json.loads(line.removeprefix(b"data: "))
-                return Heard(first_word_s, now_s, Stats(**done["stats"]))
+                stats = Stats(**done["stats"])
+                return TimedCaption(first_word_s, now_s, done["text"], stats)
             elif line.startswith(b"data: ") and event == "error":
                 raise SightlineError(json.loads(line.removeprefix(b"data: "))["error"]["message"])
     finally:

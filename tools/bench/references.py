@@ -1,4 +1,4 @@
-"""The others: transformers as its documentation has it, processor first, then `generate`."""
+"""transformers as its documentation uses it: processor first, then `generate`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tools.bench.machine import physical_cores
 from tools.reference import chat_messages, load_processor
 from vlm.runtimes.torch.loading import load_model
 
-# Whether the processor may cut the frame into tiles, as the checkpoint's configuration has it.
+# Whether the processor splits the frame into tiles, as the checkpoint's configuration says.
 SPLITS: Final = {"transformers": False, "transformers-default": True}
 
 
 @dataclass(frozen=True)
 class ReferenceTiming:
-    """One caption by another way, from the frame to the last token."""
+    """One caption by transformers; times are seconds from the frame."""
 
     ttft_s: float
     caption_s: float
@@ -29,7 +29,7 @@ class ReferenceTiming:
 
 
 class _TokenTimes:
-    """A streamer that notes when tokens come; the first call of `put` brings the prompt."""
+    """A streamer that records when tokens arrive; the first call of `put` has the prompt."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -42,18 +42,18 @@ class _TokenTimes:
 
 
 class Reference:
-    """The checkpoint in `folder` by transformers alone; all its ways share the loaded model."""
+    """The checkpoint in `folder` run by transformers alone."""
 
     def __init__(self, folder: Path, dtype: str, device: str) -> None:
-        """`dtype` is a name in torch or "auto". Raises CheckpointError."""
+        """Load the model; `dtype` is a name in torch or "auto". Raises CheckpointError."""
         self.dtype = _automatic_dtype(device) if dtype == "auto" else dtype
         self._processor = load_processor(folder)
         self._model: Any = load_model(folder, getattr(torch, self.dtype), device)
         self._device = device
 
     def caption(self, way: str, image: Image.Image, prompt: str, tokens: int) -> ReferenceTiming:
-        """A greedy caption of exactly `tokens` tokens, by one of SPLITS."""
-        # The engine under test may have chosen another number for this thread.
+        """Time a greedy caption of exactly `tokens` tokens; `way` is one of SPLITS."""
+        # The engine under test may have set another number for this thread.
         torch.set_num_threads(physical_cores())
         streamer = _TokenTimes()
         started = time.perf_counter()

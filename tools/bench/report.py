@@ -1,4 +1,4 @@
-"""What a run says in the end: one object of figures for machines, and a table of it for people."""
+"""The report of a run: one object of figures for programs, and a table of them for people."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
-from tools.bench.clients import CLIENTS
 from tools.bench.machine import describe_machine
-from tools.bench.setup import Measured, Setup
-from tools.bench.spread import spread
+from tools.bench.measurements import Measured, spread
+from tools.bench.setup import Setup
 from vlm.types import EngineInfo
 
 Report = dict[str, Any]
 
-# Key in the JSON, what it is in the table, decimals there.
+# Key in the JSON, label and decimals in the table.
 SAMPLED: Final = (
     ("ttft_s", "time to first token, s", 3),
     ("decode_ms", "decode, ms a token", 2),
@@ -50,6 +49,26 @@ CLIP: Final = (
     ("first_word_p95_s", "first word, p95, s", 3),
     ("accepted_share", "share of drafted tokens accepted", 2),
 )
+CLIENTS: Final = (
+    ("clients", "cameras", 0),
+    ("seconds", "for, s", 1),
+    ("captions", "captions", 0),
+    ("captions_per_s", "captions a second", 1),
+    ("first_word_p50_s", "first word, p50, s", 3),
+    ("first_word_p95_s", "first word, p95, s", 3),
+    ("caption_p50_s", "whole caption, p50, s", 3),
+    ("alone_first_word_p50_s", "one camera alone: first word, p50, s", 3),
+    ("first_word_over_alone", "first word to one camera's alone", 2),
+    ("least_over_mean", "least served camera to the mean", 2),
+    ("least_over_most", "least served camera to the most served", 2),
+    ("refused", "refused", 0),
+    ("superseded", "superseded", 0),
+    ("failed", "errors", 0),
+    ("unanswered", "unanswered", 0),
+    ("rss_first_mb", "server's memory at first, MB", 1),
+    ("rss_last_mb", "server's memory at last, MB", 1),
+    ("rss_last_over_first", "server's memory, last to first", 3),
+)
 COMPARED: Final = ("ttft_s", "caption_s")
 _LABEL_WIDTH: Final = 46
 
@@ -62,7 +81,7 @@ def make_report(
     clip: dict[str, float | None] | None = None,
     clients: dict[str, Any] | None = None,
 ) -> Report:
-    """All figures by their keys, medians of several; None for what was not measured."""
+    """Return all figures by their keys, medians of several samples; None if not measured."""
     medians = {
         key: median(measured.samples[key]) if key in measured.samples else None
         for key, *_ in SAMPLED
@@ -100,7 +119,7 @@ def make_report(
 
 
 def table(report: Report) -> str:
-    """The report for people."""
+    """Return the report as text for people."""
     lines = _head(report)
     if report["clients"] is not None:
         lines += [_row(label, [report["clients"][key]], digits) for key, label, digits in CLIENTS]
@@ -146,12 +165,12 @@ def _head(report: Report) -> list[str]:
     width, height = report["frame_px"]
     made = f"{report['runtime']}, {report['device']}, {report['dtype']}"
     if report["video"] is None and report["clients"] is None:
-        asked = f"{report['tokens']} tokens, {report['repeats']} rounds"
+        length = f"{report['tokens']} tokens, {report['repeats']} rounds"
     else:
-        asked = f"at most {report['tokens']} tokens"
+        length = f"at most {report['tokens']} tokens"
     return [
         f"model    {report['model']} ({made})",
-        f"frame    {width} x {height} px, {asked}",
+        f"frame    {width} x {height} px, {length}",
         f"machine  {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
         f"with     {', '.join(versions)}",
         "",

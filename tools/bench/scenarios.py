@@ -1,30 +1,36 @@
-"""What is timed: one question about frames that the engine knows more or less of."""
+"""Rounds of captions: each scenario once, then each other implementation, repeatedly."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tools.bench.pictures import panned, touched
+from tools.bench.frames import panned, touched
+from tools.bench.measurements import Measured, time_caption
+from tools.bench.setup import Setup
 from vlm.engine.engine import Engine
-from vlm.errors import BadRequestError, SightlineError
+from vlm.errors import BadRequestError
 from vlm.prompts import PRESETS
 from vlm.types import Request, Result, Stats
 
+if TYPE_CHECKING:
+    from tools.bench.references import Reference
+
 
 class Scenarios:
-    """Each call is one caption of `tokens` tokens; no two frames are alike."""
+    """Each method runs one caption of `tokens` tokens; all frames differ."""
 
     def __init__(self, engine: Engine, image: Image.Image, prompt: str, tokens: int) -> None:
-        """Raises BadRequestError where the model has no room for that many tokens."""
+        """Raise BadRequestError if the model's context is too short for that many tokens."""
         self._engine = engine
         self._image = image
         self._prompt = prompt
         self._other_prompt = next(each.prompt for each in PRESETS if each.prompt != prompt)
         self._tokens = tokens
         self._number = 0
-        self._turns = 0
+        self._pans = 0
         room = engine.ask(Request.about(image, prompt, tokens)).limit
         if room < tokens:
             raise BadRequestError(
@@ -34,33 +40,33 @@ class Scenarios:
 
     @property
     def shares_passes(self) -> bool:
-        """Whether the engine takes several questions at once."""
+        """Return whether the engine batches requests."""
         return self._engine.at_once > 1
 
     def new_scene(self) -> Stats:
-        """A frame and a camera that the engine knows nothing of: plain decoding, no drafts."""
-        return self._caption(self._new_request())
+        """Caption a frame and a camera that are new to the engine: plain decoding, no drafts."""
+        return self._run(self._new_request())
 
     def moving_scene(self) -> Stats:
-        """The next frame of a camera that turns about: the last caption is the draft."""
-        self._turns += 1
-        return self._ask(panned(self._frame(), self._turns), self._prompt, "moving")
+        """Caption the next frame of a turning camera: the last caption is the draft."""
+        self._pans += 1
+        return self._caption(panned(self._frame(), self._pans), self._prompt, "moving")
 
     def steady_scene(self) -> Stats:
-        """A frame that shows what the one before it showed."""
-        return self._ask(self._frame(), self._prompt, "steady")
+        """Caption a frame that shows the same as the one before."""
+        return self._caption(self._frame(), self._prompt, "steady")
 
     def second_question(self) -> Stats:
-        """Another question about a frame that one has been answered about just before."""
+        """Ask a second question about a frame directly after the first."""
         frame = self._frame()
         camera = f"camera-{self._number}"
-        self._ask(frame, self._prompt, camera)
-        return self._ask(frame, self._other_prompt, camera)
+        self._caption(frame, self._prompt, camera)
+        return self._caption(frame, self._other_prompt, camera)
 
     def together(self) -> float:
-        """How many times as many captions a second as one after the other, so many at once as pay.
+        """Return the throughput of one full batch over that of the same requests in sequence.
 
-        Each of new frames, of as many cameras.
+        Each request has a new frame and a new camera.
         """
         count = self._engine.at_once
         started = time.perf_counter()
@@ -90,11 +96,67 @@ class Scenarios:
         self._number += 1
         return touched(self._image, self._number)
 
-    def _ask(self, frame: Image.Image, prompt: str, camera: str) -> Stats:
-        return self._caption(Request.about(frame, prompt, self._tokens, camera=camera))
+    def _caption(self, frame: Image.Image, prompt: str, camera: str) -> Stats:
+        return self._run(Request.about(frame, prompt, self._tokens, camera=camera))
 
-    def _caption(self, request: Request) -> Stats:
-        for item in self._engine.stream(request):
-            if isinstance(item, Result):
-                return item.stats
-        raise SightlineError("The engine ended a caption without a result.")
+    def _run(self, request: Request) -> Stats:
+        return time_caption(self._engine, lambda: request).stats
+
+
+def measure_rounds(setup: Setup, engine: Engine, measured: Measured) -> None:
+    """Alternate our captions with the others', so that other load affects all of them alike.
+
+    `engine` must have no stop tokens. Raises SightlineError.
+    """
+    options = setup.options
+    scenarios = Scenarios(engine, setup.image, options.prompt, options.tokens)
+    reference = None
+    if options.against:
+        setup.say("Loading the model for transformers.")
+        reference = _reference(setup, engine)
+        measured.reference_dtype = reference.dtype
+    # The first round is not counted: it has one-time costs.
+    _round(setup, scenarios, reference, Measured())
+    for number in range(options.repeats):
+        setup.say(f"Round {number + 1} of {options.repeats}.")
+        _round(setup, scenarios, reference, measured)
+
+
+def _reference(setup: Setup, engine: Engine) -> Reference:
+    # Imported here: a run without --against needs neither torch nor the seconds to import it.
+    from tools.bench.references import Reference
+
+    return Reference(setup.folder, setup.options.against_dtype, engine.info.device)
+
+
+def _round(
+    setup: Setup, scenarios: Scenarios, reference: Reference | None, measured: Measured
+) -> None:
+    new = scenarios.new_scene()
+    measured.add("ttft_s", new.ttft_s)
+    measured.add("caption_s", new.total_s)
+    measured.add("decode_ms", 1000 * (new.total_s - new.ttft_s) / (new.tokens - 1))
+    for way in setup.options.against:
+        if reference is not None:
+            options = setup.options
+            theirs = reference.caption(way, setup.image, options.prompt, options.tokens)
+            measured.add("ttft_s", theirs.ttft_s, way)
+            measured.add("caption_s", theirs.caption_s, way)
+            measured.add("prompt_tokens", theirs.prompt_tokens, way)
+    moving = scenarios.moving_scene()
+    measured.add("moving_caption_s", moving.total_s)
+    measured.add("moving_accepted_share", _accepted_share(moving))
+    steady = scenarios.steady_scene()
+    measured.add("steady_ttft_s", steady.ttft_s)
+    measured.add("steady_caption_s", steady.total_s)
+    measured.add("steady_accepted_share", _accepted_share(steady))
+    second = scenarios.second_question()
+    measured.add("second_ttft_s", second.ttft_s)
+    measured.add("prompt_tokens", new.prompt_tokens)
+    if scenarios.shares_passes:
+        measured.add("together_ratio", scenarios.together())
+
+
+def _accepted_share(stats: Stats) -> float | None:
+    """Return accepted over drafted tokens; None without drafts."""
+    return stats.accepted / stats.drafted if stats.drafted else None

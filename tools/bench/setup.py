@@ -1,4 +1,4 @@
-"""What one run works with: its own temporary folder and cache, the model, the frame."""
+"""What one run works with: a temporary folder with its own model cache, the model, the frame."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
-from tools.bench.children import CACHE_VARIABLE
+from tools.bench.frames import drawn_scene, read_picture
 from tools.bench.options import RANDOM, Options
-from tools.bench.pictures import drawn_scene, read_picture
 from tools.random_checkpoint import make_random
 from vlm.checkpoints.catalogue import BUNDLED_FOLDER, BUNDLED_MODEL, resolve
 from vlm.settings import Settings
 
+ROOT: Final = Path(__file__).resolve().parents[2]
+_CACHE_VARIABLE: Final = "SIGHTLINE_CACHE"
+
+# Prints one line of progress.
 Say = Callable[[str], None]
-Samples = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """`settings_flags` are those of `app.py`; `say` takes a line of progress."""
-
     options: Options
+    # Flags of `app.py`.
     settings_flags: list[str]
+    # The checkpoint.
     folder: Path
+    # Where this run keeps converted models.
     cache_folder: Path
     image: Image.Image
     image_file: Path
@@ -36,30 +40,23 @@ class Setup:
 
     @property
     def settings(self) -> Settings:
-        """What the engine is loaded with."""
         return Settings.from_args(self.settings_flags, {})
 
-
-@dataclass
-class Measured:
-    """The samples of one run by their figures' keys; `references` by way, in `reference_dtype`."""
-
-    samples: Samples = field(default_factory=dict)
-    references: dict[str, Samples] = field(default_factory=dict)
-    reference_dtype: str | None = None
-
-    def add(self, key: str, value: float | None, way: str | None = None) -> None:
-        """One more sample of a figure, of ours or of another `way`; None adds nothing."""
-        samples = self.samples if way is None else self.references.setdefault(way, {})
-        if value is not None:
-            samples.setdefault(key, []).append(value)
+    def child_environment(self) -> dict[str, str]:
+        """Return the environment of child processes: the run's cache, no other settings."""
+        own = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return own | {
+            _CACHE_VARIABLE: str(self.cache_folder),
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
 
 
 @contextmanager
 def prepared(options: Options, say: Say) -> Iterator[Setup]:
-    """All that is needed before anything is timed; it goes when the context is left.
+    """Prepare everything that is not timed; delete it at exit.
 
-    Raises SightlineError where model or frame cannot be had.
+    Raises SightlineError if model or frame are not available.
     """
     image = drawn_scene(0) if options.image is None else read_picture(options.image)
     with tempfile.TemporaryDirectory(
@@ -93,13 +90,13 @@ def _random_model(source: str, scratch: Path, say: Say) -> Path:
 
 @contextmanager
 def _cache_in(folder: Path) -> Iterator[None]:
-    """Converted models are kept in `folder` meanwhile: what is made here, nobody needs again."""
-    before = os.environ.get(CACHE_VARIABLE)
-    os.environ[CACHE_VARIABLE] = str(folder)
+    """Keep converted models in `folder` meanwhile."""
+    before = os.environ.get(_CACHE_VARIABLE)
+    os.environ[_CACHE_VARIABLE] = str(folder)
     try:
         yield
     finally:
         if before is None:
-            del os.environ[CACHE_VARIABLE]
+            del os.environ[_CACHE_VARIABLE]
         else:
-            os.environ[CACHE_VARIABLE] = before
+            os.environ[_CACHE_VARIABLE] = before

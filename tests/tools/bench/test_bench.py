@@ -1,4 +1,4 @@
-"""The bench: what it prints, that it times what it says, and what it refuses."""
+"""The benchmark: what it prints, that it measures what it claims, and what it refuses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from tools.bench.__main__ import main
-from tools.bench.memory_limit import bytes_read_per_token
-from tools.bench.pictures import drawn_scene, noisy, panned, touched
+from tools.bench.frames import cornered, drawn_scene, noisy, panned, touched
+from tools.bench.machine import bytes_read_per_token
+from tools.bench.measurements import percentile, spread
 from tools.bench.references import Reference
 from tools.bench.scenarios import Scenarios
 from vlm.checkpoints.files import parameter_count
@@ -43,13 +44,13 @@ POSITIVE = (
     "decode_limit_ms",
     "decode_limit_share",
 )
-# Differences of measurements, which chance may turn, and a share that may be nothing.
+# Differences, which noise may make negative, and a share that may be zero.
 FINITE = ("steady_extra_ms", "http_ttft_ms", "http_token_ms", "moving_accepted_share")
 
 
 @pytest.fixture(scope="module")
 def printed() -> list[str]:
-    """What a run that measures everything prints, in lines."""
+    """The lines that a run prints that measures everything."""
     flags = ["--device", "cpu", "--repeats", "1", "--starts", "1", "--http"]
     with redirect_stdout(StringIO()) as out:
         assert main([*flags, "--tokens", "6", "--against", ",".join(WAYS)]) == 0
@@ -78,7 +79,7 @@ def reference(nano_dir: Path) -> Reference:
     return Reference(nano_dir, "float32", "cpu")
 
 
-def test_the_last_line_has_every_figure(report: dict[str, Any]) -> None:
+def test_last_line_has_every_figure(report: dict[str, Any]) -> None:
     for key in POSITIVE:
         assert math.isfinite(report[key]), key
         assert report[key] > 0, key
@@ -87,7 +88,7 @@ def test_the_last_line_has_every_figure(report: dict[str, Any]) -> None:
     assert report["video"] is None
 
 
-def test_the_table_has_every_figure_before(printed: list[str]) -> None:
+def test_table_comes_first(printed: list[str]) -> None:
     assert any(line.startswith("time to first token, s") for line in printed)
     assert all(any(line.startswith(f"{way}, ") for line in printed) for way in WAYS)
 
@@ -100,7 +101,7 @@ def test_ratios_are_ours_over_theirs(report: dict[str, Any]) -> None:
             assert report["ratio"][way][key] == pytest.approx(report[key] / theirs)
 
 
-def test_it_says_on_what_and_with_what_it_measured(report: dict[str, Any]) -> None:
+def test_report_names_machine_and_model(report: dict[str, Any]) -> None:
     assert report["runtime"] in ("openvino", "torch")
     assert (report["dtype"], report["tokens"], report["repeats"]) == ("float32", 6, 1)
     assert report["machine"]["cpu"]
@@ -109,7 +110,7 @@ def test_it_says_on_what_and_with_what_it_measured(report: dict[str, Any]) -> No
     assert all(report["against"][way]["dtype"] in ("bfloat16", "float32") for way in WAYS)
 
 
-def test_all_captions_have_the_asked_length_though_the_model_would_end_earlier(
+def test_captions_have_the_requested_length_without_stop_tokens(
     engine: Engine, scenarios: Scenarios, reference: Reference
 ) -> None:
     scene = drawn_scene(0)
@@ -127,42 +128,42 @@ def test_all_captions_have_the_asked_length_though_the_model_would_end_earlier(
         assert reference.caption(way, scene, DEFAULT_PROMPT, TOKENS).tokens == TOKENS
 
 
-def test_a_new_scene_is_decoded_without_a_draft(scenarios: Scenarios) -> None:
+def test_new_scene_is_decoded_without_a_draft(scenarios: Scenarios) -> None:
     assert [scenarios.new_scene().drafted for _ in range(3)] == [0, 0, 0]
 
 
-def test_a_steady_scene_accepts_its_draft_in_full(scenarios: Scenarios) -> None:
+def test_steady_scene_accepts_its_whole_draft(scenarios: Scenarios) -> None:
     scenarios.steady_scene()
     stats = scenarios.steady_scene()
     assert stats.accepted == stats.drafted == TOKENS - 1
 
 
-def test_a_moving_scene_is_drafted_by_the_caption_before(scenarios: Scenarios) -> None:
+def test_moving_scene_is_drafted_from_the_last_caption(scenarios: Scenarios) -> None:
     scenarios.moving_scene()
     assert scenarios.moving_scene().drafted > 0
 
 
-def test_more_tokens_than_the_model_has_room_for_are_refused(endless: Engine) -> None:
+def test_too_many_tokens_for_the_context_are_refused(endless: Engine) -> None:
     with pytest.raises(BadRequestError, match="--tokens"):
         Scenarios(endless, drawn_scene(0), DEFAULT_PROMPT, 100_000)
 
 
-def test_no_two_frames_are_alike() -> None:
+def test_all_frames_differ() -> None:
     scene = drawn_scene(0)
-    makers = (touched, noisy, panned)
+    makers = (touched, cornered, noisy, panned)
     frames = [make(scene, number) for make in makers for number in range(1, 9)]
-    assert len({frame.tobytes() for frame in [scene, drawn_scene(1), *frames]}) == 26
+    assert len({frame.tobytes() for frame in [scene, drawn_scene(1), *frames]}) == 34
 
 
-def test_both_ways_of_transformers_are_asked_the_same(reference: Reference) -> None:
-    # The bundled model's own tiling makes one tile of any frame.
+def test_both_ways_of_transformers_have_the_same_prompt(reference: Reference) -> None:
+    # The bundled model's own tiling makes one tile of each frame.
     one, other = (
         reference.caption(way, drawn_scene(0), DEFAULT_PROMPT, 2).prompt_tokens for way in WAYS
     )
     assert one == other
 
 
-def test_a_token_reads_every_text_weight_once(nano_dir: Path) -> None:
+def test_token_reads_each_text_weight_once(nano_dir: Path) -> None:
     as_float32 = bytes_read_per_token(nano_dir, "float32")
     assert as_float32 == 4 * bytes_read_per_token(nano_dir, "int8")
     assert as_float32 == bytes_read_per_token(nano_dir, "float32, int8 vision")
@@ -187,9 +188,15 @@ def test_a_token_reads_every_text_weight_once(nano_dir: Path) -> None:
         (["--image", "no-such-file.jpg"], "no-such-file.jpg"),
         (["--video", "no-such-clip"], "no-such-clip"),
         (["--prompt", "\0"], "prompt"),
+        (["--clients", "0"], "--clients"),
+        (["--clients", "many"], "--clients"),
+        (["--clients", "2", "--seconds", "0"], "--seconds"),
+        (["--clients", "2", "--url", "ftp://here"], "--url"),
+        (["--clients", "2", "--url", "http://"], "--url"),
+        (["--clients", "2", "--url", "http://here:port"], "--url"),
     ],
 )
-def test_a_flag_that_cannot_be_used_is_refused_by_name(
+def test_unusable_option_is_refused_by_name(
     flags: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(flags) == 2
@@ -198,7 +205,7 @@ def test_a_flag_that_cannot_be_used_is_refused_by_name(
     assert out == ""
 
 
-def test_what_cannot_be_had_ends_the_run_in_words(
+def test_missing_input_ends_the_run_with_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = tmp_path / "text.jpg"
@@ -209,23 +216,34 @@ def test_what_cannot_be_had_ends_the_run_in_words(
     assert "no folder" in capsys.readouterr().err
 
 
-def test_what_fails_in_a_process_of_its_own_is_told_in_its_words(
+def test_failure_in_a_child_process_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--runtime", "torch", "--dtype", "int8"]) == 1
     assert "--dtype int8 is for OpenVINO" in capsys.readouterr().err
 
 
-def test_a_clip_gives_its_own_figures_and_no_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_clip_has_its_own_figures_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(3):
         Image.new("RGB", (64, 48), ("red", "lime", "blue")[number]).save(tmp_path / f"{number}.png")
     flags = ["--runtime", "torch", "--device", "cpu", "--tokens", "4", "--fps", "0.1"]
     assert main([*flags, "--video", str(tmp_path)]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
-    # Three frames, ten seconds each: every one is sent as it comes, whatever it shows.
+    # Three frames of ten seconds each: each is sent, because a heartbeat is due.
     assert report["video"]["captions"] == 3
     assert report["video"]["clip_s"] == 30
     assert all(report[key] is None for key in (*POSITIVE, *FINITE))
     assert report["ratio"] == {}
+
+
+def test_percentile_interpolates() -> None:
+    values = [0.4, 0.1, 0.3, 0.2, 0.5]
+    assert percentile(values, 0.5) == 0.3
+    assert percentile(values, 0.95) == pytest.approx(0.48)
+    assert percentile([7.0], 0.95) == 7.0
+    assert percentile([], 0.5) is None
+
+
+def test_spread_is_minimum_median_and_maximum() -> None:
+    assert spread([3.0, 1.0, 2.0, 8.0]) == {"min": 1.0, "median": 2.5, "max": 8.0}
+    assert spread([]) is None
