@@ -1,6 +1,6 @@
-"""`GET /metrics`: what the server did and does, in Prometheus' text format.
+"""`GET /metrics`: counters and gauges in Prometheus' text format.
 
-Labels have few values each: never a camera, a path that somebody made up, or anybody's words.
+A label has few values: never a camera name, an unknown path, or text of a client.
 """
 
 from __future__ import annotations
@@ -32,86 +32,86 @@ from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")
 UNKNOWN_ROUTE: Final = "unknown"
-# From the bundled model on a good machine to a large one that tiles on a CPU.
+# Bucket bounds: from the bundled model on a fast machine to a large one with tiling on a CPU.
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 BATCH_SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 _TOKENS: Final = (
-    ("generated_tokens", "tokens", "Tokens that were generated."),
-    ("prompt_tokens", "prompt_tokens", "Tokens that were read, those of images among them."),
-    ("image_tokens", "image_tokens", "Tokens of images that were read."),
-    ("drafted_tokens", "drafted", "Tokens that were guessed from an older answer."),
-    ("accepted_tokens", "accepted", "Guessed tokens that were right."),
+    ("generated_tokens", "tokens", "Generated tokens."),
+    ("prompt_tokens", "prompt_tokens", "Prompt tokens, image tokens included."),
+    ("image_tokens", "image_tokens", "Image tokens in prompts."),
+    ("drafted_tokens", "drafted", "Tokens drafted from an earlier answer."),
+    ("accepted_tokens", "accepted", "Drafted tokens that were accepted."),
 )
 
 
 class Metrics:
-    """Counts what one application did. It watches the worker, and is told of each HTTP answer."""
+    """The metrics of one application: a subscriber of the worker, and of finished HTTP requests."""
 
     def __init__(self, models: Models) -> None:
-        # When each series began is known by Prometheus, and would double the lines.
+        # A `_created` line per series would double the output, and Prometheus ignores it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        registry.register(MetricsNow(models))
+        registry.register(CurrentState(models))
         self._registry = registry
         self._requests = Counter(
             "sightline_requests",
-            "Requests that the worker was asked, by how they ended: done, cancelled by who asked, "
-            "superseded by a newer frame, refused since too many waited, or failed.",
+            "Requests submitted to the worker, by outcome: done, cancelled by the client, "
+            "superseded by a newer frame, refused because the queue was full, or failed.",
             ["kind", "outcome"],
             registry=registry,
         )
         self._ttft_s = Histogram(
             "sightline_time_to_first_token_seconds",
-            "From the start of the work on a request, its wait not counted, to its first token.",
+            "Time from the start of work on a request to its first token, without the wait.",
             ["kind"],
             registry=registry,
             buckets=SECONDS,
         )
         self._total_s = Histogram(
             "sightline_caption_seconds",
-            "The work on a whole answer, its wait not counted.",
+            "Work on a whole answer, without the wait.",
             ["kind"],
             registry=registry,
             buckets=SECONDS,
         )
         self._queued_s = Histogram(
             "sightline_queued_seconds",
-            "How long a request waited for the model, however it ended.",
+            "Time a request waited in the queue, whatever its outcome.",
             ["kind"],
             registry=registry,
             buckets=SECONDS,
         )
         self._tokens = {
-            field: Counter(f"sightline_{name}", words, registry=registry)
-            for name, field, words in _TOKENS
+            field: Counter(f"sightline_{name}", description, registry=registry)
+            for name, field, description in _TOKENS
         }
         self._batch_size = Histogram(
             "sightline_batch_size",
-            "Requests that were advanced together by one step of the model.",
+            "Requests that one step of the model advanced together.",
             registry=registry,
             buckets=BATCH_SIZES,
         )
         self._answers = Counter(
             "sightline_http_requests",
-            "HTTP requests that were answered, to their end or until the client hung up.",
+            "HTTP requests answered, to the end or until the client disconnected.",
             ["route", "method", "status"],
             registry=registry,
         )
         self._answer_s = Histogram(
             "sightline_http_request_seconds",
-            "From an HTTP request, received as a whole, to the end of its answer.",
+            "Time from a completely received HTTP request to the end of its answer.",
             ["route"],
             registry=registry,
             buckets=SECONDS,
         )
         self._errors = Counter(
             "sightline_http_errors",
-            "HTTP answers with an error, by its code, those among them whose stream ended in one.",
+            "HTTP answers that were an error, or a stream that ended in one, by error code.",
             ["route", "code"],
             registry=registry,
         )
-        # A series that appears with its first event hides that event from Prometheus' rates.
+        # Create every series now: one that starts at 1 hides its first event from `rate()`.
         for kind in KINDS:
             for outcome in get_args(Outcome):
                 self._requests.labels(kind, outcome)
@@ -119,7 +119,7 @@ class Metrics:
                 histogram.labels(kind)
 
     def request_ended(self, record: Record) -> None:
-        """See `Subscriber`."""
+        """Count one finished request of the worker."""
         kind = "live" if record.live else "question"
         self._requests.labels(kind, record.outcome).inc()
         if record.outcome != "refused":
@@ -132,11 +132,11 @@ class Metrics:
                 counter.inc(getattr(record.stats, field))
 
     def pass_ran(self, batch_size: int) -> None:
-        """See `Subscriber`."""
+        """Count one step of the worker."""
         self._batch_size.observe(batch_size)
 
     def answered(self, entry: RequestLog) -> None:
-        """One HTTP answer is over."""
+        """Count one finished HTTP request."""
         route = entry.route or UNKNOWN_ROUTE
         self._answers.labels(route, entry.method, str(entry.status)).inc()
         if entry.seconds is not None:
@@ -145,39 +145,39 @@ class Metrics:
             self._errors.labels(route, entry.error_code).inc()
 
     def text(self) -> bytes:
-        """All of it as it is now, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 def metrics_blueprint(metrics: Metrics) -> Blueprint:
-    """The route; it answers while the model loads and while it is busy."""
+    """Return the route; it answers while the model loads and while it is busy."""
     blueprint = Blueprint("metrics", __name__)
 
     @blueprint.get("/metrics")
-    def tell() -> Response:
-        # One format for all: choosing by the Accept header would trust what it says.
+    def metrics_text() -> Response:
+        # One format for all clients, whatever their Accept header says.
         return Response(metrics.text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return blueprint
 
 
 _UPSTREAM_COUNTERS: Final = (
-    ("requests", "Requests that were sent to another server."),
-    ("failures", "Requests that another server failed."),
-    ("retries", "Requests that were sent once more after a failure."),
+    ("requests", "Requests sent to another server."),
+    ("failures", "Requests that failed on another server."),
+    ("retries", "Requests sent again after a failure."),
 )
 
 
-class MetricsNow(Collector):
-    """Looks anew each time; takes about a millisecond and waits for nothing."""
+class CurrentState(Collector):
+    """Values that are read at each scrape, in about a millisecond; it never waits for the model."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
         self._process = psutil.Process()
 
     def collect(self) -> Iterator[Metric]:
-        """All families, each with its samples."""
-        yield InfoMetricFamily("sightline_build", "This program.", {"version": __version__})
+        """Yield the metric families."""
+        yield InfoMetricFamily("sightline_build", "The running version.", {"version": __version__})
         yield from self._worker()
         yield from self._upstreams()
         yield from self._memory()
@@ -187,22 +187,22 @@ class MetricsNow(Collector):
         worker = self._models.worker
         info = worker.info
         ready = info is not None and worker.state == "ready"
-        yield _gauge("sightline_model_ready", "1 once a model is there to caption.", ready)
+        yield _gauge("sightline_model_ready", "1 if a model is loaded and can answer.", ready)
         if info is not None:
             labels = {name: str(value) for name, value in asdict(info).items()}
             kept = ("model", "runtime", "device", "dtype")
             yield InfoMetricFamily(
-                "sightline_model", "The model that captions.", {name: labels[name] for name in kept}
+                "sightline_model", "The loaded model.", {name: labels[name] for name in kept}
             )
-        yield _gauge("sightline_queue_length", "Requests that wait for the model.", worker.waiting)
+        yield _gauge("sightline_queue_length", "Requests waiting for the model.", worker.waiting)
         yield _gauge(
             "sightline_requests_under_way",
-            "Requests that the model works on.",
+            "Requests in flight.",
             worker.under_way,
         )
         yield CounterMetricFamily(
             "sightline_worker_restarts",
-            "Times that the thread which owns the model ended by itself and was begun anew.",
+            "Restarts of the thread that owns the model, after it failed.",
             worker.restarts,
         )
 
@@ -213,24 +213,24 @@ class MetricsNow(Collector):
         if not by_origin:
             return
         families = [
-            CounterMetricFamily(f"sightline_upstream_{name}", words, labels=["upstream"])
-            for name, words in _UPSTREAM_COUNTERS
+            CounterMetricFamily(f"sightline_upstream_{name}", description, labels=["upstream"])
+            for name, description in _UPSTREAM_COUNTERS
         ]
         outstanding = GaugeMetricFamily(
             "sightline_upstream_outstanding",
-            "Requests that another server works on.",
+            "Requests in flight on another server.",
             labels=["upstream"],
         )
         healthy = GaugeMetricFamily(
             "sightline_upstream_healthy",
-            "1 where another server answers, 0 where it is left out.",
+            "1 if another server answers, 0 if it gets no requests.",
             labels=["upstream"],
         )
-        for origin, there in by_origin.items():
+        for origin, statuses in by_origin.items():
             for family, (name, _) in zip(families, _UPSTREAM_COUNTERS, strict=True):
-                family.add_metric([origin], sum(getattr(each, name) for each in there))
-            outstanding.add_metric([origin], sum(each.outstanding for each in there))
-            healthy.add_metric([origin], float(all(each.healthy for each in there)))
+                family.add_metric([origin], sum(getattr(status, name) for status in statuses))
+            outstanding.add_metric([origin], sum(status.outstanding for status in statuses))
+            healthy.add_metric([origin], float(all(status.healthy for status in statuses)))
         yield from families
         yield outstanding
         yield healthy
@@ -238,35 +238,35 @@ class MetricsNow(Collector):
     def _memory(self) -> Iterator[Metric]:
         yield _gauge(
             "process_resident_memory_bytes",
-            "Memory of this process that is in RAM.",
+            "Resident memory of this process.",
             self._process.memory_info().rss,
         )
         times = self._process.cpu_times()
         yield CounterMetricFamily(
             "process_cpu_seconds",
-            "Time of all cores that this process used.",
+            "CPU time of this process, over all cores.",
             times.user + times.system,
         )
         yield _gauge(
             "process_start_time_seconds",
-            "When this process began, in seconds since 1970.",
+            "Start time of this process, in seconds since 1970.",
             self._process.create_time(),
         )
 
 
-def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, words, float(value))
+def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, description, float(value))
 
 
 def _gpu_memory() -> Iterator[Metric]:
-    # Only what a model has loaded is asked; importing torch here would cost seconds and memory.
+    # Use torch only if a model has loaded it: importing it here would cost seconds and memory.
     torch: Any = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
     if cuda is None or not cuda.is_initialized():
         return
     memory = GaugeMetricFamily(
         "sightline_gpu_memory_bytes",
-        "Memory that torch holds on a GPU.",
+        "GPU memory reserved by torch.",
         labels=["device"],
     )
     for index in range(cuda.device_count()):
