@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import email.utils
+import time
+from collections.abc import Iterator
+
 
 class SightlineError(Exception):
     """Base of all errors that are raised on purpose; `code` is stable and machine-readable."""
@@ -143,3 +147,23 @@ class UpstreamTimeoutError(UpstreamError):
     """A server that runs the model took too long."""
 
     code = "upstream_timeout"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield `error`, the parts of a group (one for each address that was tried), and its causes."""
+    while error is not None:
+        yield error
+        for part in getattr(error, "exceptions", ()):
+            yield from causes(part)
+        error = error.__cause__ or error.__context__
+
+
+def parse_retry_after(value: str) -> float | None:
+    """Return the seconds of a Retry-After header, a number or a date; None if it is neither."""
+    value = value.strip()
+    if value.isascii() and value.isdecimal() and len(value) < 10:
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

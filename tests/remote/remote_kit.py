@@ -1,10 +1,11 @@
-"""Helpers for tests of remote engines: one over servers of the test, and its streams read."""
+"""Helpers for tests of remote engines: an engine over the test's servers, and its answers."""
 
 from __future__ import annotations
 
+import queue
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,13 @@ from upstream_server import UpstreamServer
 
 from vlm.errors import SightlineError
 from vlm.remote.engine import RemoteEngine
-from vlm.remote.limits import Limits
+from vlm.remote.upstream import UpstreamLimits
 from vlm.settings import Settings
-from vlm.types import Request, Result, TokenChunk
+from vlm.types import Request, Result, StreamEvent, TokenChunk
+from worker_kit import GUARD_S
 
-# Quick to ask again, and patient with a machine that has much to do.
-LIMITS = Limits(
+# Short pauses between retries, and time limits that a slow machine does not reach.
+LIMITS = UpstreamLimits(
     connect_s=60.0,
     first_text_s=60.0,
     silence_s=60.0,
@@ -37,34 +39,71 @@ QUESTION = Request.about(FRAME, "What is this?", 16)
 def engine_over(
     *servers: UpstreamServer, settings: Settings | None = None, **limits: Any
 ) -> Iterator[RemoteEngine]:
-    """An open engine over `servers`; `limits` are those that differ from LIMITS."""
-    asked = replace(
-        settings or Settings(), engine="openai", base_url=tuple(each.base_url for each in servers)
-    )
-    engine = RemoteEngine(asked, replace(LIMITS, **limits), random.Random(0))
+    """Yield an open engine over `servers`; `limits` are those that differ from LIMITS."""
+    base_urls = tuple(each.base_url for each in servers)
+    settings = replace(settings or Settings(), engine="openai", base_url=base_urls)
+    engine = RemoteEngine(settings, replace(LIMITS, **limits), random.Random(0))
     try:
-        engine.open()
+        engine.open(lambda _: None)
         yield engine
     finally:
         engine.close()
 
 
-def caption(engine: RemoteEngine, request: Request = QUESTION) -> tuple[list[str], Result]:
-    """The pieces of one caption, and its end; raises what ended it instead."""
-    *chunks, done = engine.stream(request)
-    assert isinstance(done, Result)
+class Running:
+    """A request in flight, and its events so far."""
+
+    def __init__(self, engine: RemoteEngine, request: Request) -> None:
+        self.events: queue.SimpleQueue[StreamEvent | Exception] = queue.SimpleQueue()
+        self.job = engine.start(request, self.events.put)
+
+    def read(self) -> Generator[StreamEvent, None, None]:
+        """Yield events as they arrive, up to the Result; raise the Exception that ends them."""
+        while True:
+            event = self.events.get(timeout=GUARD_S)
+            if isinstance(event, Exception):
+                raise event
+            yield event
+            if isinstance(event, Result):
+                return
+
+    def result(self) -> Result:
+        """Return the Result; raise the Exception that ends the request."""
+        *_, result = self.read()
+        assert isinstance(result, Result)
+        return result
+
+    def close(self) -> None:
+        self.job.close()
+
+
+def stream(engine: RemoteEngine, request: Request = QUESTION) -> Generator[StreamEvent, None, None]:
+    """Yield the events of one request; closing the generator cancels it."""
+    with closing(Running(engine, request)) as running:
+        yield from running.read()
+
+
+def caption(engine: RemoteEngine, request: Request = QUESTION) -> Result:
+    """Return the Result of one request, whose chunks must be its text."""
+    *chunks, result = stream(engine, request)
+    assert isinstance(result, Result)
     texts = [chunk.text for chunk in chunks if isinstance(chunk, TokenChunk)]
     assert len(texts) == len(chunks)
-    assert "".join(texts) == done.text
-    return texts, done
+    assert "".join(texts) == result.text
+    return result
 
 
-def broken_off(engine: RemoteEngine, request: Request = QUESTION) -> SightlineError:
-    """The error that ended one caption; whatever was shown of it was never called whole."""
-    items = engine.stream(request)
+def captions(engine: RemoteEngine, count: int) -> list[str]:
+    """Return the texts of `count` requests that are in flight together."""
+    in_flight = [Running(engine, QUESTION) for _ in range(count)]
+    return [each.result().text for each in in_flight]
+
+
+def failure(engine: RemoteEngine, request: Request = QUESTION) -> SightlineError:
+    """Return the error of one request, which must not deliver a Result."""
     try:
-        for item in items:
-            assert isinstance(item, TokenChunk), "a part of a caption was shown as whole"
+        for event in stream(engine, request):
+            assert isinstance(event, TokenChunk), "an incomplete answer has a Result"
     except SightlineError as error:
         return error
-    raise AssertionError("it ended without an end")
+    raise AssertionError("the stream ended without an error")

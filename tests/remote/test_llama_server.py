@@ -1,7 +1,7 @@
-"""llama.cpp's own server as the server of a remote engine, where both it and a model are here.
+"""llama.cpp's own server as the upstream; skipped if the server or a model is missing.
 
-It is found on the PATH; LLAMA_SERVER_MODEL and LLAMA_SERVER_MMPROJ name the files of a model with
-vision in GGUF.
+The server is found on the PATH. LLAMA_SERVER_MODEL and LLAMA_SERVER_MMPROJ name the two files of a
+vision model in GGUF.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_kit import FRAME, caption
+from remote_kit import FRAME, Running, caption, stream
 
 from vlm.remote.engine import RemoteEngine
 from vlm.settings import Settings
@@ -48,34 +48,32 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteEngine]:
             server.kill()
 
 
-def test_it_captions_a_frame_piece_by_piece(engine: RemoteEngine) -> None:
-    texts, done = caption(engine, Request.about(FRAME, "Describe this image briefly.", 24))
-    assert done.finish_reason in ("stop", "length")
-    assert len(texts) > 1
-    assert done.stats.tokens > 1
-    assert done.stats.prompt_tokens > 1
-
-
-def test_it_knows_the_model_by_the_name_that_it_lists(engine: RemoteEngine) -> None:
+def test_a_frame_is_captioned_chunk_by_chunk(engine: RemoteEngine) -> None:
+    request = Request.about(FRAME, "Describe this image briefly.", 24)
+    result = caption(engine, request)
+    assert result.finish_reason in ("stop", "length")
+    assert result.stats.tokens > 1
+    assert result.stats.prompt_tokens > 1
+    assert len(list(stream(engine, request))) > 2
     assert Path(engine.info.model).name == Path(MODEL).name
 
 
-def test_it_tells_logprobs_and_keeps_to_json_and_limits(engine: RemoteEngine) -> None:
+def test_logprobs_json_and_the_token_limit_work(engine: RemoteEngine) -> None:
     messages = (Message("system", ("Be brief.",)), Message("user", (FRAME, "What is this?")))
     request = Request(messages, 4, top_logprobs=2)
-    chunks = [item for item in engine.stream(request) if isinstance(item, TokenChunk)]
+    chunks = [event for event in stream(engine, request) if isinstance(event, TokenChunk)]
     logprobs = [each for chunk in chunks for each in chunk.logprobs]
     assert logprobs
     assert all(len(each.top) == 2 for each in logprobs)
-    assert caption(engine, request)[1].stats.tokens <= 4
-    as_json = caption(engine, Request(messages, 24, json_object=True))[1]
+    assert caption(engine, request).stats.tokens <= 4
+    as_json = caption(engine, Request(messages, 24, json_object=True))
     assert as_json.text.lstrip().startswith("{")
 
 
-def test_a_stream_that_nobody_reads_on_leaves_it_free(engine: RemoteEngine) -> None:
-    items = engine.stream(Request.about(FRAME, "Describe this image.", 512))
-    next(items)
-    items.close()
+def test_closing_a_job_frees_the_server(engine: RemoteEngine) -> None:
+    running = Running(engine, Request.about(FRAME, "Describe this image.", 512))
+    next(running.read())
+    running.close()
     wait_until(lambda: engine.upstreams()[0].outstanding == 0)
-    assert caption(engine, Request.about(FRAME, "What is this?", 4))[1].text
+    assert caption(engine, Request.about(FRAME, "What is this?", 4)).text
     assert engine.upstreams()[0].failures == 0

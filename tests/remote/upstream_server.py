@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on the loopback that misbehaves as a test asks it to."""
+"""An OpenAI-compatible server on the loopback whose answers and faults a test chooses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "tiny-vlm"
+TEXT = "A red circle."
 GUARD_S = 60.0
 
 
 class Exchange:
-    """One request for a completion: what was asked, and what is answered."""
+    """One request for a completion, and the means to answer it."""
 
     def __init__(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         self.headers = handler.headers
@@ -25,11 +26,11 @@ class Exchange:
         self._handler = handler
         self._is_stream = False
 
-    def refuse(
-        self, status: int, said: object = None, headers: dict[str, str] | None = None
+    def respond(
+        self, status: int, content: object = None, headers: dict[str, str] | None = None
     ) -> None:
-        """A whole answer that is no stream."""
-        body = said if isinstance(said, bytes) else json.dumps(said).encode()
+        """Send a whole answer that is not a stream: `content` as JSON, or these bytes."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self._handler.send_response(status)
         for name, value in (headers or {}).items():
             self._handler.send_header(name, value)
@@ -38,7 +39,7 @@ class Exchange:
         self._handler.wfile.write(body)
 
     def raw(self, data: bytes) -> None:
-        """These very bytes of the stream."""
+        """Send one chunk of the stream; an empty one ends it."""
         if not self._is_stream:
             self._is_stream = True
             self._handler.send_response(200)
@@ -49,17 +50,17 @@ class Exchange:
         self._handler.wfile.flush()
 
     def event(self, data: object) -> None:
-        """One event."""
+        """Send one event."""
         text = data if isinstance(data, str) else json.dumps(data)
         self.raw(f"data: {text}\n\n".encode())
 
-    def text(self, text: str | None, **what: Any) -> None:
-        """A chunk with text."""
-        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None} | what
+    def text(self, text: str | None, **fields: Any) -> None:
+        """Send an event with text."""
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None} | fields
         self.event({"object": "chat.completion.chunk", "choices": [choice]})
 
     def finish(self, reason: str = "stop", usage: object = None) -> None:
-        """Why it ended, what it cost, and the end."""
+        """Send the finish reason, the usage and the end."""
         self.text(None, finish_reason=reason)
         if usage is not None:
             self.event({"choices": [], "usage": usage})
@@ -67,15 +68,15 @@ class Exchange:
         self.end()
 
     def end(self) -> None:
-        """The proper end of the stream."""
+        """End the stream as HTTP demands."""
         self.raw(b"")
 
     def cut(self) -> None:
-        """The connection breaks off."""
+        """Close the connection."""
         self._handler.close_connection = True
 
     def wait_for_hang_up(self) -> None:
-        """Returns when the client has closed the connection."""
+        """Return when the client has closed the connection."""
         self._handler.connection.settimeout(GUARD_S)
         assert self._handler.connection.recv(1) == b""
         self.hung_up.set()
@@ -84,30 +85,29 @@ class Exchange:
 Behaviour = Callable[[Exchange], None]
 
 
-def well(exchange: Exchange) -> None:
-    """A whole caption."""
+def answer(exchange: Exchange) -> None:
+    """Send a complete caption."""
     for text in ("A red", " circle", "."):
         exchange.text(text)
     exchange.finish(usage={"prompt_tokens": 80, "completion_tokens": 4, "total_tokens": 84})
 
 
-def hold_on(exchange: Exchange) -> None:
-    """One word, and then nothing until the client hangs up."""
+def stall(exchange: Exchange) -> None:
+    """Send one word, and nothing more until the client hangs up."""
     exchange.text("One")
     exchange.wait_for_hang_up()
 
 
 class UpstreamServer:
-    """Answers each completion by the next of `behaviours`, or by `behaviour` where none is left."""
+    """Answers each completion by the next of `behaviours`, or by `behaviour` if none is left."""
 
     def __init__(self, port: int = 0) -> None:
-        self.behaviour: Behaviour = well
+        self.behaviour: Behaviour = answer
         self.behaviours: deque[Behaviour] = deque()
         self.exchanges: list[Exchange] = []
-        self.checks = 0
         self.check_headers: Any = None
         self.list_status = 200
-        self.listed: object = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+        self.models: object = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -115,9 +115,8 @@ class UpstreamServer:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
-                upstream.checks += 1
                 upstream.check_headers = self.headers
-                body = json.dumps(upstream.listed).encode()
+                body = json.dumps(upstream.models).encode()
                 self.send_response(upstream.list_status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -136,7 +135,7 @@ class UpstreamServer:
                     exchange.hung_up.set()
 
             def log_message(self, *_: object) -> None:
-                """Nothing is logged."""
+                """Log nothing."""
 
         self._server = _Server(("127.0.0.1", port), Handler)
         self.port = int(self._server.server_address[1])
@@ -146,10 +145,10 @@ class UpstreamServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Listens no more, and breaks its connections off."""
+        """Stop listening and close all connections."""
         self._server.shutdown()
         self._thread.join(GUARD_S)
-        self._server.break_off()
+        self._server.close_connections()
         self._server.server_close()
 
 
@@ -166,18 +165,18 @@ class _Server(ThreadingHTTPServer):
         self._connections.append(request[0])
         return request
 
-    def break_off(self) -> None:
+    def close_connections(self) -> None:
         for connection in self._connections:
             with suppress(OSError):
                 connection.shutdown(2)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that was broken off on purpose is nothing to tell of."""
+        """Ignore connections that a test has closed."""
 
 
 @contextmanager
 def upstreams(count: int) -> Iterator[Sequence[UpstreamServer]]:
-    """So many servers, ended afterwards."""
+    """Yield `count` servers, and close them afterwards."""
     servers = [UpstreamServer() for _ in range(count)]
     try:
         yield servers

@@ -1,4 +1,4 @@
-"""A streamed answer of OpenAI's chat API, event by event: never taken for whole before its end.
+"""A streamed answer of OpenAI's chat API, read event by event and complete only if it says so.
 
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
@@ -9,15 +9,15 @@ import json
 import math
 from typing import Any, Final, Literal, NoReturn
 
-from vlm.remote.failures import Failure, message_in, quoted
+from vlm.remote.failures import UpstreamFailure, error_message, quoted
 from vlm.types import FinishReason, Request, Stats, TokenChunk, TokenLogprob
 
-Stage = Literal["waiting", "answering", "over"]
+Stage = Literal["waiting", "answering", "complete"]
 
 _DONE: Final = "[DONE]"
-# More characters than any token has; an answer beyond that ignores its limit of tokens.
+# No token has more characters; an answer beyond that ignores its token limit.
 _TOKEN_MAX_CHARS: Final = 256
-# Events beside those of the tokens: roles, usage, what some servers tell of their progress.
+# Events without text: roles, usage, the progress that some servers report.
 _EVENTS_PER_TOKEN, _SPARE_EVENTS = 8, 1024
 _MAX_COUNT: Final = 10**9
 
@@ -30,10 +30,11 @@ _FINISH_REASONS: Final[dict[str, FinishReason]] = {
 }
 
 
-class Answer:
-    """One answer as it comes in."""
+class UpstreamAnswer:
+    """One answer of a server. Its methods raise UpstreamFailure if the answer is invalid."""
 
     def __init__(self, request: Request, key: str | None) -> None:
+        """`key` is removed from the server's error messages."""
         self._request = request
         self._key = key
         self._texts: list[str] = []
@@ -43,53 +44,55 @@ class Answer:
         self._logprobs: list[TokenLogprob] = []
         self._finish_reason: FinishReason | None = None
         self._usage: dict[str, Any] = {}
-        self._is_over = False
+        self._is_done = False
 
     @property
     def text(self) -> str:
-        """What has come so far."""
+        """The text so far."""
         return "".join(self._texts)
 
     @property
     def stage(self) -> Stage:
-        """Whether text has come, and whether the server has said that it was all."""
-        if self.is_whole:
-            return "over"
+        """ "waiting" before the first text, "complete" once the server ended the answer."""
+        if self.is_complete:
+            return "complete"
         return "answering" if self._texts else "waiting"
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the server has said that the text is all of the answer."""
-        return self._finish_reason is not None or self._is_over
+    def is_complete(self) -> bool:
+        """Whether the server ended the answer, by a finish reason or by `[DONE]`."""
+        return self._finish_reason is not None or self._is_done
 
-    def take(self, data: str) -> TokenChunk | None:
-        """The text that one event brings, if any; raises Failure where it is no such event."""
-        if self._is_over:
+    def add(self, data: str) -> TokenChunk | None:
+        """Read the data of one event; return its text, if any."""
+        if self._is_done:
             return None
         self._events += 1
         if self._events > _EVENTS_PER_TOKEN * self._request.max_tokens + _SPARE_EVENTS:
-            _fail("goes on after the end of its answer.")
+            _fail("sends more events than the answer has tokens.")
         if data.strip() == _DONE:
-            self._is_over = True
+            self._is_done = True
             return None
-        chunk = _object(data)
+        chunk = _parse_object(data)
         if chunk.get("error") is not None or chunk.get("object") == "error":
-            said = quoted(message_in(chunk), self._key)
-            raise Failure("broken", f"gave the answer up{said}.")
-        self._take_usage(chunk.get("usage"))
+            reason = quoted(error_message(chunk), self._key)
+            raise UpstreamFailure("broken", f"ended the answer with an error{reason}.")
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self._usage = usage
         choice = _first_choice(chunk)
-        return None if choice is None else self._take_choice(choice)
+        return None if choice is None else self._add_choice(choice)
 
     def finish_reason(self) -> FinishReason:
-        """Why the answer ended; raises Failure where it broke off instead."""
+        """Return why the answer ended; raise UpstreamFailure if it is not complete."""
         if self._finish_reason is not None:
             return self._finish_reason
-        if not self._is_over:
-            _fail("broke off in the middle of an answer.")
+        if not self._is_done:
+            _fail("ended its stream in the middle of an answer.")
         return "length" if self._tokens() >= self._request.max_tokens else "stop"
 
     def stats(self, ttft_s: float, total_s: float) -> Stats:
-        """What it cost: tokens as the server counts them, else one for each event with text."""
+        """Return the cost; a server that reports no usage is counted by its events with text."""
         details = self._usage.get("prompt_tokens_details")
         tokens = self._tokens()
         return Stats(
@@ -107,30 +110,26 @@ class Answer:
     def _tokens(self) -> int:
         return _count(self._usage.get("completion_tokens")) or self._text_events
 
-    def _take_usage(self, usage: object) -> None:
-        if isinstance(usage, dict):
-            self._usage = usage
-
-    def _take_choice(self, choice: dict[str, Any]) -> TokenChunk | None:
+    def _add_choice(self, choice: dict[str, Any]) -> TokenChunk | None:
         reason = choice.get("finish_reason")
         if reason is not None:
             if not isinstance(reason, str) or reason not in _FINISH_REASONS:
-                _fail("gave the answer up before its end.")
+                _fail("ended the answer before it was complete.")
             self._finish_reason = _FINISH_REASONS[reason]
         if self._request.top_logprobs is not None:
             self._logprobs += _logprobs(choice.get("logprobs"))
         delta = choice.get("delta") or {}
         content = delta.get("content") if isinstance(delta, dict) else 0
         if content is not None and not isinstance(content, str):
-            _fail("sends text that is none.")
+            _fail("sends text that is not a string.")
         if not content:
             return None
         self._chars += len(content)
         if self._chars > _TOKEN_MAX_CHARS * self._request.max_tokens:
-            _fail("goes on after the end of its answer.")
+            _fail("sends more text than the answer has tokens.")
         self._text_events += 1
-        # As everywhere here, a caption does not begin with the space before its first word.
-        text = _whole_characters(content if self._texts else content.lstrip())
+        # No caption begins with the space before its first word, whatever engine made it.
+        text = _valid_text(content if self._texts else content.lstrip())
         if not text:
             return None
         self._texts.append(text)
@@ -139,16 +138,16 @@ class Answer:
 
 
 def _fail(words: str) -> NoReturn:
-    raise Failure("broken", words)
+    raise UpstreamFailure("broken", words)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _object(data: str) -> dict[str, Any]:
+def _parse_object(data: str) -> dict[str, Any]:
     try:
-        value = json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(data, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -161,13 +160,13 @@ def _first_choice(chunk: dict[str, Any]) -> dict[str, Any] | None:
     if choices is None or choices == []:
         return None
     if not isinstance(choices, list) or not isinstance(choices[0], dict):
-        _fail("sends an answer that makes no sense.")
+        _fail("sends an answer that is not in the form of OpenAI's API.")
     first: dict[str, Any] = choices[0]
     return first
 
 
-def _whole_characters(text: str) -> str:
-    """`text` as UTF-8 can say it: JSON may hold halves of characters."""
+def _valid_text(text: str) -> str:
+    """Return `text` with lone surrogates, which JSON may contain, replaced."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -176,28 +175,28 @@ def _count(value: object) -> int:
     return value if is_count else 0  # type: ignore[return-value]
 
 
-def _logprobs(said: object) -> list[TokenLogprob]:
-    content = said.get("content") if isinstance(said, dict) else None
+def _logprobs(value: object) -> list[TokenLogprob]:
+    content = value.get("content") if isinstance(value, dict) else None
     if content is None:
         return []
     if not isinstance(content, list):
-        _fail("sends logprobs that make no sense.")
+        _fail("sends invalid logprobs.")
     return [_logprob(each) for each in content]
 
 
-def _logprob(said: object, is_top: bool = False) -> TokenLogprob:
-    if not isinstance(said, dict):
-        _fail("sends logprobs that make no sense.")
-    token, data = said.get("token"), said.get("bytes")
-    top = [] if is_top else said.get("top_logprobs") or []
+def _logprob(value: object, is_top: bool = False) -> TokenLogprob:
+    if not isinstance(value, dict):
+        _fail("sends invalid logprobs.")
+    token, data = value.get("token"), value.get("bytes")
+    top = [] if is_top else value.get("top_logprobs") or []
     if not isinstance(token, str) or not isinstance(top, list):
-        _fail("sends logprobs that make no sense.")
-    token = _whole_characters(token)
+        _fail("sends invalid logprobs.")
+    token = _valid_text(token)
     try:
         token_bytes = bytes(data) if isinstance(data, list) else token.encode()
-        logprob = float(said.get("logprob"))  # type: ignore[arg-type]
+        logprob = float(value.get("logprob"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        _fail("sends logprobs that make no sense.")
+        _fail("sends invalid logprobs.")
     if not math.isfinite(logprob):
-        _fail("sends logprobs that make no sense.")
+        _fail("sends invalid logprobs.")
     return TokenLogprob(token, token_bytes, logprob, tuple(_logprob(one, True) for one in top))

@@ -1,4 +1,4 @@
-"""Which server a request goes to: the one with the least under way of those that answer."""
+"""Which server gets a request, and when: health checks, the choice of a server, retries."""
 
 from __future__ import annotations
 
@@ -7,136 +7,202 @@ import logging
 import math
 import random
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import anyio
 
 from vlm.errors import BusyError, SightlineError, UpstreamDownError
+from vlm.remote.answer import Stage, UpstreamAnswer
 from vlm.remote.client import Client
-from vlm.remote.failures import Failure
-from vlm.remote.limits import Limits
-from vlm.remote.upstream import Upstream
+from vlm.remote.failures import UpstreamFailure
+from vlm.remote.upstream import Upstream, UpstreamLimits
+from vlm.remote.wire import request_body
+from vlm.types import Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
 
-# How many servers' problems one message tells.
-_TOLD: Final = 3
+# How many servers' problems one error message lists.
+_MAX_LISTED: Final = 3
 
 
 class Balancer:
-    """Keeps watch over the servers and chooses among them; for the thread of one event loop."""
+    """Sends each request to the healthy server with the fewest in flight; for one event loop."""
 
     def __init__(
         self,
         upstreams: Sequence[Upstream],
         client: Client,
-        limits: Limits,
-        chance: random.Random,
-        wanted_model: str | None,
+        limits: UpstreamLimits,
+        jitter: random.Random,
+        model: str | None,
+        key: str | None,
+        on_health: Callable[[], None],
     ) -> None:
-        """`chance` spreads out when servers are asked again."""
+        """`model` None means the first one that each server lists.
+
+        `key` is removed from the servers' error messages. `on_health` is called when a server
+        becomes healthy or its problem changes.
+        """
         self._upstreams = upstreams
         self._client = client
         self._limits = limits
-        self._chance = chance
-        self._wanted_model = wanted_model
-        self._left_out = {id(upstream): asyncio.Event() for upstream in upstreams}
-        # Set, and replaced, whenever a server may have become free to take requests.
-        self._changed = asyncio.Event()
+        self._jitter = jitter
+        self._model = model
+        self._key = key
+        self._on_health = on_health
+        self._became_unhealthy = {id(upstream): asyncio.Event() for upstream in upstreams}
+        # Set and replaced when a server becomes healthy.
+        self._became_healthy = asyncio.Event()
+
+    # -- health --
 
     async def watch(self, upstream: Upstream) -> None:
-        """Check `upstream` now and then, as long as the task lives."""
-        left_out = self._left_out[id(upstream)]
+        """Check `upstream` at intervals until the task is cancelled."""
+        became_unhealthy = self._became_unhealthy[id(upstream)]
         while True:
             await self._check(upstream)
             if upstream.healthy:
                 with anyio.move_on_after(self._limits.check_every_s):
-                    await left_out.wait()
+                    await became_unhealthy.wait()
             if not upstream.healthy:
                 await asyncio.sleep(self._pause_s(upstream))
-            left_out.clear()
-
-    async def choose(self, tried: Sequence[Upstream]) -> Upstream:
-        """The server to send a request to, rather none of those that were `tried` already.
-
-        Waits for one where none takes requests. Raises BusyError or UpstreamDownError where that
-        would take too long.
-        """
-        give_up_s = time.monotonic() + self._limits.wait_s
-        while True:
-            there = [each for each in self._upstreams if each.healthy]
-            ready = [each for each in there if each.rest_s == 0]
-            if ready:
-                # One that was left alone longest goes first among equals.
-                return min(ready, key=lambda it: (it in tried, it.outstanding, it.last_sent_s))
-            left_s = give_up_s - time.monotonic()
-            rest_s = min((each.rest_s for each in there), default=math.inf)
-            if left_s <= 0 or math.inf > rest_s > left_s:
-                raise self._nobody(there, rest_s)
-            with anyio.move_on_after(min(rest_s, left_s)):
-                await self._changed.wait()
-
-    def answered(self, upstream: Upstream) -> None:
-        """It has given a whole answer."""
-        upstream.faults_in_a_row = 0
-        upstream.problem = None
-
-    def failed(self, upstream: Upstream, failure: Failure) -> None:
-        """It has not; whether it is left out for that depends on what was the matter."""
-        if failure.kind == "refused":
-            return
-        upstream.failures += 1
-        upstream.faults_in_a_row += 1
-        upstream.problem = failure.words
-        if failure.kind == "busy":
-            asked_s = failure.retry_after_s
-            rest_s = self._pause_s(upstream) if asked_s is None else asked_s
-            upstream.rest(min(rest_s, self._limits.longest_rest_s))
-        elif failure.kind != "broken" or (upstream.faults_in_a_row >= self._limits.faults_in_a_row):
-            self._leave_out(upstream)
+            became_unhealthy.clear()
 
     async def _check(self, upstream: Upstream) -> None:
         try:
             names = await self._client.list_models(upstream)
-        except Failure as failure:
-            self._miss(upstream, failure.words)
+        except UpstreamFailure as failure:
+            self._miss_check(upstream, failure.words)
         except Exception:
             log.exception("A check of %s failed", upstream.origin)
-            self._miss(upstream, "could not be checked; the server's log tells why.")
+            self._miss_check(upstream, "could not be checked. The log has the reason.")
         else:
-            upstream.model = self._wanted_model or names[0]
+            upstream.model = self._model or names[0]
             upstream.missed_checks = 0
             if not upstream.healthy:
                 upstream.healthy = True
+                self._became_healthy.set()
+                self._became_healthy = asyncio.Event()
                 upstream.problem = None
-                self._tell_change()
+                self._on_health()
 
-    def _miss(self, upstream: Upstream, words: str) -> None:
+    def _miss_check(self, upstream: Upstream, words: str) -> None:
         upstream.missed_checks += 1
-        upstream.problem = words
-        self._leave_out(upstream)
+        self._take_out(upstream)
+        self._set_problem(upstream, words)
 
-    def _leave_out(self, upstream: Upstream) -> None:
+    def _take_out(self, upstream: Upstream) -> None:
         upstream.healthy = False
-        self._left_out[id(upstream)].set()
+        self._became_unhealthy[id(upstream)].set()
 
-    def _tell_change(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _set_problem(self, upstream: Upstream, words: str | None) -> None:
+        if words != upstream.problem:
+            upstream.problem = words
+            self._on_health()
 
     def _pause_s(self, upstream: Upstream) -> float:
         failures = max(1, upstream.missed_checks, upstream.faults_in_a_row)
-        whole_s = min(
-            self._limits.pause_s * 2.0 ** min(failures - 1, 30), self._limits.longest_pause_s
-        )
-        return whole_s * (0.5 + 0.5 * self._chance.random())
+        pause_s = self._limits.pause_s * 2.0 ** min(failures - 1, 30)
+        return min(pause_s, self._limits.longest_pause_s) * (0.5 + 0.5 * self._jitter.random())
 
-    def _nobody(self, there: Sequence[Upstream], rest_s: float) -> SightlineError:
-        if there:
+    # -- requests --
+
+    async def run(self, request: Request, on_event: Callable[[StreamEvent], None]) -> None:
+        """Call `on_event` with TokenChunks as they arrive, then with one Result.
+
+        A request that no server has begun to answer is sent again, to another server if there is
+        one. Raise BadRequestError, BusyError or an UpstreamError.
+        """
+        started_s = time.perf_counter()
+        # In a thread, because compressing images takes milliseconds that would delay other answers.
+        body = await asyncio.to_thread(request_body, request)
+        tried: list[Upstream] = []
+        while True:
+            upstream = await self._choose(tried)
+            tried.append(upstream)
+            answer = UpstreamAnswer(request, self._key)
+            try:
+                return await self._try(upstream, body, answer, on_event, started_s)
+            except UpstreamFailure as failure:
+                self._record_failure(upstream, failure)
+                has_begun = answer.stage != "waiting"
+                if has_begun or not failure.may_retry or len(tried) == self._limits.tries:
+                    raise failure.error(upstream.origin) from None
+                upstream.retries += 1
+
+    async def _try(
+        self,
+        upstream: Upstream,
+        body: dict[str, Any],
+        answer: UpstreamAnswer,
+        on_event: Callable[[StreamEvent], None],
+        started_s: float,
+    ) -> None:
+        ttft_s = 0.0
+
+        def on_data(data: str) -> Stage:
+            nonlocal ttft_s
+            chunk = answer.add(data)
+            if chunk is not None:
+                ttft_s = ttft_s or time.perf_counter() - started_s
+                on_event(chunk)
+            return answer.stage
+
+        upstream.requests += 1
+        upstream.outstanding += 1
+        upstream.last_sent_s = time.monotonic()
+        try:
+            await self._client.complete(upstream, body, on_data)
+        except UpstreamFailure:
+            if not answer.is_complete:
+                raise
+        finally:
+            upstream.outstanding -= 1
+        finish_reason = answer.finish_reason()
+        upstream.faults_in_a_row = 0
+        self._set_problem(upstream, None)
+        stats = answer.stats(ttft_s, time.perf_counter() - started_s)
+        on_event(Result(answer.text, finish_reason, stats))
+
+    async def _choose(self, tried: Sequence[Upstream]) -> Upstream:
+        """Return the server for a request, preferably one that was not `tried`.
+
+        Wait if none accepts requests; raise BusyError or UpstreamDownError if that takes too long.
+        """
+        deadline_s = time.monotonic() + self._limits.wait_s
+        while True:
+            healthy = [each for each in self._upstreams if each.healthy]
+            ready = [each for each in healthy if each.rest_s == 0]
+            if ready:
+                # Among equals, the one whose last request is the oldest.
+                return min(ready, key=lambda it: (it in tried, it.outstanding, it.last_sent_s))
+            left_s = deadline_s - time.monotonic()
+            rest_s = min((each.rest_s for each in healthy), default=math.inf)
+            if left_s <= 0 or math.inf > rest_s > left_s:
+                raise self._none_ready(healthy, rest_s)
+            with anyio.move_on_after(min(rest_s, left_s)):
+                await self._became_healthy.wait()
+
+    def _record_failure(self, upstream: Upstream, failure: UpstreamFailure) -> None:
+        if failure.kind == "refused":
+            # The request was wrong, not the server.
+            return
+        upstream.failures += 1
+        upstream.faults_in_a_row += 1
+        if failure.kind == "busy":
+            rest_s = failure.retry_after_s
+            rest_s = self._pause_s(upstream) if rest_s is None else rest_s
+            upstream.rest(min(rest_s, self._limits.longest_rest_s))
+        elif failure.kind != "broken" or upstream.faults_in_a_row >= self._limits.faults_in_a_row:
+            self._take_out(upstream)
+        self._set_problem(upstream, failure.words)
+
+    def _none_ready(self, healthy: Sequence[Upstream], rest_s: float) -> SightlineError:
+        if healthy:
             retry_after_s = max(1, math.ceil(rest_s))
             return BusyError(
                 f"The model's server is busy. Try again in {retry_after_s} s.", retry_after_s
             )
-        told = " ".join(f"{each.origin} {each.problem}" for each in self._upstreams[:_TOLD])
-        return UpstreamDownError(f"No server of the model takes frames. {told}")
+        problems = " ".join(f"{it.origin} {it.problem}" for it in self._upstreams[:_MAX_LISTED])
+        return UpstreamDownError(f"No server of the model is available. {problems}")

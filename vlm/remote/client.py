@@ -1,4 +1,4 @@
-"""The HTTP side: which models a server lists, and a chat completion as its events come in."""
+"""HTTP to the servers: the list of their models, and a chat completion as a stream of events."""
 
 from __future__ import annotations
 
@@ -12,37 +12,36 @@ import httpx2
 
 from vlm import __version__
 from vlm.remote.answer import Stage
-from vlm.remote.failures import Failure, failure_of_error, failure_of_status
-from vlm.remote.limits import Limits
-from vlm.remote.upstream import Upstream
-from vlm.remote.wire import as_bytes
+from vlm.remote.failures import UpstreamFailure, failure_of_error, failure_of_status
+from vlm.remote.upstream import Upstream, UpstreamLimits
+from vlm.remote.wire import json_bytes
 
 _MAX_EVENT_BYTES: Final = 2**20
 _MAX_LIST_BYTES: Final = 2**20
 _MAX_ERROR_BYTES: Final = 64 * 2**10
 _MAX_NAME_CHARS: Final = 256
 # Shorter than the five seconds after which common servers close an idle connection.
-_KEEP_CONNECTION_S: Final = 3.0
-# Not all servers know these; without them an answer is the same, but for what is told of its cost.
-_SPARE_FIELDS: Final = ("stream_options", "user")
+_KEEP_ALIVE_S: Final = 3.0
+# Some servers reject these fields; without them the answer is the same, only its usage may be lost.
+_OPTIONAL_FIELDS: Final = ("stream_options", "user")
 
 
 class Client:
-    """Talks to the servers; for the thread of one event loop.
+    """An HTTP client for one event loop.
 
-    Redirects, cookies and the proxies of the environment are not followed: frames go to the
-    addresses that a person has named, and nowhere else.
+    It follows no redirects, keeps no cookies and ignores the environment's proxies: frames go only
+    to the addresses in the settings.
     """
 
-    def __init__(self, limits: Limits, key: str | None) -> None:
-        """`key` goes into the Authorization header and nowhere else."""
+    def __init__(self, limits: UpstreamLimits, key: str | None) -> None:
+        """`key` is sent in the Authorization header only."""
         self._limits = limits
         self._key = key
         authorization = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.AsyncClient(
-            # A transport of our own is what keeps the environment's proxies out.
+            # With an explicit transport the environment's proxies are ignored.
             transport=httpx2.AsyncHTTPTransport(
-                limits=httpx2.Limits(max_connections=None, keepalive_expiry=_KEEP_CONNECTION_S)
+                limits=httpx2.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_S)
             ),
             headers={
                 "User-Agent": f"sightline/{__version__}",
@@ -56,11 +55,11 @@ class Client:
         self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     async def close(self) -> None:
-        """Close what is still connected."""
+        """Close all connections."""
         await self._http.aclose()
 
     async def list_models(self, upstream: Upstream) -> list[str]:
-        """The names of the models that it serves, at least one; raises Failure."""
+        """Return the names of the models that it serves, at least one; raise UpstreamFailure."""
         with anyio.move_on_after(self._limits.check_s):
             try:
                 async with self._http.stream("GET", f"{upstream.base_url}/models") as response:
@@ -69,43 +68,43 @@ class Client:
                     return _model_names(await _read(response, _MAX_LIST_BYTES))
             except httpx2.HTTPError as error:
                 raise failure_of_error(error, has_begun=False) from error
-        raise Failure("slow", f"does not answer within {self._limits.check_s:g} s.")
+        raise UpstreamFailure("slow", f"does not answer within {self._limits.check_s:g} s.")
 
     async def complete(
-        self, upstream: Upstream, body: dict[str, Any], take: Callable[[str], Stage]
+        self, upstream: Upstream, body: dict[str, Any], on_data: Callable[[str], Stage]
     ) -> None:
-        """Have `body` completed: `take` gets each event's data and tells how far the answer is.
+        """Send `body` and call `on_data` with the data of each event; it returns the new stage.
 
-        Returns when the server ends the stream, be the answer whole or not. Raises Failure, and
-        what `take` raises. Where it is cancelled the connection is closed at once, which is how a
-        server learns to stop.
+        Return when the server ends the stream, even if the answer is not complete. Raise
+        UpstreamFailure, and what `on_data` raises. Cancelling the task closes the connection at
+        once, by which the server learns that it can stop.
         """
-        whole = {
+        fields = {
             "model": upstream.model,
             "stream_options": {"include_usage": True},
             **body,
         }
         while True:
-            asked = {name: whole[name] for name in whole if name not in upstream.untaken_fields}
+            sent = {name: fields[name] for name in fields if name not in upstream.rejected_fields}
             try:
-                return await self._read_events(upstream, as_bytes(asked), take)
-            except Failure as failure:
-                blamed = {
+                return await self._read_events(upstream, json_bytes(sent), on_data)
+            except UpstreamFailure as failure:
+                rejected = {
                     name
-                    for name in _SPARE_FIELDS
-                    if name in asked and name.encode() in failure.said
+                    for name in _OPTIONAL_FIELDS
+                    if name in sent and name.encode() in failure.body
                 }
-                if not blamed:
+                if not rejected:
                     raise
-                upstream.untaken_fields |= blamed
+                upstream.rejected_fields |= rejected
 
     async def _read_events(
-        self, upstream: Upstream, content: bytes, take: Callable[[str], Stage]
+        self, upstream: Upstream, content: bytes, on_data: Callable[[str], Stage]
     ) -> None:
         stage: Stage = "waiting"
         now = anyio.current_time
         end = now() + self._limits.answer_s
-        with anyio.CancelScope(deadline=now() + self._limits.first_text_s) as patience:
+        with anyio.CancelScope(deadline=now() + self._limits.first_text_s) as scope:
             try:
                 async with self._http.stream(
                     "POST",
@@ -118,49 +117,50 @@ class Client:
                     async for event in httpx2.EventSource(response, _MAX_EVENT_BYTES):
                         if not event.data:
                             continue
-                        before, stage = stage, take(event.data)
+                        before, stage = stage, on_data(event.data)
                         if stage == "answering":
-                            patience.deadline = min(now() + self._limits.silence_s, end)
+                            scope.deadline = min(now() + self._limits.silence_s, end)
                         elif stage != before:
-                            # What it cost may follow, and a connection that is read to its end can
-                            # be used again.
-                            patience.deadline = now() + self._limits.ending_s
+                            # The usage may follow, and only a connection that was read to its end
+                            # can be used again.
+                            scope.deadline = now() + self._limits.ending_s
             except httpx2.HTTPError as error:
-                if stage != "over":
+                if stage != "complete":
                     raise failure_of_error(error, stage == "answering") from error
-        if patience.cancelled_caught and stage != "over":
-            where = "in the middle of an answer" if stage == "answering" else "before its answer"
-            raise Failure("slow", f"fell silent {where}.")
+        if scope.cancelled_caught and stage != "complete":
+            what = (
+                "took too long to go on with" if stage == "answering" else "took too long to begin"
+            )
+            raise UpstreamFailure("slow", f"{what} its answer.")
 
-    async def _refusal(self, response: httpx2.Response) -> Failure:
+    async def _refusal(self, response: httpx2.Response) -> UpstreamFailure:
         body = await _read(response, _MAX_ERROR_BYTES)
         return failure_of_status(response.status_code, response.headers, body, self._key)
 
 
-async def _read(response: httpx2.Response, most_bytes: int) -> bytes:
-    """The beginning of the body; what is longer is cut off."""
+async def _read(response: httpx2.Response, max_bytes: int) -> bytes:
+    """Return the first `max_bytes` of the body."""
     body = b""
     async for part in response.aiter_bytes():
         body += part
-        if len(body) >= most_bytes:
+        if len(body) >= max_bytes:
             break
-    return body[:most_bytes]
+    return body[:max_bytes]
 
 
 def _model_names(body: bytes) -> list[str]:
     try:
-        said = json.loads(body)
-        names = [each["id"] for each in said["data"]]
+        names = [each["id"] for each in json.loads(body)["data"]]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise Failure(
+        raise UpstreamFailure(
             "broken",
             "answers, but does not list models as an OpenAI-compatible server does. Check "
-            "--base-url, which mostly ends in /v1.",
+            "--base-url, which usually ends in /v1.",
         ) from None
-    known = [name for name in names if isinstance(name, str) and _is_name(name)]
-    if not known:
-        raise Failure("busy", "serves no model yet.")
-    return known
+    valid = [name for name in names if isinstance(name, str) and _is_name(name)]
+    if not valid:
+        raise UpstreamFailure("busy", "lists no model yet.")
+    return valid
 
 
 def _is_name(name: str) -> bool:

@@ -1,81 +1,158 @@
-"""The engine whose model runs on other servers: the same streams, made from their answers."""
+"""The engine whose model runs on other servers.
+
+An event loop in a thread of its own checks the servers and runs the requests. It delivers each
+event of a request to `on_event` itself, so that no other thread touches a token.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import queue
 import random
 import threading
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Final
 
-from vlm.errors import BadRequestError, ModelFailedError
-from vlm.remote.job import RemoteJob
-from vlm.remote.limits import Limits
-from vlm.remote.network import CLOSED_MESSAGE, Network
-from vlm.remote.upstream import Upstream, UpstreamStatus
+from vlm.errors import BadRequestError, GenerationError, ModelFailedError
+from vlm.remote.balancer import Balancer
+from vlm.remote.client import Client
+from vlm.remote.upstream import Upstream, UpstreamLimits, UpstreamStatus
 from vlm.remote.wire import FRAME_SIZE_PX
-from vlm.scheduler.protocol import never, stream_alone
+from vlm.scheduler.queue import CLOSED_MESSAGE
 from vlm.settings import Settings, read_key
-from vlm.types import EngineInfo, Request, StreamEvent
+from vlm.types import EngineInfo, Request, StreamEvent, TokenChunk
 
-# Enough for a server that batches; what is sent can no longer give way to a newer frame.
-AT_ONCE_EACH: Final = 16
-LIMITS: Final = Limits()
+OnEvent = Callable[[StreamEvent | Exception], None]
 
-_STEP_S: Final = 0.01
-_LOOK_EVERY_S: Final = 0.05
+# Requests in flight for each server: enough for one that batches. What was sent can no longer be
+# replaced by a newer frame.
+MAX_BATCH_EACH: Final = 16
+LIMITS: Final = UpstreamLimits()
+
 _CLOSE_S: Final = 5.0
+_STEP_S: Final = 0.01
 
 
-def _silent(_: str) -> None:
-    """Progress that nobody waits for."""
+class RemoteJob:
+    """One request in flight. The event loop calls `deliver`; any thread may call `close`."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        # Held while an event is delivered, so that none comes after `close` has returned.
+        # Reentrant, because `on_event` may close the job.
+        self._lock = threading.RLock()
+        self._has_ended = False
+        self._task: Future[None] | None = None
+
+    def run_by(self, task: Future[None]) -> None:
+        """Let `close` cancel `task`."""
+        self._task = task
+
+    def deliver(self, event: StreamEvent | Exception) -> None:
+        """Hand on one event; what comes after a Result, an Exception or `close` is dropped."""
+        with self._lock:
+            if not self._has_ended:
+                self._has_ended = not isinstance(event, TokenChunk)
+                self._on_event(event)
+
+    def close(self) -> None:
+        """Cancel the request: its connection closes, and no event comes any more. Idempotent."""
+        with self._lock:
+            self._has_ended = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class PulledJob:
+    """A request in flight whose events wait until the worker takes them."""
+
+    inner: RemoteJob
+
+    def __init__(self, is_cancelled: Callable[[], bool]) -> None:
+        self.events: queue.SimpleQueue[StreamEvent | Exception] = queue.SimpleQueue()
+        self._is_cancelled = is_cancelled
+
+    def take(self) -> list[StreamEvent | Exception]:
+        """Return the events since the last call."""
+        if self._is_cancelled():
+            self.close()
+            return [GenerationError("The caption was cancelled.")]
+        return [self.events.get_nowait() for _ in range(self.events.qsize())]
+
+    def close(self) -> None:
+        """Cancel the request. Idempotent."""
+        self.inner.close()
 
 
 class RemoteEngine:
-    """Has requests captioned by the servers of the settings, each by the one that has least to do.
+    """Runs requests on the servers of the settings.
 
-    `info` is there once it is open. All but `upstreams` and `close` belong to one thread.
+    `info` is set once it is open. One thread calls `open`, `begin` and `close`.
     """
 
     info: EngineInfo
 
     def __init__(
-        self, settings: Settings, limits: Limits = LIMITS, chance: random.Random | None = None
+        self,
+        settings: Settings,
+        limits: UpstreamLimits = LIMITS,
+        jitter: random.Random | None = None,
     ) -> None:
-        """Nothing is sent before `open`. `chance` spreads out when servers are asked again.
+        """Send nothing before `open`; raise SettingsError if the key file cannot be read.
 
-        Raises SettingsError where the key file of `settings` cannot be used.
+        `jitter` varies the pauses before a failed server is checked again.
         """
-        key = read_key(settings.api_key_file) if settings.api_key_file else None
-        self._upstreams = [Upstream(url, settings.remote_model) for url in settings.base_url]
-        self._network = Network(
-            self._upstreams, limits, chance or random.Random(), key, settings.remote_model
+        self._key = read_key(settings.api_key_file) if settings.api_key_file else None
+        self._model = settings.remote_model
+        self._upstreams = [Upstream(url, self._model) for url in settings.base_url]
+        self._limits = limits
+        self._jitter = jitter or random.Random()
+        self.at_once = MAX_BATCH_EACH * len(self._upstreams)
+        # Set when a server's health changes, and by `stop_waiting`.
+        self._wake_open = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self._loop: Future[asyncio.AbstractEventLoop] = Future()
+        self._balancer: Balancer | None = None
+        self._end = asyncio.Event()
+
+    def open(self, on_progress: Callable[[str], None]) -> None:
+        """Connect; return when one of the servers is healthy, however long that takes.
+
+        `on_progress` receives a sentence for people whenever the reason to wait changes. Raise
+        ModelFailedError if `stop_waiting` is called meanwhile.
+        """
+        client = Client(self._limits, self._key)
+        self._balancer = Balancer(
+            self._upstreams,
+            client,
+            self._limits,
+            self._jitter,
+            self._model,
+            self._key,
+            self._wake_open.set,
         )
-        self._arrived = threading.Event()
-        self._closed = threading.Event()
-        self.at_once = AT_ONCE_EACH * len(self._upstreams)
-
-    @classmethod
-    def load(cls, settings: Settings, on_progress: Callable[[str], None] = _silent) -> RemoteEngine:
-        """An open engine for `settings`; raises what `__init__` and `open` raise."""
-        engine = cls(settings)
-        engine.open(on_progress)
-        return engine
-
-    def open(self, on_progress: Callable[[str], None] = _silent) -> None:
-        """Returns when one of the servers answers, however long that takes.
-
-        `on_progress` gets a sentence for people whenever there is another reason to wait. Raises
-        ModelFailedError where it is closed meanwhile.
-        """
-        self._network.start()
-        told = ""
+        # A daemon: an answer in flight must not delay the exit.
+        self._thread = threading.Thread(
+            target=asyncio.run,
+            args=(self._main(client, self._balancer),),
+            name="upstreams",
+            daemon=True,
+        )
+        self._thread.start()
+        progress = ""
         while (ready := next((each for each in self._upstreams if each.healthy), None)) is None:
             words = self._waiting_words()
-            if words != told:
+            if words != progress:
                 on_progress(words)
-                told = words
-            if self._closed.wait(_LOOK_EVERY_S):
-                self._network.close(_CLOSE_S)
+                progress = words
+            self._wake_open.wait()
+            self._wake_open.clear()
+            if self._stopped:
+                self.close()
                 raise ModelFailedError(CLOSED_MESSAGE)
         self.info = EngineInfo(
             model=ready.model or "",
@@ -87,47 +164,80 @@ class RemoteEngine:
         )
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
-        """The servers as they are now. Safe from any thread, before `open` too."""
+        """Return a snapshot of the servers. Any thread may call it, also before `open`."""
         return tuple(each.status() for each in self._upstreams)
 
-    def begin(self, request: Request, is_cancelled: Callable[[], bool] = never) -> RemoteJob:
-        """Send `request` off; raises BadRequestError for one that cannot be asked."""
-        if request.max_tokens < 1:
-            raise BadRequestError("max_tokens must be at least 1.")
-        job = RemoteJob(is_cancelled)
-        self._network.caption(request, job, self._arrived.set)
+    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> PulledJob:
+        """Start `request` for a worker that pulls."""
+        job = PulledJob(is_cancelled)
+        job.inner = self.start(request, job.events.put)
         return job
 
-    def advance(self, jobs: Sequence[RemoteJob]) -> list[list[StreamEvent | Exception]]:
-        """What has come for each of `jobs`, after a wait of some milliseconds where nothing has."""
-        self._arrived.clear()
-        if not any(job.has_items for job in jobs):
-            self._arrived.wait(_STEP_S)
+    def advance(self, jobs: Sequence[PulledJob]) -> list[list[StreamEvent | Exception]]:
+        """Return the events of each of `jobs` since the last call, after a short wait if none."""
+        if all(job.events.empty() for job in jobs):
+            time.sleep(_STEP_S)
         return [job.take() for job in jobs]
 
-    def stream(
-        self, request: Request, is_cancelled: Callable[[], bool] = never
-    ) -> Generator[StreamEvent, None, None]:
-        """TokenChunks as they arrive, then one Result; see `vlm.engine.engine.Engine.stream`.
+    def start(self, request: Request, on_event: OnEvent) -> RemoteJob:
+        """Start `request`; the event loop calls `on_event` with each of its events.
 
-        Raises BusyError, UpstreamDownError, UpstreamTimeoutError or UpstreamError where no server
-        gave a whole answer, and BadRequestError where it was refused.
+        The last event is a Result, or an Exception: BusyError or an UpstreamError if no server gave
+        a complete answer, BadRequestError if a server rejected the request, GenerationError if the
+        engine was closed. Raise BadRequestError if the request cannot be run at all.
         """
-        return stream_alone(self, request, is_cancelled)
+        if request.max_tokens < 1:
+            raise BadRequestError("max_tokens must be at least 1.")
+        job = RemoteJob(on_event)
+        work = self._run(request, job)
+        try:
+            job.run_by(asyncio.run_coroutine_threadsafe(work, self._loop.result()))
+        except RuntimeError:
+            # The loop is closed.
+            work.close()
+            raise GenerationError(CLOSED_MESSAGE) from None
+        return job
 
     def stop_waiting(self) -> None:
-        """Have an `open` under way in another thread end."""
-        self._closed.set()
+        """End an `open` that waits in another thread."""
+        self._stopped = True
+        self._wake_open.set()
 
     def close(self) -> None:
-        """Break off what is under way and talk to no server any more. Idempotent."""
-        self._closed.set()
-        self._network.close(_CLOSE_S)
+        """Cancel all requests and close all connections. Idempotent."""
+        if self._thread is None:
+            return
+        # RuntimeError: the loop is closed already.
+        with contextlib.suppress(RuntimeError):
+            self._loop.result().call_soon_threadsafe(self._end.set)
+        self._thread.join(_CLOSE_S)
 
     def _waiting_words(self) -> str:
-        told = [
+        problems = [
             f"{each.origin} {each.problem.rstrip('.')}"
             for each in self._upstreams
             if each.problem is not None and each.missed_checks > 0
         ]
-        return f"Waiting for the model's server: {'; '.join(told)}" if told else ""
+        return f"Waiting for the model's server: {'; '.join(problems)}" if problems else ""
+
+    # -- the event loop --
+
+    async def _main(self, client: Client, balancer: Balancer) -> None:
+        watches = [asyncio.create_task(balancer.watch(each)) for each in self._upstreams]
+        self._loop.set_result(asyncio.get_running_loop())
+        await self._end.wait()
+        in_flight = asyncio.all_tasks() - {asyncio.current_task(), *watches}
+        for task in [*watches, *in_flight]:
+            task.cancel()
+        await asyncio.gather(*watches, *in_flight, return_exceptions=True)
+        await client.close()
+
+    async def _run(self, request: Request, job: RemoteJob) -> None:
+        assert self._balancer is not None, "the loop runs"
+        try:
+            await self._balancer.run(request, job.deliver)
+        except asyncio.CancelledError:
+            job.deliver(GenerationError(CLOSED_MESSAGE))
+            raise
+        except Exception as error:
+            job.deliver(error)

@@ -1,4 +1,4 @@
-"""One server that models run on: where it is, whether it answers, and what has been asked of it."""
+"""One server that runs models: its address, health and counters, and the limits for all of them."""
 
 from __future__ import annotations
 
@@ -8,58 +8,94 @@ from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
-class UpstreamStatus:
-    """One server, as `/api/status` tells of it.
+class UpstreamLimits:
+    """Time limits of a request and of a check, and when a server is tried again."""
 
-    `requests` counts what was sent to it, `failures` those that came to nothing there, and
-    `retries` those of them that were sent again, to whichever server. `problem` says what is the
-    matter with it, as words that go on after `origin`.
-    """
+    connect_s: float = 5.0
+    """To open a connection."""
+    first_text_s: float = 120.0
+    """To the first text: includes the server's queue, and a model loaded by the first request."""
+    silence_s: float = 30.0
+    """Between two texts of an answer."""
+    answer_s: float = 600.0
+    """For a whole answer."""
+    ending_s: float = 2.0
+    """From the end of an answer to the end of its stream."""
+    tries: int = 3
+    """How often a request is sent at most."""
+    wait_s: float = 10.0
+    """How long a request waits for a server that accepts requests."""
+    check_every_s: float = 10.0
+    """Between two checks of a healthy server."""
+    check_s: float = 5.0
+    """For one check."""
+    pause_s: float = 0.5
+    """Pause after the first failure. It doubles with each failure in a row; jitter takes up to half
+    of it away."""
+    longest_pause_s: float = 15.0
+    """Upper bound of that pause."""
+    longest_rest_s: float = 60.0
+    """Upper bound of a pause that the server sets by Retry-After."""
+    faults_in_a_row: int = 3
+    """After so many failed answers in a row a server is unhealthy until it passes a check."""
+
+
+@dataclass(frozen=True)
+class UpstreamStatus:
+    """One server, as in `/api/status`."""
 
     origin: str
+    """Scheme, host and port."""
     healthy: bool
     outstanding: int
+    """Requests in flight."""
     requests: int
+    """Requests sent to it."""
     failures: int
+    """Those of them that failed there."""
     retries: int
+    """Those of the failed ones that were sent again, to whichever server."""
     model: str | None
     problem: str | None
+    """What is wrong, as the end of a sentence that begins with `origin`."""
 
 
 class Upstream:
-    """One server. Changed from one thread only; `status` may be asked for from any."""
+    """The state of one server. One thread changes it; any may read `status`."""
 
     def __init__(self, base_url: str, model: str | None) -> None:
-        """`base_url` without a path means its `/v1`; `model` is None for whichever it serves."""
+        """`base_url` without a path means its `/v1`; `model` None means the first one it lists."""
         parts = urlsplit(base_url)
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.base_url = base_url if parts.path else f"{base_url}/v1"
         self.model = model
         self.healthy = False
-        self.problem: str | None = "has not been asked yet."
+        self.problem: str | None = "has not been checked yet."
         self.outstanding = 0
         self.requests = 0
         self.failures = 0
         self.retries = 0
-        # Requests that came to nothing since one was answered, and checks since one was passed.
         self.faults_in_a_row = 0
+        """Failed requests since the last one that was answered."""
         self.missed_checks = 0
-        # Fields of a request that it was found not to take.
-        self.untaken_fields: set[str] = set()
+        """Failed checks since the last one that passed."""
+        self.rejected_fields: set[str] = set()
+        """Optional fields of a request that this server does not accept."""
         self.last_sent_s = 0.0
+        """When it got its newest request, by `time.monotonic`."""
         self._rests_until_s = 0.0
 
     @property
     def rest_s(self) -> float:
-        """How long it still asks to be left alone."""
+        """Seconds until it may get requests again; 0 if it may now."""
         return max(0.0, self._rests_until_s - time.monotonic())
 
     def rest(self, rest_s: float) -> None:
-        """Leave it alone so long from now on."""
+        """Send nothing to it for `rest_s` seconds."""
         self._rests_until_s = time.monotonic() + rest_s
 
     def status(self) -> UpstreamStatus:
-        """How it is now."""
+        """Return a snapshot."""
         return UpstreamStatus(
             origin=self.origin,
             healthy=self.healthy,

@@ -1,4 +1,4 @@
-"""A caption request in the form of OpenAI's chat API, pictures as JPEG data URIs.
+"""The body of a request in the form of OpenAI's chat API, with images as JPEG data URIs.
 
 https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -15,7 +15,7 @@ from PIL import Image
 from vlm.errors import BadRequestError
 from vlm.types import Detail, Message, Request
 
-# The longest side of a frame of detail "low": one tile of the SmolVLM models.
+# Longest side of an image of detail "low": one tile of the SmolVLM models.
 FRAME_SIZE_PX: Final = 512
 MAX_JPEG_BYTES: Final = 2 * 2**20
 
@@ -23,8 +23,8 @@ _JPEG_QUALITY: Final = 90
 _SHRINK: Final = 0.75
 
 
-def body_of(request: Request) -> dict[str, Any]:
-    """The body of a streamed chat completion, without the model's name."""
+def request_body(request: Request) -> dict[str, Any]:
+    """Return the body of a streamed chat completion, without the model's name."""
     body: dict[str, Any] = {
         "messages": [_message(each, request.detail) for each in request.messages],
         "max_tokens": request.max_tokens,
@@ -47,22 +47,22 @@ def body_of(request: Request) -> dict[str, Any]:
     return body
 
 
-def as_bytes(body: dict[str, Any]) -> bytes:
-    """`body` as JSON; raises BadRequestError for text that is none in UTF-8."""
+def json_bytes(body: dict[str, Any]) -> bytes:
+    """Return `body` as JSON in UTF-8; raise BadRequestError for text with lone surrogates."""
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         raise BadRequestError("The text must be plain UTF-8.") from None
 
 
-def jpeg_of(image: Image.Image, longest_px: int | None) -> bytes:
-    """`image` as a JPEG of at most MAX_JPEG_BYTES, its longest side at most `longest_px`."""
+def encode_jpeg(image: Image.Image, longest_px: int | None) -> bytes:
+    """Return a JPEG of at most MAX_JPEG_BYTES, its longest side at most `longest_px`."""
     longest = max(image.size)
     scale = min(1.0, longest_px / longest) if longest_px else 1.0
     while True:
-        shrunk = image if scale == 1.0 else _scaled(image, scale)
+        scaled = image if scale == 1.0 else _scaled(image, scale)
         out = io.BytesIO()
-        shrunk.save(out, "JPEG", quality=_JPEG_QUALITY)
+        scaled.save(out, "JPEG", quality=_JPEG_QUALITY)
         if out.tell() <= MAX_JPEG_BYTES:
             return out.getvalue()
         scale *= _SHRINK
@@ -76,7 +76,7 @@ def _scaled(image: Image.Image, scale: float) -> Image.Image:
 def _message(message: Message, detail: Detail) -> dict[str, Any]:
     texts = [part for part in message.parts if isinstance(part, str)]
     if len(texts) == len(message.parts) == 1:
-        # Some servers know no other form of a message without a picture.
+        # Some servers accept a message without an image only as a plain string.
         return {"role": message.role, "content": texts[0]}
     return {"role": message.role, "content": [_part(part, detail) for part in message.parts]}
 
@@ -84,6 +84,6 @@ def _message(message: Message, detail: Detail) -> dict[str, Any]:
 def _part(part: str | Image.Image, detail: Detail) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    jpeg = jpeg_of(part, FRAME_SIZE_PX if detail == "low" else None)
+    jpeg = encode_jpeg(part, FRAME_SIZE_PX if detail == "low" else None)
     url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
