@@ -1,29 +1,23 @@
-// Wires the page: the store, the components that show it, and the driver that acts for it.
+// Connects the store, the components that show its state, and the driver that carries out its plan.
 
 import { createDriver } from "./core/driver.js";
 import { initialState } from "./core/state.js";
 import { createStore } from "./core/store.js";
 import * as server from "./io/api.js";
-import {
-  createWakeLock,
-  newCameraName,
-  rememberedSettings,
-  rememberSettings,
-} from "./io/browser.js";
+import { createWakeLock, newCameraName, loadSettings, saveSettings } from "./io/browser.js";
 import { listCameras, mayUseCamera, openCamera, problemOf, watchCameras } from "./io/camera.js";
 import { createFrameSource } from "./io/frames.js";
 import { mountApp } from "./ui/app.js";
 
-// Ages and countdowns are in whole seconds or slower; half of one keeps them honest.
+// Ages and countdowns show whole seconds; a tick of half a second keeps them right.
 const TICK_MS = 500;
 
 const now = () => performance.now();
-// A getter: where storage is forbidden, merely naming it throws.
 const storage = () => window.localStorage;
 
 const store = createStore(
   initialState({
-    settings: rememberedSettings(storage),
+    settings: loadSettings(storage),
     secure: mayUseCamera(),
     visible: !document.hidden,
     at: now(),
@@ -57,16 +51,16 @@ const driver = createDriver({
   cameraName: newCameraName(),
 });
 
-let remembered = store.state.settings;
-function remember({ settings }) {
-  if (settings !== remembered) rememberSettings(storage, settings);
-  remembered = settings;
+let savedSettings = store.state.settings;
+function saveChangedSettings({ settings }) {
+  if (settings !== savedSettings) saveSettings(storage, settings);
+  savedSettings = settings;
 }
 
-store.follow(app.update);
-store.follow(remember);
-store.follow(driver.follow);
-store.tell();
+store.subscribe(app.update);
+store.subscribe(saveChangedSettings);
+store.subscribe(driver.update);
+store.notify();
 
 setInterval(() => app.update(store.state, now()), TICK_MS);
 document.addEventListener("visibilitychange", () => {

@@ -1,4 +1,4 @@
-"""A real server, and real Chromium pages whose every request and complaint is watched."""
+"""A real server and real Chromium pages, whose requests and errors are checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from chromium import ALLOW_CAMERA, FAKE_CAMERA
 from fake_camera import write_camera_file
-from person import url_of
+from page_actions import url_of
 from PIL import Image
 from playwright.sync_api import (
     Browser,
@@ -25,10 +25,13 @@ from state_core import Core
 from tools.nano.browser_scenes import QUIET_FLAGS, find_browser
 from web_client import SightlineProcess
 
-# Two cores may be busy with other things; this only keeps a broken test from hanging.
-PATIENCE_MS = 60_000
+# Generous, because both cores may be busy: it only keeps a broken test from hanging.
+TIMEOUT_MS = 60_000
 
-expect.set_options(timeout=PATIENCE_MS)
+# Browsers with flags that stay open for later tests.
+MAX_BROWSERS = 2
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 OpenPage = Callable[..., Page]
 
@@ -42,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def sightline() -> Iterator[SightlineProcess]:
-    """One server for all tests that leave it running; it may still be loading its model."""
+    """One server for all tests that do not stop it; it may still be loading its model."""
     with SightlineProcess() as process:
         yield process
 
@@ -53,43 +56,57 @@ def ready_sightline(sightline: SightlineProcess) -> SightlineProcess:
     return sightline
 
 
-# By module, not by session: no other test may run Playwright in the same thread meanwhile.
-@pytest.fixture(scope="module")
+# Not for the session: outside this folder another test may run Playwright in the same thread.
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def launch(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
-    """`launch(*flags)` gives a Chromium with these flags, the same one for the same flags."""
-    found: dict[tuple[str, ...], Browser] = {}
+    """`launch(*flags)` returns a Chromium with these flags.
+
+    The one without flags runs to the end, of the others only the latest MAX_BROWSERS: each camera
+    needs a browser of its own.
+    """
+    plain: list[Browser] = []
+    others: dict[tuple[str, ...], Browser] = {}
     path = find_browser()
 
     def start(*flags: str) -> Browser:
-        if flags not in found:
-            args = [*QUIET_FLAGS, *flags]
-            found[flags] = playwright.chromium.launch(executable_path=path, args=args)
-        return found[flags]
+        if not flags:
+            plain[:] = plain or [new()]
+            return plain[0]
+        browser = others.pop(flags, None) or new(*flags)
+        while len(others) >= MAX_BROWSERS:
+            others.pop(next(iter(others))).close()
+        others[flags] = browser
+        return browser
+
+    def new(*flags: str) -> Browser:
+        return playwright.chromium.launch(executable_path=path, args=[*QUIET_FLAGS, *flags])
 
     yield start
-    for browser in found.values():
+    for browser in [*plain, *others.values()]:
         browser.close()
 
 
 @pytest.fixture
 def open_page(launch: Callable[..., Browser]) -> Iterator[OpenPage]:
-    """`open_page(url, camera=FILE)` opens a page that a person has not been to before.
+    """`open_page(url, camera=FILE)` opens a page in a new browser context.
 
-    `flags` are Chromium's, `camera` a file for its fake camera (None for a computer without one),
-    `allow` whether the person lets the page use it, `own_clock` whether the test may stop the
-    page's clock; the rest goes to the browser context.
+    - `camera`: a file for Chromium's fake camera, None for a computer without a camera
+    - `allow`: whether the page may use the camera
+    - `flags`: Chromium's flags
+    - `own_clock`: whether the test controls the page's clock
+    - `options`: for the browser context
 
-    When the test ends, nothing may have been asked of another host, and nothing may have gone wrong
-    in the page's scripts or against its Content-Security-Policy.
+    A test fails if the page sends a request to another host, throws an error, or violates its
+    Content-Security-Policy.
     """
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    errors: list[str] = []
 
     def open_(
         url: str,
@@ -104,13 +121,13 @@ def open_page(launch: Callable[..., Browser]) -> Iterator[OpenPage]:
             flags = (*flags, FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera}")
         context = launch(*flags, *([ALLOW_CAMERA] if allow else [])).new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         if init_script:
             context.add_init_script(init_script)
         own = urlsplit(url).netloc
         context.on("request", lambda request: check_request(request.url, own))
         context.on("console", lambda message: check_console(message.text))
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.on("weberror", lambda error: errors.append(str(error.error)))
         page = context.new_page()
         if own_clock:
             page.clock.install()
@@ -120,31 +137,31 @@ def open_page(launch: Callable[..., Browser]) -> Iterator[OpenPage]:
     def check_request(url: str, own: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("blob", "data") and parts.netloc != own:
-            complaints.append(f"asked of another host: {url}")
+            errors.append(f"request to another host: {url}")
 
     def check_console(text: str) -> None:
         if "Content Security Policy" in text:
-            complaints.append(text)
+            errors.append(text)
 
     yield open_
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert errors == []
 
 
 @pytest.fixture
 def url(ready_sightline: SightlineProcess) -> str:
-    """The page of a server that can caption."""
+    """The address of a server whose model is loaded."""
     return url_of(ready_sightline)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def modules(
     sightline: SightlineProcess, launch: Callable[..., Browser]
 ) -> Iterator[Callable[..., Any]]:
-    """`modules(names, body, arg)` runs `body` in Chromium, with the named modules' exports in `M`.
+    """`modules(names, body, arg)` runs `body` in Chromium, with the exports of the modules in `M`.
 
-    The document is not the page itself, so nothing but the named modules runs.
+    The document is not the page, so only the named modules run.
     """
     page = launch().new_page()
     page.goto(f"{url_of(sightline)}healthz")
@@ -166,13 +183,13 @@ def modules(
 
 @pytest.fixture
 def core(modules: Callable[..., Any]) -> Core:
-    """The page's state core, at its beginning."""
+    """The page's state core in its initial state."""
     return Core(modules)
 
 
 @pytest.fixture(scope="session")
 def still_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A camera before a scene that never changes: a red half and a blue half."""
+    """A camera on a scene that never changes: red on the left, blue on the right."""
     picture = Image.new("RGB", (640, 480), (200, 40, 40))
     picture.paste((40, 80, 200), (320, 0, 640, 480))
     return write_camera_file(tmp_path_factory.mktemp("camera") / "still.mjpeg", [(picture, 2)])

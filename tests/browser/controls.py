@@ -1,4 +1,4 @@
-"""Sizes of screen, and whether what can be pressed on one can be hit."""
+"""Screen sizes, and a check that all controls fit on one and are large enough."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from playwright.sync_api import Page
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SMALL_PHONE = {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True}
-PHONE_ON_ITS_SIDE = {
+LANDSCAPE_PHONE = {
     "viewport": {"width": 667, "height": 375},
     "has_touch": True,
     "is_mobile": True,
@@ -30,8 +30,8 @@ _FIND_OVERFLOW_PX = """() => {
 }"""
 
 
-def assert_within_reach(page: Page) -> None:
-    """Every control lies on the screen and is large enough, and the page itself never scrolls."""
+def assert_controls_fit(page: Page) -> None:
+    """Assert that all controls are on the screen and at least 44 px, and nothing scrolls."""
     found = page.evaluate(_FIND_CONTROLS)
     assert len(found) >= 3
     assert [one for one in found if one[1:] != [True, True]] == []

@@ -13,17 +13,17 @@ FRAMES_PER_S = 30
 
 
 def write_camera_file(path: Path, scenes: Iterable[tuple[Image.Image, int]]) -> Path:
-    """Writes an .mjpeg that shows each picture for so many frames, and then starts over.
+    """Write an .mjpeg of each image for its number of frames; Chromium plays it in a loop.
 
-    All pictures must be of one size.
+    All images must have the same size.
     """
-    path.write_bytes(b"".join(_video_jpeg(picture) * frames for picture, frames in scenes))
+    path.write_bytes(b"".join(_video_jpeg(image) * frames for image, frames in scenes))
     return path
 
 
-def _video_jpeg(picture: Image.Image) -> bytes:
-    """A JPEG whose colours come out right: Chromium takes its range for video's narrower one."""
-    full = np.asarray(picture.convert("YCbCr"), dtype=np.float32)
+def _video_jpeg(image: Image.Image) -> bytes:
+    """Return a JPEG in the narrow range that Chromium assumes of video."""
+    full = np.asarray(image.convert("YCbCr"), dtype=np.float32)
     low = np.array([16, 128, 128], dtype=np.float32)
     narrow = low + (full - [0, 128, 128]) * (np.array([219, 224, 224]) / 255)
     out = io.BytesIO()

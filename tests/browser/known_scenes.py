@@ -1,4 +1,4 @@
-"""Scenes that the bundled model was made for and never trained on, as a camera would show them."""
+"""Test scenes of the bundled model, as camera images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tools.nano.language import name_of
 from tools.nano.scenes import make_frame
 
 CAMERA_SIZE = (640, 480)
-# Where such scenes are known to be; should the painter change, others are looked for.
+# Seeds known to give such scenes; if the painter changes, others are searched.
 LIKELY_SEEDS = (169, 313, 61)
 
 
 def plain_scenes() -> Iterator[tuple[Image.Image, str]]:
-    """Pictures of one large plain object each, with its colour and shape; no name comes twice."""
+    """Yield images of one large plain object each, with its colour and shape; no name twice."""
     seen = set()
     for seed in (*LIKELY_SEEDS, *range(1000)):
         image, scene = (frame := make_frame(seed, "test", "objects")).image, frame.scene

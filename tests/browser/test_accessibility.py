@@ -1,71 +1,65 @@
-"""The page's states under axe, and what a screen reader gets to hear."""
+"""Accessibility: axe in every state, themes, screen readers, reduced motion."""
 
 from __future__ import annotations
 
-import pytest
-from barriers import assert_accessible
-from person import press_start, start
+from accessibility import assert_accessible, assert_accessible_in_both_schemes
+from page_actions import press_start, start
 from playwright.sync_api import expect
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_state_of_the_page_has_a_weighty_barrier(open_page, url, still_camera, scheme):
-    page = open_page(url, still_camera, color_scheme=scheme)
+def test_every_state_of_the_page_is_accessible(open_page, url, still_camera):
+    page = open_page(url, still_camera, reduced_motion="reduce")
     expect(page.locator("#prompt option")).not_to_have_count(1)
-    assert_accessible(page)
+    assert_accessible_in_both_schemes(page)
     start(page)
-    assert_accessible(page)
+    assert_accessible_in_both_schemes(page)
     page.locator("#prompt").select_option("own")
     page.locator("#open-history").click()
-    assert_accessible(page)
+    assert_accessible_in_both_schemes(page)
     page.locator("#open-preferences").click()
-    assert_accessible(page)
+    assert_accessible_in_both_schemes(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_failure_has_a_weighty_barrier(open_page, url, scheme):
-    page = open_page(
-        url, color_scheme=scheme, flags=("--use-fake-device-for-media-stream=device-count=0",)
-    )
+def test_failure_notice_is_accessible(open_page, url):
+    no_camera = "--use-fake-device-for-media-stream=device-count=0"
+    page = open_page(url, flags=(no_camera,), reduced_motion="reduce")
     press_start(page)
     expect(page.locator(".notice")).to_be_visible()
-    assert_accessible(page)
+    assert_accessible_in_both_schemes(page)
 
 
-def test_the_chosen_theme_wins_over_the_systems(open_page, url, still_camera):
+def test_chosen_theme_overrides_the_systems(open_page, url, still_camera):
     page = open_page(url, still_camera, color_scheme="light")
-    ground = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(ground)
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
     page.locator("#open-preferences").click()
     page.get_by_label("Dark", exact=True).check()
-    dark = page.evaluate(ground)
+    dark = page.evaluate(background)
     assert dark != light
     page.emulate_media(color_scheme="dark")
     page.get_by_label("Light", exact=True).check()
-    assert page.evaluate(ground) == light
+    assert page.evaluate(background) == light
     assert_accessible(page)
 
 
-def test_screen_readers_hear_whole_captions_apart_from_the_words_on_the_screen(
-    open_page, url, still_camera
-):
+def test_screen_readers_get_only_finished_captions(open_page, url, still_camera):
     page = open_page(url, still_camera)
-    heard = """() => {
-      window.heard = [];
-      new MutationObserver(() => window.heard.push(announcer.textContent))
+    observe = """() => {
+      window.announced = [];
+      new MutationObserver(() => window.announced.push(announcer.textContent))
         .observe(announcer, { childList: true, characterData: true, subtree: true });
     }"""
-    page.evaluate(heard)
+    page.evaluate(observe)
     press_start(page)
     expect(page.locator("#announcer")).not_to_be_empty()
-    whole = [text.strip() for text in page.locator(".history-text").all_text_contents()]
-    assert set(page.evaluate("window.heard")) <= set(whole)
+    finished = [text.strip() for text in page.locator(".history-text").all_text_contents()]
+    assert set(page.evaluate("window.announced")) <= set(finished)
     assert page.locator("#announcer").get_attribute("role") == "status"
     live = "[aria-live]:not([aria-live=off]), [role=status], [role=alert], [role=log]"
     assert page.evaluate("(live) => caption.closest(live)", live) is None
 
 
-def test_nothing_moves_for_those_who_asked_for_that(open_page, url, still_camera):
+def test_nothing_moves_with_reduced_motion(open_page, url, still_camera):
     page = open_page(url, still_camera, reduced_motion="reduce")
     moving = """() => [...document.querySelectorAll("*")].filter((one) => {
       const { animationName, transitionDuration } = getComputedStyle(one);

@@ -1,4 +1,4 @@
-"""Pages of other sites in a real browser: named ones may chat and read the answer, others not."""
+"""Pages of other origins in a real browser: allowed ones may use the chat API, others not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from web_client import HANG_GUARD_S, served
 
-# What a page gets for a chat: the answer's words, or that the browser kept it from the page.
+# Status and body of a chat request, or 0 and the error's name if the browser blocked it.
 ASK = """async ([url, body, key]) => {
   try {
     const headers = { "Content-Type": "application/json", Authorization: `Bearer ${key}` };
@@ -41,12 +41,12 @@ class _Blank(BaseHTTPRequestHandler):
         self.wfile.write(b"<!doctype html><title>another site</title>")
 
     def log_message(self, *_: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def other_site() -> Iterator[str]:
-    """The origin of a site with one blank page."""
+    """The origin of another site, with one blank page."""
     site = ThreadingHTTPServer(("127.0.0.1", 0), _Blank)
     thread = threading.Thread(target=site.serve_forever)
     thread.start()
@@ -58,7 +58,7 @@ def other_site() -> Iterator[str]:
 
 @pytest.fixture
 def page(launch: Callable[..., Browser], other_site: str) -> Iterator[Page]:
-    """The page of that site."""
+    """That site's page."""
     context = launch().new_context()
     page = context.new_page()
     page.goto(other_site)
@@ -66,7 +66,7 @@ def page(launch: Callable[..., Browser], other_site: str) -> Iterator[Page]:
     context.close()
 
 
-def test_a_page_of_a_named_origin_chats_and_of_the_rest_it_reads_nothing(
+def test_allowed_origin_can_use_only_the_chat_api(
     web_worker: Worker, page: Page, other_site: str
 ) -> None:
     with served(web_worker, Settings(allow_origin=(other_site,))) as (port, _):
@@ -81,7 +81,7 @@ def test_a_page_of_a_named_origin_chats_and_of_the_rest_it_reads_nothing(
         assert page.evaluate(ASK, [own + "/api/captions", {}, "any"])[0] == 0
 
 
-def test_a_page_of_another_origin_reads_nothing(web_worker: Worker, page: Page) -> None:
+def test_other_origin_can_read_nothing(web_worker: Worker, page: Page) -> None:
     with served(web_worker, Settings(allow_origin=("https://chat.example",))) as (port, _):
         own = f"http://127.0.0.1:{port}"
         assert page.evaluate(ASK, [own + CHAT, chat_body(), "any"])[0] == 0

@@ -1,27 +1,27 @@
-"""Whatever goes wrong, the page says so in words, offers a way on, and goes on when it can."""
+"""Each failure has a notice with an action, and captions resume when it is over."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import socket
+from collections.abc import Callable
 
-import pytest
 from chromium import FAKE_CAMERA
-from person import press_start, url_of, wait_for_caption, wait_for_new_caption
+from page_actions import press_start, url_of, wait_for_caption, wait_for_new_caption
 from playwright.sync_api import Page, Route, expect
 
 from web_client import SightlineProcess
 
 
-def notice(page: Page, name: str) -> None:
-    """Waits until the page tells of `name`."""
+def wait_for_notice(page: Page, name: str) -> None:
+    """Wait until the notice `name` is shown."""
     expect(page.locator(".notice")).to_have_attribute("data-notice", name)
     expect(page.locator(".notice-title")).not_to_be_empty()
 
 
-def goes_on(page: Page) -> None:
-    """Waits until a new caption is whole and nothing is left to tell."""
+def wait_for_recovery(page: Page) -> None:
+    """Wait until a new caption is finished and no notice is shown."""
     wait_for_new_caption(page)
     expect(page.locator(".notice")).to_be_hidden()
 
@@ -29,109 +29,105 @@ def goes_on(page: Page) -> None:
 # -- the camera --
 
 
-def test_a_refused_camera_is_told_of_and_captions_begin_once_it_is_allowed(
-    open_page, url, still_camera
-):
+def test_captions_start_when_a_denied_camera_is_allowed(open_page, url, still_camera):
     page = open_page(url, still_camera, allow=False)
     press_start(page)
-    notice(page, "camera-denied")
+    wait_for_notice(page, "camera-denied")
     expect(page.locator(".notice-text")).to_contain_text("Allow the camera")
     page.context.grant_permissions(["camera"])
-    goes_on(page)
+    wait_for_recovery(page)
 
 
-def test_a_permission_taken_back_midway_is_told_of(open_page, url, still_camera):
+def test_withdrawn_permission_is_shown(open_page, url, still_camera):
     page = open_page(url, still_camera, allow=False, permissions=["camera"])
     press_start(page)
-    goes_on(page)
+    wait_for_recovery(page)
     page.context.clear_permissions()
-    notice(page, "camera-denied")
+    wait_for_notice(page, "camera-denied")
     assert page.evaluate("document.querySelector('video').srcObject") is None
 
 
-def test_a_computer_without_a_camera_is_told_of(open_page, url):
+def test_missing_camera_is_shown(open_page, url):
     page = open_page(url, flags=(f"{FAKE_CAMERA}=device-count=0",))
     press_start(page)
-    notice(page, "camera-missing")
+    wait_for_notice(page, "camera-missing")
 
 
-def test_a_camera_that_is_plugged_in_again_is_taken_up(open_page, url, still_camera, tmp_path):
+def test_reconnected_camera_is_used_again(open_page, url, still_camera, tmp_path):
     camera = tmp_path / "camera.mjpeg"
     shutil.copy(still_camera, camera)
     page = open_page(url, camera)
     press_start(page)
-    goes_on(page)
+    wait_for_recovery(page)
     press_start(page)
     camera.unlink()
     press_start(page)
-    notice(page, "camera-missing")
+    wait_for_notice(page, "camera-missing")
     shutil.copy(still_camera, camera)
     page.get_by_role("button", name="Try again").click()
-    goes_on(page)
+    wait_for_recovery(page)
 
 
-def test_a_camera_that_goes_midway_is_told_of(open_page, url, still_camera):
+def test_disconnected_camera_is_shown(open_page, url, still_camera):
     page = open_page(url, still_camera)
     press_start(page)
-    goes_on(page)
-    # No fake camera can be pulled out; this is the event that the browser gives when one is.
+    wait_for_recovery(page)
+    # A fake camera cannot be unplugged; this is the event that the browser sends for it.
     page.evaluate(
         "document.querySelector('video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))"
     )
-    notice(page, "camera-ended")
+    wait_for_notice(page, "camera-ended")
     page.get_by_role("button", name="Try again").click()
-    goes_on(page)
+    wait_for_recovery(page)
 
 
-def test_a_camera_that_another_program_holds_is_told_of(open_page, url, still_camera):
-    held = """
-      window.held = true;
+def test_camera_in_use_is_shown(open_page, url, still_camera):
+    in_use = """
+      window.inUse = true;
       const cameras = navigator.mediaDevices;
       const open = cameras?.getUserMedia.bind(cameras);
-      if (cameras) cameras.getUserMedia = (wish) => window.held
+      if (cameras) cameras.getUserMedia = (constraints) => window.inUse
         ? Promise.reject(new DOMException("in use", "NotReadableError"))
-        : open(wish);
+        : open(constraints);
     """
-    page = open_page(url, still_camera, init_script=held)
+    page = open_page(url, still_camera, init_script=in_use)
     press_start(page)
-    notice(page, "camera-taken")
-    page.evaluate("window.held = false")
+    wait_for_notice(page, "camera-taken")
+    page.evaluate("window.inUse = false")
     page.get_by_role("button", name="Try again").click()
-    goes_on(page)
+    wait_for_recovery(page)
 
 
-def test_an_address_that_may_not_use_a_camera_is_told_of(open_page):
+def test_insecure_address_is_shown(open_page):
     name = socket.gethostname().lower()
     with SightlineProcess(["--host", "0.0.0.0"]) as process:
-        # Its own name, which is no secure origin, is led to this machine as a network would.
+        # The machine's own name is not a secure origin; it is resolved as a network would.
         url = f"http://{name}:{process.port}/"
         page = open_page(url, flags=(f"--host-resolver-rules=MAP {name} 127.0.0.1",))
-        notice(page, "insecure")
+        wait_for_notice(page, "insecure")
         expect(page.get_by_role("button", name="Open as localhost")).to_be_visible()
 
 
 # -- the server --
 
 
-def test_a_server_that_is_killed_is_told_of_and_found_again(open_page, still_camera):
+def test_restarted_server_is_found_again(open_page, still_camera):
     with SightlineProcess() as first:
         first.wait_until_ready()
         page = open_page(url_of(first), still_camera)
         press_start(page)
-        goes_on(page)
-    notice(page, "server-gone")
-    expect(page.locator(".notice-next")).to_contain_text("Next try in")
+        wait_for_recovery(page)
+    wait_for_notice(page, "server-gone")
+    expect(page.locator(".notice-next")).to_contain_text("Next attempt in")
     expect(page.locator(".badge-text")).to_have_text("Not connected")
     with SightlineProcess(["--port", str(first.port)]) as second:
-        goes_on(page)
+        wait_for_recovery(page)
         expect(page.locator(".badge-text")).to_contain_text("nano")
         second.end()
-        notice(page, "server-gone")
+        wait_for_notice(page, "server-gone")
 
 
-def test_a_page_opened_while_the_model_loads_says_so_and_captions_when_it_is_ready(
-    open_page, url, still_camera
-):
+def test_captions_start_when_the_model_is_loaded(open_page, url, still_camera):
     page = open_page(url, still_camera, own_clock=True)
     still_loading = True
 
@@ -145,20 +141,18 @@ def test_a_page_opened_while_the_model_loads_says_so_and_captions_when_it_is_rea
     expect(page.locator(".badge-text")).to_have_text("Loading nano")
     expect(page.locator("#welcome")).to_contain_text("still loading")
     press_start(page)
-    notice(page, "model-loading")
+    wait_for_notice(page, "model-loading")
     still_loading = False
-    goes_on(page)
+    wait_for_recovery(page)
 
 
-def test_a_model_that_cannot_be_loaded_is_told_of_in_the_servers_words(
-    open_page, still_camera, tmp_path
-):
+def test_failed_model_shows_the_servers_message(open_page, still_camera, tmp_path):
     (empty := tmp_path / "empty").mkdir()
     with SightlineProcess(["--model", str(empty)]) as process:
         page = open_page(url_of(process), still_camera)
-        notice(page, "model-failed")
-        said = page.evaluate("fetch('/api/status').then((answer) => answer.json())")
-        expect(page.locator(".notice-text")).to_have_text(said["error"]["message"])
+        wait_for_notice(page, "model-failed")
+        status = page.evaluate("fetch('/api/status').then((response) => response.json())")
+        expect(page.locator(".notice-text")).to_have_text(status["error"]["message"])
         expect(page.get_by_role("button", name="Try now")).to_be_visible()
 
 
@@ -168,61 +162,59 @@ def refuse(status: int, code: str, message: str, **headers: str) -> dict[str, ob
 
 
 STREAM = "text/event-stream"
-GAVE_UP = (
+OUT_OF_MEMORY = (
     'event: error\ndata: {"error": {"code": "generation_failed", "message": "Out of memory."}}\n\n'
 )
 
 
-@pytest.mark.parametrize(
-    ("answer", "name", "words"),
-    [
-        (
-            refuse(503, "busy", "Too many captions.", **{"Retry-After": "1"}),
-            "frame-busy",
-            "Too many",
-        ),
-        (refuse(400, "bad_image", "The JPEG is cut short."), "frame-refused", "cut short"),
-        (refuse(500, "internal", "Something went wrong."), "frame-refused", "went wrong"),
-        (
-            {"status": 200, "body": GAVE_UP, "content_type": STREAM},
-            "frame-refused",
-            "Out of memory",
-        ),
-        ({"status": 200, "body": "<p>Log in", "content_type": "text/html"}, "frame-bad_answer", ""),
-        ({"status": 200, "body": "data: {\n\n", "content_type": STREAM}, "frame-bad_answer", ""),
-        ({"status": 502, "body": "Bad gateway"}, "frame-bad_answer", "502"),
-    ],
-)
-def test_a_frame_that_fails_is_told_of_and_tried_again(
-    open_page, url, still_camera, answer, name, words
-):
+FAILED_ANSWERS = [
+    (refuse(503, "busy", "Too many captions.", **{"Retry-After": "1"}), "frame-busy", "Too many"),
+    (refuse(400, "bad_image", "The JPEG is cut short."), "frame-refused", "cut short"),
+    (refuse(500, "internal", "Something went wrong."), "frame-refused", "went wrong"),
+    ({"body": OUT_OF_MEMORY, "content_type": STREAM}, "frame-refused", "Out of memory"),
+    ({"body": "<p>Log in", "content_type": "text/html"}, "frame-bad_answer", ""),
+    ({"body": "data: {\n\n", "content_type": STREAM}, "frame-bad_answer", ""),
+    ({"status": 502, "body": "Bad gateway"}, "frame-bad_answer", "502"),
+]
+
+
+def answer_with(answer: dict[str, object]) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(**answer)
+
+
+def test_failed_frame_is_shown_and_retried(open_page, url, still_camera):
     page = open_page(url, still_camera)
-    page.route("**/api/captions", lambda route: route.fulfill(**answer))
-    press_start(page)
-    notice(page, name)
-    expect(page.locator(".notice-text")).to_contain_text(words)
+    button = page.locator("#start")
+    for answer, name, text in FAILED_ANSWERS:
+        page.unroute("**/api/captions")
+        page.route("**/api/captions", answer_with(answer))
+        with page.expect_response("**/api/captions"):
+            button.click()
+        button = page.get_by_role("button", name="Try now")
+        wait_for_notice(page, name)
+        expect(page.locator(".notice-text")).to_contain_text(text)
     page.unroute("**/api/captions")
-    goes_on(page)
+    wait_for_recovery(page)
 
 
-def test_a_caption_broken_off_midway_is_never_listed(open_page, url, still_camera):
+def test_incomplete_caption_is_not_in_the_history(open_page, url, still_camera):
     page = open_page(url, still_camera)
     half = {"body": 'event: token\ndata: {"text": "Half a"}\n\n', "content_type": STREAM}
     page.route("**/api/captions", lambda route: route.fulfill(status=200, **half))
     press_start(page)
     expect(page.locator("#caption")).to_have_text("Half a")
-    notice(page, "server-gone")
+    wait_for_notice(page, "server-gone")
     page.unroute("**/api/captions")
     wait_for_caption(page)
     assert "Half a" not in page.locator(".history-text").all_text_contents()
 
 
-def test_a_server_that_falls_silent_is_given_up_on(open_page, url, still_camera):
+def test_silent_server_times_out(open_page, url, still_camera):
     page = open_page(url, still_camera, own_clock=True)
     page.route("**/api/captions", lambda route: None)
     with page.expect_request("**/api/captions"):
         press_start(page)
     page.clock.fast_forward(25_000)
-    notice(page, "frame-silent")
+    wait_for_notice(page, "frame-timeout")
     page.unroute("**/api/captions")
-    goes_on(page)
+    wait_for_recovery(page)

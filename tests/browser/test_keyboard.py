@@ -1,12 +1,12 @@
-"""The page by keyboard and by touch."""
+"""The page by keyboard and by touch, on small and large screens."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from controls import DESKTOP, PHONE, SMALL_PHONE, assert_within_reach
-from person import is_running, press_start, start, wait_for_caption
+from controls import DESKTOP, PHONE, SMALL_PHONE, assert_controls_fit
+from page_actions import is_running, press_start, start, wait_for_caption
 from playwright.sync_api import Page, expect
 
 
@@ -14,7 +14,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
 
 
-def test_everything_at_hand_is_reached_by_tab_and_seen_when_it_is(open_page, url, still_camera):
+def test_tab_reaches_all_controls_with_a_visible_focus(open_page, url, still_camera):
     page = open_page(url, still_camera)
     expect(page.locator("#prompt option")).not_to_have_count(1)
     reached = []
@@ -26,7 +26,7 @@ def test_everything_at_hand_is_reached_by_tab_and_seen_when_it_is(open_page, url
     assert reached == ["start", "prompt", "camera", "open-history", "open-preferences"]
 
 
-def test_start_and_stop_by_keyboard(open_page, url, still_camera):
+def test_keyboard_starts_and_stops_captions(open_page, url, still_camera):
     page = open_page(url, still_camera)
     page.locator("#start").focus()
     page.keyboard.press("Enter")
@@ -37,24 +37,19 @@ def test_start_and_stop_by_keyboard(open_page, url, still_camera):
     assert is_running(page)
 
 
-@pytest.mark.parametrize(
-    ("key", "panel", "opener"),
-    [("h", "history", "open-history"), (",", "preferences", "open-preferences")],
-)
-def test_a_panel_takes_the_focus_and_gives_it_back(
-    open_page, url, still_camera, key, panel, opener
-):
+def test_panel_takes_the_focus_and_returns_it(open_page, url, still_camera):
     page = open_page(url, still_camera)
-    page.keyboard.press(key)
-    expect(page.locator(f"#{panel}")).to_be_visible()
-    assert focused(page) == f"{panel}-title"
-    expect(page.locator(f"#{opener}")).to_have_attribute("aria-expanded", "true")
-    page.keyboard.press("Escape")
-    expect(page.locator(f"#{panel}")).to_be_hidden()
-    assert focused(page) == opener
+    for key, panel in (("h", "history"), (",", "preferences")):
+        page.keyboard.press(key)
+        expect(page.locator(f"#{panel}")).to_be_visible()
+        assert focused(page) == f"{panel}-title"
+        expect(page.locator(f"#open-{panel}")).to_have_attribute("aria-expanded", "true")
+        page.keyboard.press("Escape")
+        expect(page.locator(f"#{panel}")).to_be_hidden()
+        assert focused(page) == f"open-{panel}"
 
 
-def test_the_listed_shortcuts_do_what_they_say(open_page, url, still_camera):
+def test_shortcuts_work_as_listed(open_page, url, still_camera):
     page = open_page(url, still_camera)
     page.keyboard.press("m")
     expect(page.locator("#video")).to_have_attribute("data-mirror", "")
@@ -67,7 +62,7 @@ def test_the_listed_shortcuts_do_what_they_say(open_page, url, still_camera):
     assert listed == ["S", "M", "+", "-", "H", ",", "Esc"]
 
 
-def test_typing_a_question_presses_no_shortcut(open_page, url, still_camera):
+def test_typing_a_question_triggers_no_shortcut(open_page, url, still_camera):
     page = open_page(url, still_camera)
     expect(page.locator("#prompt option")).not_to_have_count(1)
     page.locator("#prompt").select_option("own")
@@ -77,9 +72,7 @@ def test_typing_a_question_presses_no_shortcut(open_page, url, still_camera):
     expect(page.locator("#own-prompt")).to_have_value("smh, +-")
 
 
-def test_shortcuts_can_be_switched_off_and_leave_the_browsers_own_alone(
-    open_page, url, still_camera
-):
+def test_shortcuts_can_be_switched_off_and_ignore_modifier_keys(open_page, url, still_camera):
     page = open_page(url, still_camera)
     page.keyboard.press("Control+m")
     expect(page.locator("#video")).not_to_have_attribute("data-mirror", "")
@@ -91,23 +84,24 @@ def test_shortcuts_can_be_switched_off_and_leave_the_browsers_own_alone(
     expect(page.locator("#preferences")).to_be_hidden()
 
 
-@pytest.mark.parametrize("size", [PHONE, SMALL_PHONE, DESKTOP], ids=["phone", "small", "desktop"])
-def test_every_control_can_be_hit_and_none_is_cut_off(open_page, url, still_camera, size):
-    page = open_page(url, still_camera, **size)
+@pytest.mark.parametrize("sizes", [(PHONE, SMALL_PHONE), (DESKTOP,)], ids=["phones", "desktop"])
+def test_controls_fit_on_every_screen(open_page, url, still_camera, sizes):
+    page = open_page(url, still_camera, **sizes[0])
     start(page)
-    for panel in (None, "history", "preferences"):
-        if panel:
+    for size in sizes:
+        page.set_viewport_size(size["viewport"])
+        assert_controls_fit(page)
+        for panel in ("history", "preferences"):
             page.locator(f"#open-{panel}").click()
-        assert_within_reach(page)
+            assert_controls_fit(page)
+        page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_a_long_caption_keeps_to_its_lines_and_clear_of_the_controls(
-    open_page, url, still_camera, size
-):
+def test_long_caption_keeps_clear_of_the_controls(open_page, url, still_camera, size):
     page = open_page(url, still_camera, **size)
-    words = "A rather long caption about many things " * 6
-    done = {"text": words, "finish_reason": "stop", "stats": {}}
+    text = "A rather long caption about many things " * 6
+    done = {"text": text, "finish_reason": "stop", "stats": {}}
     events = f"event: done\ndata: {json.dumps(done)}\n\n"
     page.route(
         "**/api/captions",
@@ -125,29 +119,29 @@ def test_a_long_caption_keeps_to_its_lines_and_clear_of_the_controls(
     assert lines < 4
 
 
-def test_controls_step_back_while_nobody_touches_them_and_come_again(open_page, url, still_camera):
+def test_controls_fade_out_while_idle(open_page, url, still_camera):
     page = open_page(url, still_camera, own_clock=True)
     start(page)
     stage = page.locator("#stage")
-    expect(stage).not_to_have_attribute("data-quiet", "")
+    expect(stage).not_to_have_attribute("data-idle", "")
     page.clock.fast_forward(6_000)
-    expect(stage).to_have_attribute("data-quiet", "")
+    expect(stage).to_have_attribute("data-idle", "")
     page.mouse.move(200, 200)
-    expect(stage).not_to_have_attribute("data-quiet", "")
+    expect(stage).not_to_have_attribute("data-idle", "")
     page.locator("#start").focus()
     page.keyboard.press("Tab")
     page.clock.fast_forward(20_000)
-    expect(stage).not_to_have_attribute("data-quiet", "")
+    expect(stage).not_to_have_attribute("data-idle", "")
 
 
-def test_a_tap_that_brings_the_controls_back_presses_none_of_them(open_page, url, still_camera):
+def test_tap_that_shows_the_controls_presses_none(open_page, url, still_camera):
     page = open_page(url, still_camera, own_clock=True, **PHONE)
     page.locator("#start").tap()
     wait_for_caption(page)
     page.clock.fast_forward(6_000)
-    expect(page.locator("#stage")).to_have_attribute("data-quiet", "")
+    expect(page.locator("#stage")).to_have_attribute("data-idle", "")
     page.locator("#start").tap()
-    expect(page.locator("#stage")).not_to_have_attribute("data-quiet", "")
+    expect(page.locator("#stage")).not_to_have_attribute("data-idle", "")
     assert is_running(page)
     page.locator("#start").tap()
     assert not is_running(page)

@@ -1,153 +1,154 @@
-"""The picker and the card of a change: pressed, on screens of all sizes, and under axe."""
+"""The list of models and the card of a change: buttons, screen sizes and accessibility."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from barriers import assert_accessible
+from accessibility import assert_accessible_in_both_schemes
 from controls import (
     DESKTOP,
+    LANDSCAPE_PHONE,
     PHONE,
-    PHONE_ON_ITS_SIDE,
     SMALL_PHONE,
-    assert_within_reach,
+    assert_controls_fit,
 )
-from person import card, is_running, start
+from model_states import SMALL, FakeModels, fetching, loading, problem
+from page_actions import is_running, start, wait_for_card
 from playwright.sync_api import Page, expect
-from told_models import SMALL, ToldModels, fetching, loading, problem
 
-LONG_WORDS = "The hub could not be reached. Check the network, or the proxy in HTTPS_PROXY. "
+LONG_MESSAGE = "The hub could not be reached. Check the network, or the proxy in HTTPS_PROXY. "
 
 
-def pick(page: Page, label: str):
-    """A button of the list by what it says."""
+def list_button(page: Page, label: str):
+    """Return a button of the list by its label."""
     return page.locator("#models").get_by_role("button", name=label)
 
 
 @pytest.fixture
-def told_page(open_page, url, still_camera):
-    """`told_page(**options)`: a page and the models that it is told of."""
+def models_page(open_page, url, still_camera):
+    """`models_page(**options)` returns a page and the states of its server's models."""
 
     def open_(**options):
         page = open_page(f"{url}healthz", still_camera, **options)
-        told = ToldModels(page)
+        server = FakeModels(page)
         page.goto(url)
         expect(page.locator(".badge-text")).to_contain_text("nano on")
-        return page, told
+        return page, server
 
     return open_
 
 
-# -- pressing --
+# -- buttons --
 
 
-def test_a_model_is_fetched_by_one_press_and_the_focus_stays(told_page):
-    page, told = told_page()
+def test_model_is_downloaded_by_one_press_and_focus_stays(models_page):
+    page, server = models_page()
     page.locator("#open-preferences").click()
-    told.tell_when_asked(change=fetching())
-    fetch = pick(page, "Fetch 513 MB SmolVLM 256M")
-    fetch.focus()
+    server.set_after_request(change=fetching())
+    download = list_button(page, "Download SmolVLM 256M")
+    download.focus()
     page.keyboard.press("Enter")
-    card(page, "fetching")
-    assert told.asked == [("switch", {"model": SMALL})]
-    cancel = pick(page, "Cancel SmolVLM 256M")
+    wait_for_card(page, "fetching")
+    assert server.requests == [("switch", {"model": SMALL})]
+    cancel = list_button(page, "Cancel SmolVLM 256M")
     expect(cancel).to_be_focused()
-    # One at a time: the others say why they wait, and pressing them does nothing.
-    other = pick(page, "Use SmolVLM2 256M Video")
+    # The other buttons are disabled, with the reason as their description.
+    other = list_button(page, "Use SmolVLM2 256M Video")
     expect(other).to_have_attribute("aria-disabled", "true")
-    expect(other).to_have_accessible_description(re.compile("One model changes at a time"))
+    expect(other).to_have_accessible_description(re.compile("Only one model can change at a time"))
     other.click(force=True)
-    told.tell_when_asked()
+    server.set_after_request()
     cancel.click()
-    card(page, "cancelled")
-    assert [action for action, _ in told.asked] == ["switch", "cancel"]
-    told.tell(SMALL)
+    wait_for_card(page, "cancelled")
+    assert [action for action, _ in server.requests] == ["switch", "cancel"]
+    server.set(SMALL)
     expect(page.locator(".model-title").nth(1)).to_be_focused()
 
 
-def test_a_switch_that_is_refused_is_told_in_words(told_page):
-    page, told = told_page()
+def test_refused_switch_shows_the_servers_message(models_page):
+    page, server = models_page()
     page.locator("#open-preferences").click()
-    told.refusal = {"code": "switching", "message": "SmolVLM 500M is on its way already."}
-    pick(page, "Fetch 513 MB").click()
-    card(page, "refused")
+    server.refusal = {"code": "switching", "message": "SmolVLM 500M is on its way already."}
+    list_button(page, "Download").click()
+    wait_for_card(page, "refused")
     expect(page.locator(".model-card-text")).to_have_text("SmolVLM 500M is on its way already.")
     page.locator("#model-card").get_by_role("button", name="Dismiss").click()
     expect(page.locator("#model-card")).to_be_hidden()
 
 
-def test_a_problem_is_tried_again_or_dismissed(told_page):
-    page, told = told_page()
-    told.tell(problem=problem())
-    card(page, "problem")
-    expect(page.locator("#announcer")).to_contain_text("was not fetched")
-    told.tell_when_asked()
+def test_problem_can_be_retried_or_dismissed(models_page):
+    page, server = models_page()
+    server.set(problem=problem())
+    wait_for_card(page, "problem")
+    expect(page.locator("#announcer")).to_contain_text("download failed")
+    server.set_after_request()
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("#model-card")).to_be_hidden()
-    told.tell(problem=problem())
-    card(page, "problem")
-    told.tell_when_asked(change=fetching())
+    server.set(problem=problem())
+    wait_for_card(page, "problem")
+    server.set_after_request(change=fetching())
     page.get_by_role("button", name="Try again").click()
-    card(page, "fetching")
-    assert told.asked == [("dismiss", {}), ("switch", {"model": SMALL})]
+    wait_for_card(page, "fetching")
+    assert server.requests == [("dismiss", {}), ("switch", {"model": SMALL})]
 
 
-def test_a_tap_on_the_card_counts_while_the_controls_have_stepped_back(told_page):
-    page, told = told_page(own_clock=True, **PHONE)
+def test_card_can_be_tapped_while_the_controls_are_faded_out(models_page):
+    page, server = models_page(own_clock=True, **PHONE)
     start(page)
-    told.tell(problem=problem())
+    server.set(problem=problem())
     page.clock.fast_forward(12_000)
-    card(page, "problem")
-    expect(page.locator("#stage")).to_have_attribute("data-quiet", "")
-    told.tell_when_asked()
+    wait_for_card(page, "problem")
+    expect(page.locator("#stage")).to_have_attribute("data-idle", "")
+    server.set_after_request()
     page.get_by_role("button", name="Dismiss").tap()
     expect(page.locator("#model-card")).to_be_hidden()
     assert is_running(page)
 
 
-# -- being seen, and read --
+# -- screens and accessibility --
 
 
 @pytest.mark.parametrize(
-    "size",
-    [PHONE, SMALL_PHONE, PHONE_ON_ITS_SIDE, DESKTOP],
-    ids=["phone", "small", "side", "desktop"],
+    "sizes", [(PHONE, SMALL_PHONE, LANDSCAPE_PHONE), (DESKTOP,)], ids=["phones", "desktop"]
 )
-def test_the_card_leaves_words_and_controls_alone(told_page, size):
-    page, told = told_page(**size)
+def test_card_covers_neither_captions_nor_controls(models_page, sizes):
+    page, server = models_page(**sizes[0])
     start(page)
-    for name, what in (
+    for name, fields in (
         ("fetching", {"change": fetching()}),
         ("loading", {"change": loading(detail="Converting it, once: vision encoder")}),
-        ("problem", {"problem": problem(message=LONG_WORDS)}),
+        ("problem", {"problem": problem(message=LONG_MESSAGE)}),
     ):
-        told.tell(**what)
-        card(page, name)
-        box = page.locator("#model-card").bounding_box()
-        words = page.locator("#caption").bounding_box()
-        assert box["y"] + box["height"] <= words["y"]
-        assert_within_reach(page)
-    told.tell(change=fetching())
-    card(page, "fetching")
-    for panel in ("history", "preferences"):
-        page.locator(f"#open-{panel}").click()
-        assert_within_reach(page)
+        server.set(**fields)
+        wait_for_card(page, name)
+        for size in sizes:
+            page.set_viewport_size(size["viewport"])
+            card = page.locator("#model-card").bounding_box()
+            caption = page.locator("#caption").bounding_box()
+            assert card["y"] + card["height"] <= caption["y"]
+            assert_controls_fit(page)
+    server.set(change=fetching())
+    wait_for_card(page, "fetching")
+    for size in sizes:
+        page.set_viewport_size(size["viewport"])
+        for panel in ("history", "preferences"):
+            page.locator(f"#open-{panel}").click()
+            assert_controls_fit(page)
+        page.keyboard.press("Escape")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_change_of_models_has_a_weighty_barrier(told_page, scheme):
-    page, told = told_page(color_scheme=scheme, reduced_motion="reduce")
+def test_every_card_is_accessible(models_page):
+    page, server = models_page(reduced_motion="reduce")
     page.locator("#open-preferences").click()
-    assert_accessible(page)
-    for name, what in (
+    assert_accessible_in_both_schemes(page)
+    for name, fields in (
         ("fetching", {"change": fetching()}),
         ("loading", {"change": loading()}),
         ("problem", {"problem": problem(), "offline": True}),
     ):
-        told.tell(**what)
-        card(page, name)
-        assert_accessible(page)
-    assert page.evaluate("getComputedStyle(document.querySelector('progress')).animationName") == (
-        "none"
-    )
+        server.set(**fields)
+        wait_for_card(page, name)
+        assert_accessible_in_both_schemes(page)
+    bar_animation = "getComputedStyle(document.querySelector('progress')).animationName"
+    assert page.evaluate(bar_animation) == "none"

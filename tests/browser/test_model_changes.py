@@ -1,4 +1,4 @@
-"""From an empty home to a published model captioning in the page, through a hub on loopback."""
+"""Downloading and switching models from the page, with a model hub on loopback."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from fake_camera import FRAMES_PER_S, write_camera_file
 from known_scenes import plain_scenes
-from person import card, press_start, start, url_of, wait_for_new_caption
+from model_states import SMALL_TITLE
+from page_actions import press_start, start, url_of, wait_for_card, wait_for_new_caption
 from playwright.sync_api import Page, expect
-from told_models import SMALL_TITLE
 
 from hub_server import Fault, HubServer
 from web_client import SightlineProcess
 
 HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
-# Slow enough that no fetch ends before it is let go on, however busy the machine is.
+# Slow enough that no download ends before the test raises the rate.
 SLOW_BYTES_PER_S = 200_000
-CONVERTING_MS = 240_000
+CONVERSION_MS = 240_000
 AMOUNTS = re.compile(r"\d of \d+(\.\d)? MB, .+ [Mk]B/s, .+ left")
 NEXT_BAR_VALUE = """(seen) => {
   const bar = document.querySelector(".model-card-bar");
@@ -34,7 +34,7 @@ Serve = Callable[[Path], HubServer]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """`serve(folder)` gives a hub on which `folder` is SmolVLM-256M."""
+    """`serve(folder)` starts a hub that serves `folder` as SmolVLM-256M."""
     hubs: list[HubServer] = []
 
     def start_hub(folder: Path) -> HubServer:
@@ -48,31 +48,31 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def hub(serve: Serve, endless_dir: Path) -> HubServer:
-    """SmolVLM-256M is a small model with random weights here."""
+    """A hub whose SmolVLM-256M is a small model with random weights."""
     return serve(endless_dir)
 
 
 @contextmanager
 def first_start(hub: HubServer, home: Path, *args: str) -> Iterator[SightlineProcess]:
-    """`python app.py` in an empty home; it may still be loading its first model.
+    """Run `python app.py` in an empty home; it may still be loading its first model.
 
-    Only what other tests have converted already is taken from them, for time's sake.
+    Only the cache of converted models is shared with other tests, to save time.
     """
     fresh = {"HOME": str(home), "SIGHTLINE_OFFLINE": "0"}
     with SightlineProcess(args, hub.env(home / "hf") | fresh) as sightline:
         yield sightline
 
 
-def captions_by(page: Page, title: str) -> None:
-    """Waits until the badge names that model and a frame sent since is captioned."""
+def wait_for_captions_by(page: Page, title: str) -> None:
+    """Wait until the badge names the model and a frame sent since then is captioned."""
     expect(page.locator(".badge-text")).to_contain_text(f"{title} on")
-    # The first may have been under way before.
+    # The first may have been in flight before.
     wait_for_new_caption(page)
     wait_for_new_caption(page)
 
 
 def bar_values(page: Page, count: int) -> list[float]:
-    """So many different values of the bar, as they come."""
+    """Return the next `count` different values of the bar."""
     values: list[float] = []
     while len(values) < count:
         values.append(page.wait_for_function(NEXT_BAR_VALUE, arg=values).json_value()["value"])
@@ -81,87 +81,83 @@ def bar_values(page: Page, count: int) -> list[float]:
 
 @pytest.fixture
 def changing_camera(tmp_path: Path) -> Path:
-    """A camera before two scenes by turns, so that there is always something to caption."""
+    """A camera on two alternating scenes, so that each frame needs a caption."""
     scenes = [(picture, FRAMES_PER_S // 2) for picture, _ in islice(plain_scenes(), 2)]
     return write_camera_file(tmp_path / "camera.mjpeg", scenes)
 
 
-def leads_to_the_larger_model(page: Page, hub: HubServer) -> None:
-    """Presses start and nothing else, and watches a first start to its end."""
+def check_first_start(page: Page, hub: HubServer) -> None:
+    """Press start only, and follow the first start until the larger model captions."""
     press_start(page)
-    captions_by(page, "nano")
-    card(page, "fetching")
+    wait_for_captions_by(page, "nano")
+    wait_for_card(page, "fetching")
     values = bar_values(page, 3)
     assert values == sorted(values)
     expect(page.locator(".model-card-text")).to_have_text(AMOUNTS)
-    captions_by(page, "nano")
-    card(page, "fetching")
+    wait_for_captions_by(page, "nano")
+    wait_for_card(page, "fetching")
     hub.bytes_per_s = None
-    # The exact shape takes a minute to be fetched, checked and converted on two cores.
+    # Download, check and conversion of the exact shape take a minute on two cores.
     expect(page.locator("#model-card")).to_have_attribute(
-        "data-change", "swapped", timeout=CONVERTING_MS
+        "data-change", "swapped", timeout=CONVERSION_MS
     )
     expect(page.locator("#announcer")).to_contain_text("SmolVLM 256M is captioning now.")
-    captions_by(page, SMALL_TITLE)
+    wait_for_captions_by(page, SMALL_TITLE)
 
 
-def test_an_empty_home_and_one_command_lead_to_the_larger_model_captioning(
+def test_first_start_leads_to_captions_by_the_larger_model(
     open_page, hub, changing_camera, tmp_path
 ):
     hub.bytes_per_s = SLOW_BYTES_PER_S
     with first_start(hub, tmp_path / "home") as sightline:
-        leads_to_the_larger_model(open_page(url_of(sightline), changing_camera), hub)
+        check_first_start(open_page(url_of(sightline), changing_camera), hub)
 
 
 @pytest.mark.slow
-def test_so_they_do_with_the_published_shape(
+def test_first_start_works_with_the_published_shape(
     open_page, serve, exact_shape_dir, changing_camera, tmp_path
 ):
     hub = serve(exact_shape_dir)
     hub.bytes_per_s = 40 * SLOW_BYTES_PER_S
     with first_start(hub, tmp_path / "home") as sightline:
-        leads_to_the_larger_model(open_page(url_of(sightline), changing_camera), hub)
+        check_first_start(open_page(url_of(sightline), changing_camera), hub)
 
 
-def test_what_a_hub_gets_wrong_is_told_and_tried_again_when_a_person_says_so(
-    open_page, hub, changing_camera, tmp_path
-):
+def test_failed_download_is_shown_and_can_be_retried(open_page, hub, changing_camera, tmp_path):
     hub.faults.append(Fault("/api/models/", status=500))
     with first_start(hub, tmp_path / "home") as sightline:
         page = open_page(url_of(sightline), changing_camera)
         press_start(page)
-        card(page, "problem")
+        wait_for_card(page, "problem")
         expect(page.locator(".model-card-text")).to_contain_text("500")
-        expect(page.locator(".model-card-text")).to_contain_text("nano goes on captioning.")
-        captions_by(page, "nano")
+        expect(page.locator(".model-card-text")).to_contain_text("Captions continue with nano.")
+        wait_for_captions_by(page, "nano")
         hub.faults.clear()
         hub.bytes_per_s = SLOW_BYTES_PER_S
         page.get_by_role("button", name="Try again").click()
-        card(page, "fetching")
+        wait_for_card(page, "fetching")
         bar_values(page, 1)
         page.locator("#model-card").get_by_role("button", name="Cancel").click()
-        card(page, "cancelled")
-        captions_by(page, "nano")
+        wait_for_card(page, "cancelled")
+        wait_for_captions_by(page, "nano")
 
 
-def test_models_are_fetched_and_changed_from_the_list_while_captions_go_on(
-    open_page, hub, still_camera, tmp_path
-):
+def test_models_are_downloaded_and_switched_from_the_list(open_page, hub, still_camera, tmp_path):
     hub.bytes_per_s = SLOW_BYTES_PER_S
-    # Named, it fetches nothing by itself.
+    # With a model named, nothing is downloaded automatically.
     with first_start(hub, tmp_path / "home", "--model", "nano") as sightline:
         page = open_page(url_of(sightline), still_camera)
         start(page)
         by_nano = page.locator("#caption").text_content()
         page.locator("#open-preferences").click()
         models = page.locator("#models")
-        models.get_by_role("button", name=re.compile(r"Fetch \d+ MB SmolVLM 256M")).click()
-        card(page, "fetching")
+        models.get_by_role("button", name="Download SmolVLM 256M", exact=True).click()
+        wait_for_card(page, "fetching")
         other = models.get_by_role("button", name="SmolVLM2 256M Video")
         expect(other).to_have_attribute("aria-disabled", "true")
         hub.bytes_per_s = None
-        card(page, "swapped")
-        # The scene stands still, and the new model is shown it all the same.
+        wait_for_card(page, "swapped")
+        # The scene has not changed, but the new model captions it all the same.
         expect(page.locator("#caption")).not_to_have_text(by_nano)
         expect(page.locator(".badge-text")).to_contain_text(f"{SMALL_TITLE} on")
         models.get_by_role("button", name="Use nano").click()

@@ -1,195 +1,186 @@
-"""The page's state core and models: what is asked of the server, and what a change brings about."""
+"""The state core and models: requests to the server, and the course of a change."""
 
 from __future__ import annotations
 
 import pytest
+from model_states import LARGE, NANO, SMALL, fetching, loading, models, problem
 from state_core import STATUS
-from told_models import LARGE, NANO, SMALL, fetching, loading, models, problem
 
 
-def status(model=NANO, **what):
-    return {**STATUS, "model": model, "models": models(model, **what)}
+def status(model=NANO, **fields):
+    return {**STATUS, "model": model, "models": models(model, **fields)}
 
 
 FETCHING = status(change=fetching())
 SWAPPED = status(SMALL)
 
 
-def answered(core, at=0, **what):
+def succeed(core, at=0, **fields):
+    return core.dispatch("model-request-done", at, models=models(**fields))
+
+
+def fail(core, at=0, kind="refused", message="No."):
+    return core.dispatch("model-request-failed", at, kind=kind, message=message)
+
+
+# -- requests --
+
+
+def test_chosen_model_is_requested_once(core):
+    core.live().dispatch("model-chosen", model=SMALL)
     request = core.plan["modelRequest"]
-    return core.tell("model-request-answered", at, id=request["id"], models=models(**what))
-
-
-def refused(core, at=0, kind="refused", message="No."):
-    request = core.plan["modelRequest"]
-    return core.tell(
-        "model-request-refused", at, id=request["id"], kind=kind, message=message, random=0.5
-    )
-
-
-# -- asking --
-
-
-def test_a_model_that_is_chosen_is_asked_for_once(core):
-    core.live().tell("model-chosen", model=SMALL)
-    asked = core.plan["modelRequest"]
-    assert (asked["action"], asked["model"]) == ("switch", SMALL)
-    core.tell("model-chosen", model=LARGE).tell("model-chosen", model=SMALL)
-    assert core.plan["modelRequest"] == asked
-    answered(core, change=fetching())
+    assert (request["action"], request["model"]) == ("switch", SMALL)
+    core.dispatch("model-chosen", model=LARGE).dispatch("model-chosen", model=SMALL)
+    assert core.plan["modelRequest"] == request
+    succeed(core, change=fetching())
     assert core.plan["modelRequest"] is None
 
 
-def test_the_answer_counts_at_once_and_the_server_is_asked_again(core):
-    core.live().tell("model-chosen", 1000, model=SMALL)
-    answered(core, 1100, change=fetching())
+def test_response_applies_at_once_and_starts_a_poll(core):
+    core.live().dispatch("model-chosen", 1000, model=SMALL)
+    succeed(core, 1100, change=fetching())
     assert core.state["server"]["status"]["models"]["change"] == fetching()
-    assert core.plan["askAt"] == 1100
+    assert core.plan["pollAt"] == 1100
 
 
-def test_an_answer_to_an_earlier_request_is_ignored(core):
-    core.live().tell("model-chosen", model=SMALL)
-    answered(core).tell("model-chosen", model=LARGE)
-    core.tell("model-request-answered", id=1, models=models(change=fetching()))
+def test_response_to_an_earlier_request_is_ignored(core):
+    core.live().dispatch("model-chosen", model=SMALL)
+    succeed(core).dispatch("model-chosen", model=LARGE)
+    core.dispatch("model-request-done", id=1, models=models(change=fetching()))
     assert core.plan["modelRequest"]["model"] == LARGE
     assert core.state["server"]["status"]["models"]["change"] is None
 
 
-def test_how_the_server_is_waits_for_the_answer_to_a_request(core):
-    core.live().tell("model-chosen", model=SMALL)
-    assert core.plan["askAt"] is None
+def test_server_is_not_polled_while_a_model_request_is_in_flight(core):
+    core.live().dispatch("model-chosen", model=SMALL)
+    assert core.plan["pollAt"] is None
 
 
-def test_a_change_can_be_cancelled_and_only_a_change(core):
-    core.live().tell("change-cancelled")
+def test_only_a_change_can_be_cancelled(core):
+    core.live().dispatch("change-cancelled")
     assert core.plan["modelRequest"] is None
-    core.tell("status-answered", status=FETCHING).tell("change-cancelled")
+    core.dispatch("status-received", status=FETCHING).dispatch("change-cancelled")
     assert core.plan["modelRequest"]["action"] == "cancel"
 
 
-def test_a_dismissed_problem_is_forgotten_by_the_server_too(core):
-    core.live(status=status(problem=problem())).tell("problem-dismissed")
+def test_problem_is_dismissed_on_the_server_and_a_refusal_only_here(core):
+    core.live(status=status(problem=problem())).dispatch("problem-dismissed")
     assert core.plan["modelRequest"]["action"] == "dismiss"
-
-
-def test_a_dismissed_refusal_is_nothing_to_the_server(core):
-    core.live().tell("model-chosen", model=LARGE)
-    refused(core).tell("problem-dismissed")
+    core.begin().live().dispatch("model-chosen", model=LARGE)
+    fail(core).dispatch("problem-dismissed")
     assert core.plan["modelRequest"] is None
     assert core.state["models"]["refusal"] is None
 
 
-def test_a_refusal_is_kept_in_words_until_something_else_is_asked(core):
-    core.live().tell("model-chosen", 1000, model=LARGE)
-    refused(core, 1100, message="It needs 6.1 GB of memory.")
+def test_refusal_is_shown_until_the_next_request(core):
+    core.live().dispatch("model-chosen", 1000, model=LARGE)
+    fail(core, 1100, message="It needs 6.1 GB of memory.")
     assert core.state["models"]["refusal"]["message"] == "It needs 6.1 GB of memory."
-    assert core.plan["askAt"] == 1100
-    core.tell("model-chosen", model=SMALL)
+    assert core.plan["pollAt"] == 1100
+    core.dispatch("model-chosen", model=SMALL)
     assert core.state["models"]["refusal"] is None
 
 
-@pytest.mark.parametrize("kind", ["unreachable", "silent"])
-def test_a_request_that_nobody_answers_leads_back_to_looking_for_the_server(core, kind):
-    core.live().tell("model-chosen", model=SMALL)
-    refused(core, kind=kind)
+@pytest.mark.parametrize("kind", ["unreachable", "timeout"])
+def test_unanswered_model_request_starts_polling(core, kind):
+    core.live().dispatch("model-chosen", model=SMALL)
+    fail(core, kind=kind)
     assert core.state["server"]["phase"] == "gone"
     assert core.plan["modelRequest"] is None
-    assert core.plan["askAt"] is not None
+    assert core.plan["pollAt"] is not None
 
 
-# -- watching --
+# -- a change in progress --
 
 
-@pytest.mark.parametrize("state", ["ready", "loading", "failed"])
-def test_a_change_is_followed_every_second(core, state):
-    core.live().tell("status-answered", 1000, status={**FETCHING, "state": state})
-    assert core.plan["askAt"] == 2000
+def test_change_is_polled_every_second(core):
+    for state in ("ready", "loading", "failed"):
+        core.begin().live().dispatch("status-received", 1000, status={**FETCHING, "state": state})
+        assert core.plan["pollAt"] == 2000, state
+    core.begin().live().dispatch("status-received", status=FETCHING)
+    core.dispatch("capture-started").dispatch("frame-sent")
+    assert core.plan["pollAt"] == 1000
 
 
-def test_a_change_is_followed_while_frames_are_captioned(core):
-    core.live().tell("status-answered", status=FETCHING)
-    core.tell("look-begun").tell("frame-sent", id=1)
-    assert core.plan["askAt"] == 1000
-
-
-def test_captions_go_on_while_a_model_changes(core):
+def test_captions_continue_during_a_change(core):
     core.live(status=FETCHING).captioned(at=0)
-    assert core.plan["lookAt"] == 500
+    assert core.plan["captureAt"] == 500
     assert core.notice(500) is None
 
 
 # -- the swap --
 
 
-def test_another_model_is_shown_even_a_scene_that_stands_still(core):
+def test_new_model_captions_even_an_unchanged_scene(core):
     core.live(status=FETCHING).captioned(at=0)
-    core.tell("setting-changed", name="intervalS", value=30)
+    core.dispatch("setting-changed", name="intervalS", value=30)
     assert not core.must_send(1000)
-    core.tell("status-answered", 1000, status=SWAPPED)
+    core.dispatch("status-received", 1000, status=SWAPPED)
     assert core.must_send(1000)
-    assert core.plan["lookAt"] <= 1000
+    assert core.plan["captureAt"] <= 1000
     core.captioned(at=1000)
     assert not core.must_send(2000)
 
 
-def test_a_frame_under_way_at_the_swap_is_followed_by_one_for_the_new_model(core):
-    core.live(status=FETCHING).tell("look-begun", 0).tell("frame-sent", 0, id=1)
-    core.tell("status-answered", 500, status=SWAPPED)
-    assert core.plan["passId"] == 1
-    core.tell("caption-done", 600, id=1, text="By nano.", stats={})
+def test_frame_in_flight_at_the_swap_is_followed_by_one_for_the_new_model(core):
+    core.live(status=FETCHING).dispatch("capture-started", 0).dispatch("frame-sent", 0)
+    core.dispatch("status-received", 500, status=SWAPPED)
+    assert core.plan["requestId"] == 1
+    core.dispatch("caption-done", 600, text="By nano.", stats={})
     assert core.must_send(700)
 
 
-def test_a_look_under_way_at_the_swap_does_not_lose_the_new_models_frame(core):
-    core.live(status=FETCHING).captioned(at=0).tell("look-begun", 500)
-    core.tell("status-answered", 505, status=SWAPPED).tell("frame-unchanged", 510, id=2)
+def test_capture_during_the_swap_does_not_lose_the_new_models_frame(core):
+    core.live(status=FETCHING).captioned(at=0).dispatch("capture-started", 500)
+    core.dispatch("status-received", 505, status=SWAPPED).dispatch("frame-unchanged", 510)
     assert core.must_send(700)
 
 
-def test_the_swap_is_told_once_and_for_some_seconds(core):
+def test_swap_is_shown_once_for_some_seconds(core):
     core.live(status=status(change=loading()))
     assert core.state["models"]["ending"] is None
-    # The server still tidies up: the change is over for people.
-    core.tell("status-answered", 1000, status=status(SMALL, change=loading()))
-    core.tell("status-answered", 2000, status=SWAPPED)
+    # The server still cleans up: the new model already runs.
+    core.dispatch("status-received", 1000, status=status(SMALL, change=loading()))
+    core.dispatch("status-received", 2000, status=SWAPPED)
     assert core.state["models"]["ending"]["at"] == 1000
     assert core.card(1000)["id"] == "swapped"
     assert core.card(60_000) is None
 
 
 @pytest.mark.parametrize("first", [None, NANO])
-def test_the_first_model_of_a_server_is_no_swap(core, first):
+def test_first_model_of_a_server_is_no_swap(core, first):
     core.live(status={**STATUS, "state": "loading", "model": first})
-    core.tell("status-answered", status=SWAPPED)
+    core.dispatch("status-received", status=SWAPPED)
     assert core.card() is None
 
 
-def test_another_model_after_a_new_start_of_the_server_is_no_swap(core):
-    core.live().tell("status-missed", message="down").tell("status-answered", status=SWAPPED)
+def test_another_model_after_a_restart_of_the_server_is_no_swap(core):
+    core.live().dispatch("status-failed", message="down")
+    core.dispatch("status-received", status=SWAPPED)
     assert core.card() is None
 
 
 @pytest.mark.parametrize("failed_model", [NANO, SMALL])
-def test_a_model_that_replaces_one_that_failed_is_told_of_and_captions_begin(core, failed_model):
+def test_model_that_replaces_a_failed_one_is_a_swap_and_starts_captions(core, failed_model):
     failed = {**status(failed_model, change=loading()), "state": "failed"}
     assert core.live(status=failed).card()["id"] == "loading"
-    core.tell("status-answered", 1000, status=SWAPPED)
+    core.dispatch("status-received", 1000, status=SWAPPED)
     assert core.card(1000)["id"] == "swapped"
-    assert core.plan["lookAt"] == 1000
+    assert core.plan["captureAt"] == 1000
 
 
-@pytest.mark.parametrize("asked_here", [True, False])
-def test_a_change_that_was_cancelled_is_told_as_that(core, asked_here):
+@pytest.mark.parametrize("here", [True, False])
+def test_cancelled_change_is_shown_as_cancelled(core, here):
     core.live(status=FETCHING)
-    if asked_here:
-        answered(core.tell("change-cancelled"), change=None)
+    if here:
+        succeed(core.dispatch("change-cancelled"), change=None)
     else:
-        core.tell("status-answered", status=status(change=fetching(cancelling=True)))
-        core.tell("status-answered", status=status())
+        core.dispatch("status-received", status=status(change=fetching(cancelling=True)))
+        core.dispatch("status-received", status=status())
     assert core.card()["id"] == "cancelled"
 
 
-def test_a_change_that_failed_is_told_as_a_problem_only(core):
-    core.live(status=FETCHING).tell("status-answered", status=status(problem=problem()))
+def test_failed_change_is_shown_as_a_problem_only(core):
+    core.live(status=FETCHING).dispatch("status-received", status=status(problem=problem()))
     assert core.card()["id"] == "problem"
     assert core.state["models"]["ending"] is None

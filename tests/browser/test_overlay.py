@@ -1,28 +1,28 @@
-"""The caption over the picture: words that are already there are left alone."""
+"""The caption over the video changes only the words that differ."""
 
 from __future__ import annotations
 
-# A mounted overlay, `tell(text, finished)` to it, and what it then changed in the page.
+# A mounted overlay, `show(text, finished)` for it, and the changes it then made in the document.
 OVERLAY = """
   document.body.innerHTML =
     '<div><div id="root"><p class="overlay-text"><span id="caption"></span></p></div></div>';
   const root = document.querySelector("#root");
   const caption = document.querySelector("#caption");
   const overlay = M.mountOverlay(root);
-  const settings = M.lawfulSettings(null);
+  const settings = M.validSettings(null);
   let changes = [];
   const watch = new MutationObserver((records) => changes.push(...records));
   const everything = { childList: true, attributes: true, characterData: true, subtree: true };
   watch.observe(document.body, everything);
-  const tell = (text, finished) => {
+  const show = (text, finished) => {
     overlay.update({ caption: { text, finished }, settings, server: { phase: "ready" } });
     changes.push(...watch.takeRecords());
     const isStale = (word) => word.dataset.stale === "";
     return [...caption.children].map((word) => word.textContent + (isStale(word) ? "~" : ""));
   };
   const stream = (text) => {
-    for (let end = 1; end <= text.length; end += 1) tell(text.slice(0, end), false);
-    return tell(text, true);
+    for (let end = 1; end <= text.length; end += 1) show(text.slice(0, end), false);
+    return show(text, true);
   };
 """
 
@@ -31,7 +31,7 @@ def overlay(modules, body, arg=None):
     return modules("ui/overlay core/settings", OVERLAY + body, arg)
 
 
-def test_the_same_caption_again_touches_nothing(modules):
+def test_same_caption_changes_nothing(modules):
     body = """
       stream(arg);
       changes = [];
@@ -41,7 +41,7 @@ def test_the_same_caption_again_touches_nothing(modules):
     assert overlay(modules, body, "A red circle and a blue square.") == 0
 
 
-def test_words_stay_put_when_only_the_end_changes(modules):
+def test_elements_of_words_are_reused(modules):
     body = """
       stream("A red circle above a blue square.");
       const before = [...caption.children];
@@ -52,7 +52,7 @@ def test_words_stay_put_when_only_the_end_changes(modules):
     assert overlay(modules, body) == [True] * 7
 
 
-def test_only_the_changed_words_are_touched(modules):
+def test_only_changed_words_are_touched(modules):
     body = """
       stream("A red circle above a blue square.");
       changes = [];
@@ -65,12 +65,12 @@ def test_only_the_changed_words_are_touched(modules):
     assert set(overlay(modules, body)) <= {5, 6}
 
 
-def test_the_old_caption_is_replaced_word_by_word_and_never_blanked(modules):
+def test_old_caption_is_replaced_word_by_word(modules):
     body = """
       stream("A red circle above a blue square.");
       return [
-        tell("", false), tell("A", false), tell("A gre", false), tell("A green star", false),
-        tell("A green star", true),
+        show("", false), show("A", false), show("A gre", false), show("A green star", false),
+        show("A green star", true),
       ];
     """
     assert overlay(modules, body) == [
@@ -82,7 +82,7 @@ def test_the_old_caption_is_replaced_word_by_word_and_never_blanked(modules):
     ]
 
 
-def test_a_finished_caption_reads_exactly_as_the_server_gave_it(modules):
+def test_finished_caption_equals_the_servers_text(modules):
     body = """
       let seed = 7;
       const random = (below) => (seed = (seed * 16807) % 2147483647) % below;
@@ -98,51 +98,51 @@ def test_a_finished_caption_reads_exactly_as_the_server_gave_it(modules):
     assert overlay(modules, body) == []
 
 
-def test_a_caption_is_text_whatever_it_says(modules):
+def test_caption_is_never_parsed_as_html(modules):
     body = "stream(arg); return [caption.textContent, document.querySelectorAll('img').length];"
     hostile = "<img src=x onerror=alert(1)> &amp; <b>bold</b>"
     assert overlay(modules, body, hostile) == [hostile, 0]
 
 
-def test_screen_readers_hear_finished_captions_with_time_between_them(modules):
+def test_finished_captions_are_announced_with_pauses(modules):
     body = """
-      const heard = [];
-      let last = M.silence;
-      const hear = (text, finished, at, news = "") => {
-        const next = M.nextAnnouncement(last, { text, finished }, news, at);
-        if (next.text !== last.text) heard.push(next.text);
+      const announced = [];
+      let last = M.NO_ANNOUNCEMENT;
+      const announce = (text, finished, at, change = "") => {
+        const next = M.nextAnnouncement(last, { text, finished }, change, at);
+        if (next.text !== last.text) announced.push(next.text);
         last = next;
       };
-      hear("A red", false, 0);
-      hear("A red circle.", true, 500);
-      hear("A red circle.", true, 60000);
-      hear("A blue star.", true, 61000);
-      hear("A green", false, 61500);
-      hear("A green ring.", true, 62000);
-      hear("A green ring.", true, 62000 + M.ANNOUNCE_GAP_MS);
-      hear("", true, 99000);
-      return heard;
+      announce("A red", false, 0);
+      announce("A red circle.", true, 500);
+      announce("A red circle.", true, 60000);
+      announce("A blue star.", true, 61000);
+      announce("A green", false, 61500);
+      announce("A green ring.", true, 62000);
+      announce("A green ring.", true, 62000 + M.ANNOUNCE_GAP_MS);
+      announce("", true, 99000);
+      return announced;
     """
     assert modules("ui/announcer", body) == ["A red circle.", "A blue star.", "A green ring."]
 
 
-def test_news_is_heard_at_once_and_captions_then_wait_their_turn(modules):
+def test_model_change_is_announced_at_once_and_delays_captions(modules):
     body = """
-      const heard = [];
-      let last = M.silence;
-      const hear = (text, news, at) => {
-        const next = M.nextAnnouncement(last, { text, finished: true }, news, at);
-        if (next.text !== last.text) heard.push(next.text);
+      const announced = [];
+      let last = M.NO_ANNOUNCEMENT;
+      const announce = (text, change, at) => {
+        const next = M.nextAnnouncement(last, { text, finished: true }, change, at);
+        if (next.text !== last.text) announced.push(next.text);
         last = next;
       };
-      hear("A red circle.", "", 0);
-      hear("A blue star.", "Fetching.", 500);
-      hear("A blue star.", "Fetching.", 600);
-      hear("A blue star.", "", 700);
-      hear("A blue star.", "", 500 + M.ANNOUNCE_GAP_MS);
-      hear("A blue star.", "Fetched.", 60000);
-      hear("A blue star.", "", 120000);
-      return heard;
+      announce("A red circle.", "", 0);
+      announce("A blue star.", "Fetching.", 500);
+      announce("A blue star.", "Fetching.", 600);
+      announce("A blue star.", "", 700);
+      announce("A blue star.", "", 500 + M.ANNOUNCE_GAP_MS);
+      announce("A blue star.", "Fetched.", 60000);
+      announce("A blue star.", "", 120000);
+      return announced;
     """
-    heard = ["A red circle.", "Fetching.", "A blue star.", "Fetched."]
-    assert modules("ui/announcer", body) == heard
+    expected = ["A red circle.", "Fetching.", "A blue star.", "Fetched."]
+    assert modules("ui/announcer", body) == expected

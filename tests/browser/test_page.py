@@ -1,4 +1,4 @@
-"""The page as a person uses it, with the real server and the bundled model behind it."""
+"""The page in use, with a real server and the bundled model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from fake_camera import FRAMES_PER_S, write_camera_file
 from known_scenes import plain_scenes
-from person import press_start, start, wait_for_caption
+from page_actions import press_start, start, wait_for_caption
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
 SOME_WORDS = re.compile(r"\S")
-# Playwright does not show a body that holds a file, so the page itself keeps what it sends.
+# Playwright cannot read a request body with a file, so the page keeps the forms that it sends.
 KEEP_FORMS = """
   window.sentForms = [];
   const send = window.fetch;
@@ -36,12 +36,12 @@ READ_FORM = """async (index) => {
 
 
 class Sent:
-    """The frames that a page sends: how many, how many at once, and what is in them."""
+    """The frames that a page sends: their number, the number in flight, and their contents."""
 
     def __init__(self, page: Page) -> None:
         self.count = 0
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.max_in_flight = 0
         self._page = page
         page.on("request", self._begin)
         page.on("requestfinished", self._end)
@@ -50,23 +50,23 @@ class Sent:
     def _begin(self, request: Request) -> None:
         if request.method == "POST":
             self.count += 1
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
+            self.in_flight += 1
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
     def _end(self, request: Request) -> None:
-        self.under_way -= request.method == "POST"
+        self.in_flight -= request.method == "POST"
 
     def wait_for(self, count: int) -> None:
-        """Returns when `count` frames have been sent since the page was opened."""
+        """Wait until `count` frames have been sent since the page was opened."""
         while self.count < count:
             self._page.wait_for_event("request", lambda request: request.method == "POST")
 
     def form(self, index: int) -> dict[str, Any]:
-        """The fields of one of the requests; a picture as its bytes."""
+        """Return the fields of one request, with the image as bytes."""
         fields: dict[str, Any] = self._page.evaluate(READ_FORM, index)
         return fields | {"image": bytes(fields["image"])}
 
-    def picture(self, index: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         image = Image.open(io.BytesIO(self.form(index)["image"]))
         assert image.format == "JPEG"
         return image.convert("RGB")
@@ -78,67 +78,60 @@ def entries(page: Page) -> list[str]:
 
 @pytest.fixture
 def moving_camera(tmp_path: Path) -> Path:
-    """A camera before a scene that is never the same for long."""
-    pictures = [Image.new("RGB", (640, 480), (30, 30, 40)) for _ in range(8)]
-    for index, picture in enumerate(pictures):
-        picture.paste((230, 200, 40), (index * 80, 100, index * 80 + 80, 380))
-    return write_camera_file(tmp_path / "moving.mjpeg", [(one, 10) for one in pictures])
+    """A camera on a scene that changes three times a second."""
+    images = [Image.new("RGB", (640, 480), (30, 30, 40)) for _ in range(8)]
+    for index, image in enumerate(images):
+        image.paste((230, 200, 40), (index * 80, 100, index * 80 + 80, 380))
+    return write_camera_file(tmp_path / "moving.mjpeg", [(one, 10) for one in images])
 
 
 # -- captions --
 
 
-def test_the_page_reads_a_known_scene(open_page, url, tmp_path):
-    picture, name = next(plain_scenes())
-    page = open_page(url, write_camera_file(tmp_path / "scene.mjpeg", [(picture, 2)]))
-    press_start(page)
-    expect(page.locator("#caption")).to_contain_text(name, ignore_case=True)
-
-
-def test_when_the_scene_changes_so_does_the_caption(open_page, url, tmp_path):
+def test_caption_names_the_scene_and_follows_its_changes(open_page, url, tmp_path):
     (first, first_name), (second, second_name) = islice(plain_scenes(), 2)
-    scenes = [(first, 6 * FRAMES_PER_S), (second, 6 * FRAMES_PER_S)]
+    scenes = [(first, 3 * FRAMES_PER_S), (second, 3 * FRAMES_PER_S)]
     page = open_page(url, write_camera_file(tmp_path / "scenes.mjpeg", scenes))
     press_start(page)
     for name in (first_name, second_name, first_name):
         expect(page.locator("#caption")).to_contain_text(name, ignore_case=True)
 
 
-def test_one_frame_is_under_way_at_a_time(open_page, url, moving_camera):
+def test_one_frame_is_in_flight_at_a_time(open_page, url, moving_camera):
     page = open_page(url, moving_camera)
     sent = Sent(page)
     start(page)
     sent.wait_for(5)
-    assert sent.most_under_way == 1
+    assert sent.max_in_flight == 1
 
 
-def test_a_steady_scene_is_sent_again_only_after_ten_seconds(open_page, url, still_camera):
+def test_unchanged_scene_is_sent_again_after_ten_seconds(open_page, url, still_camera):
     page = open_page(url, still_camera, own_clock=True)
     sent = Sent(page)
     page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
     press_start(page)
 
-    def pass_time(until: Callable[[float], bool]) -> float:
+    def advance_clock(until: Callable[[float], bool]) -> float:
         now_ms = float(page.evaluate("performance.now()"))
         while not until(now_ms):
             page.clock.run_for(50)
             now_ms = float(page.evaluate("performance.now()"))
         return now_ms
 
-    pass_time(lambda _: sent.count > 0)
+    advance_clock(lambda _: sent.count > 0)
     wait_for_caption(page)
-    # A camera's very first picture may differ from those that follow, and then two are sent.
+    # A camera's first frame may differ from the next ones, and then two are sent.
     readout = page.locator("#readout")
-    pass_time(lambda _: "unchanged" in (readout.text_content() or ""))
+    advance_clock(lambda _: "unchanged" in (readout.text_content() or ""))
     so_far = sent.count
     unchanged_ms = float(page.evaluate("performance.now()"))
-    heartbeat_ms = pass_time(lambda _: sent.count > so_far)
+    heartbeat_ms = advance_clock(lambda _: sent.count > so_far)
     assert heartbeat_ms >= unchanged_ms + 8_000
-    pass_time(lambda now_ms: now_ms >= heartbeat_ms + 9_800)
+    advance_clock(lambda now_ms: now_ms >= heartbeat_ms + 9_800)
     assert sent.count == so_far + 1
 
 
-def test_stop_switches_the_camera_off_and_keeps_the_words(open_page, url, still_camera):
+def test_stop_closes_the_camera_and_keeps_the_caption(open_page, url, still_camera):
     page = open_page(url, still_camera)
     start(page)
     page.evaluate("window.track = document.querySelector('video').srcObject.getVideoTracks()[0]")
@@ -152,36 +145,37 @@ def test_stop_switches_the_camera_off_and_keeps_the_words(open_page, url, still_
 # -- frames --
 
 
-def test_frames_go_out_in_the_size_that_the_server_wants(open_page, url, still_camera):
+def test_frames_have_the_servers_size_and_are_compressed_in_a_worker(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=KEEP_FORMS)
     sent = Sent(page)
     start(page)
-    wanted = page.evaluate("fetch('/api/status').then((answer) => answer.json())")
-    assert max(sent.picture(0).size) == wanted["frame_size_px"]
+    status = page.evaluate("fetch('/api/status').then((response) => response.json())")
+    assert max(sent.image(0).size) == status["frame_size_px"]
     fields = sent.form(0)
-    assert fields["prompt"] == wanted["presets"][0]["prompt"]
+    assert fields["prompt"] == status["presets"][0]["prompt"]
     assert re.fullmatch(r"page-[0-9a-f]{16}", fields["camera"])
+    assert [worker.url for worker in page.workers] == [f"{url}static/js/io/encoder-worker.js"]
 
 
-def test_a_small_picture_is_not_made_larger(open_page, url, tmp_path):
+def test_small_frame_is_not_scaled_up(open_page, url, tmp_path):
     camera = write_camera_file(
         tmp_path / "small.mjpeg", [(Image.new("RGB", (160, 120), "grey"), 2)]
     )
     page = open_page(url, camera, init_script=KEEP_FORMS)
     sent = Sent(page)
     start(page)
-    assert sent.picture(0).size == (160, 120)
+    assert sent.image(0).size == (160, 120)
 
 
-def test_the_screen_may_be_mirrored_but_never_the_frame(open_page, url, still_camera):
+def test_mirroring_changes_only_the_display(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=KEEP_FORMS)
     sent = Sent(page)
     assert page.evaluate("getComputedStyle(video).transform") == "none"
     page.keyboard.press("m")
     assert page.evaluate("getComputedStyle(video).transform") == "matrix(-1, 0, 0, 1, 0, 0)"
     start(page)
-    picture = sent.picture(0)
-    left, right = (picture.getpixel((int(picture.width * x), 40)) for x in (0.25, 0.75))
+    image = sent.image(0)
+    left, right = (image.getpixel((int(image.width * x), 40)) for x in (0.25, 0.75))
     # Red on the left and blue on the right, as the camera has it.
     assert left[0] > 150 > left[2]
     assert right[2] > 150 > right[0]
@@ -202,24 +196,18 @@ def test_lower_jpeg_quality_sends_fewer_bytes(open_page, url, moving_camera):
     assert sizes[1] < sizes[0]
 
 
-def test_frames_are_compressed_off_the_main_thread(open_page, url, still_camera):
-    page = open_page(url, still_camera)
-    start(page)
-    assert [worker.url for worker in page.workers] == [f"{url}static/js/io/encoder-worker.js"]
-
-
-def test_an_older_browser_compresses_frames_by_itself(open_page, url, still_camera):
+def test_old_browser_compresses_on_the_main_thread(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=f"delete window.OffscreenCanvas; {KEEP_FORMS}")
     sent = Sent(page)
     start(page)
     assert page.workers == []
-    assert sent.picture(0).width > 1
+    assert sent.image(0).width > 1
 
 
-# -- what a person can set --
+# -- settings --
 
 
-def test_another_question_is_asked_at_once_about_a_fresh_frame(open_page, url, still_camera):
+def test_new_prompt_sends_a_new_frame_at_once(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=KEEP_FORMS)
     sent = Sent(page)
     start(page)
@@ -237,10 +225,10 @@ def test_another_question_is_asked_at_once_about_a_fresh_frame(open_page, url, s
     assert sent.form(sent.count - 1)["prompt"] == "What is this?"
 
 
-def test_settings_are_remembered_and_captions_are_not(open_page, url, still_camera):
+def test_settings_are_stored_and_captions_are_not(open_page, url, still_camera):
     page = open_page(url, still_camera)
     start(page)
-    said = page.locator("#caption").text_content()
+    caption = page.locator("#caption").text_content()
     page.locator("#open-preferences").click()
     page.get_by_label("Mirror the picture").check()
     page.get_by_label("Dark", exact=True).check()
@@ -250,21 +238,21 @@ def test_settings_are_remembered_and_captions_are_not(open_page, url, still_came
     page.locator("#open-preferences").click()
     expect(page.get_by_label("Mirror the picture")).to_be_checked()
     expect(page.locator("[name=captionScale]")).to_have_value("1.5")
-    kept = page.evaluate("JSON.stringify({ ...localStorage, ...sessionStorage })")
-    assert said.strip() not in kept
+    stored = page.evaluate("JSON.stringify({ ...localStorage, ...sessionStorage })")
+    assert caption.strip() not in stored
     expect(page.locator("#caption")).to_have_text("")
     assert entries(page) == []
 
 
-def test_captions_of_the_session_can_be_copied_and_cleared(open_page, url, still_camera):
+def test_history_can_be_copied_and_cleared(open_page, url, still_camera):
     page = open_page(url, still_camera, permissions=["clipboard-read", "clipboard-write"])
     start(page)
     page.locator("#open-history").click()
     press_start(page)
-    expect(page.locator(".history-when").first).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+    expect(page.locator(".history-time").first).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
     listed = entries(page)
     page.get_by_role("button", name="Copy all").click()
-    expect(page.locator(".history-said")).to_have_text("Copied")
+    expect(page.locator(".history-status")).to_have_text("Copied")
     copied = page.evaluate("navigator.clipboard.readText()").splitlines()
     assert [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in copied] == listed[::-1]
     page.get_by_role("button", name="Clear").click()
@@ -272,16 +260,16 @@ def test_captions_of_the_session_can_be_copied_and_cleared(open_page, url, still
     expect(page.locator(".history-empty")).to_be_visible()
 
 
-def test_another_camera_can_be_chosen(open_page, url):
+def test_another_camera_can_be_selected(open_page, url):
     two = "--use-fake-device-for-media-stream=device-count=2"
     page = open_page(url, flags=(two,))
     start(page)
     options = page.locator("#camera option")
     expect(options).to_have_count(2)
-    used = "document.querySelector('video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
+    track = "document.querySelector('video').srcObject?.getVideoTracks()[0]"
     for index in (1, 0):
-        wanted = options.nth(index).get_attribute("value")
-        page.locator("#camera").select_option(wanted)
+        selected = options.nth(index).get_attribute("value")
+        page.locator("#camera").select_option(selected)
         expect(page.locator("#stage")).to_have_attribute("data-live", "")
-        expect(page.locator("#camera")).to_have_value(wanted)
-        assert page.evaluate(used) == wanted
+        expect(page.locator("#camera")).to_have_value(selected)
+        assert page.evaluate(f"{track}.getSettings().deviceId") == selected

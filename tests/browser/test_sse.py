@@ -1,8 +1,6 @@
-"""The event-stream parser, as the standard has it, however the bytes are cut."""
+"""The event-stream parser follows the standard, however the bytes are cut."""
 
 from __future__ import annotations
-
-import pytest
 
 PARSE = """
   const events = [];
@@ -12,7 +10,7 @@ PARSE = """
 """
 READ = """
   const events = [];
-  let heard = 0;
+  let received = 0;
   const bytes = new TextEncoder().encode(arg);
   const stream = new ReadableStream({
     start(controller) {
@@ -20,56 +18,62 @@ READ = """
       controller.close();
     },
   });
-  await M.readSse(stream, (event) => events.push(event.data), () => { heard += 1; });
-  return [events, heard === bytes.length];
+  await M.readSse(stream, (event) => events.push(event.data), () => { received += 1; });
+  return [events, received === bytes.length];
 """
 
 
-@pytest.mark.parametrize(
-    ("stream", "events"),
-    [
-        ("event: token\ndata: {}\n\n", [["token", "{}"]]),
-        ("data: a\n\ndata: b\n\n", [["message", "a"], ["message", "b"]]),
-        ("data: a\r\n\r\ndata: b\r\n\r\n", [["message", "a"], ["message", "b"]]),
-        ("data: a\r\rdata: b\r\r", [["message", "a"], ["message", "b"]]),
-        ("data: one\ndata: two\n\n", [["message", "one\ntwo"]]),
-        (": waiting\n\ndata: a\n\n", [["message", "a"]]),
-        ("data:a\n\ndata:  b\n\n", [["message", "a"], ["message", " b"]]),
-        ("data: a: b\n\n", [["message", "a: b"]]),
-        ("data\n\n", [["message", ""]]),
-        ("event: token\n\ndata: a\n\n", [["message", "a"]]),
-        ("id: 7\nretry: 5\nnonsense\ndata: a\n\n", [["message", "a"]]),
-        ("event: done\ndata: never ended\n", []),
-        ("", []),
-    ],
-)
-def test_a_stream_means_the_same_wherever_it_is_cut(modules, stream, events):
-    whole = [[stream]]
-    in_two = [[stream[:cut], stream[cut:]] for cut in range(len(stream) + 1)]
-    by_character = [list(stream), ["", *stream, ""]]
-    ways = [*whole, *in_two, *by_character]
-    body = f"const parse = (arg) => {{ {PARSE} }}; return arg.map(parse);"
-    assert modules("io/sse", body, ways) == [events] * len(ways)
+STREAMS = [
+    ("event: token\ndata: {}\n\n", [["token", "{}"]]),
+    ("data: a\n\ndata: b\n\n", [["message", "a"], ["message", "b"]]),
+    ("data: a\r\n\r\ndata: b\r\n\r\n", [["message", "a"], ["message", "b"]]),
+    ("data: a\r\rdata: b\r\r", [["message", "a"], ["message", "b"]]),
+    ("data: one\ndata: two\n\n", [["message", "one\ntwo"]]),
+    (": waiting\n\ndata: a\n\n", [["message", "a"]]),
+    ("data:a\n\ndata:  b\n\n", [["message", "a"], ["message", " b"]]),
+    ("data: a: b\n\n", [["message", "a: b"]]),
+    ("data\n\n", [["message", ""]]),
+    ("event: token\n\ndata: a\n\n", [["message", "a"]]),
+    ("id: 7\nretry: 5\nnonsense\ndata: a\n\n", [["message", "a"]]),
+    ("event: done\ndata: never ended\n", []),
+    ("", []),
+]
 
 
-def test_characters_of_several_bytes_survive_being_cut(modules):
-    words = "Ein großer Bär 🐻 看着"
-    assert modules("io/sse", READ, f"data: {words}\n\n") == [[words], True]
+def test_stream_means_the_same_wherever_it_is_cut(modules):
+    body = f"const parse = (arg) => {{ {PARSE} }}; return arg.map((ways) => ways.map(parse));"
+    chunkings = [
+        [
+            [stream],
+            *([stream[:cut], stream[cut:]] for cut in range(len(stream) + 1)),
+            list(stream),
+            ["", *stream, ""],
+        ]
+        for stream, _ in STREAMS
+    ]
+    parsed = modules("io/sse", body, chunkings)
+    for (_, events), ways in zip(STREAMS, parsed, strict=True):
+        assert ways == [events] * len(ways)
 
 
-def test_a_mark_at_the_beginning_is_no_part_of_the_first_field(modules):
+def test_multibyte_characters_may_be_cut(modules):
+    text = "Ein großer Bär 🐻 看着"
+    assert modules("io/sse", READ, f"data: {text}\n\n") == [[text], True]
+
+
+def test_byte_order_mark_is_ignored(modules):
     assert modules("io/sse", READ, "\ufeffdata: a\n\n") == [["a"], True]
 
 
-def test_reading_stops_when_an_event_is_refused(modules):
+def test_reading_stops_if_the_handler_throws(modules):
     body = """
       let cancelled = false;
       const stream = new ReadableStream({
         start: (controller) => controller.enqueue(new TextEncoder().encode("data: a\\n\\n")),
         cancel: () => { cancelled = true; },
       });
-      const refuse = () => { throw new Error("no"); };
-      const said = await M.readSse(stream, refuse).catch((error) => error.message);
-      return [said, cancelled];
+      const fail = () => { throw new Error("no"); };
+      const message = await M.readSse(stream, fail).catch((error) => error.message);
+      return [message, cancelled];
     """
     assert modules("io/sse", body) == ["no", True]

@@ -1,22 +1,22 @@
-// Tells whether a frame shows something else than the last captioned one, cheaply and without being
-// fooled by a camera's noise. Pure functions over small colour thumbnails: in grey, a red thing that
-// turns blue of the same brightness would go unseen.
+// The change gate: whether a frame differs from the last captioned one, despite camera noise. Pure
+// functions over small colour thumbnails; grey ones would miss a red object that turns blue at the
+// same brightness.
 
 export const THUMBNAIL_WIDTH = 32;
 export const THUMBNAIL_HEIGHT = 24;
 const CHANNELS = 3;
 const CELLS = THUMBNAIL_WIDTH * THUMBNAIL_HEIGHT;
 
-// A cell averages hundreds of pixels, so noise moves it by one or two levels out of 255.
+// A cell is the mean of hundreds of pixels, so noise moves it by one or two levels of 255.
 const CELL_CHANGED_LEVELS = 14;
-// Automatic exposure moves the whole picture by a few levels; a light switched off moves it by more.
+// Automatic exposure shifts the whole image by a few levels; a light switched off shifts it by more.
 const EXPOSURE_DRIFT_LEVELS = 12;
-// About a thumb's width at arm's length: 6 of 768 cells.
+// 6 of 768 cells: about a thumb's width at arm's length.
 const CHANGED_SHARE = 0.0075;
 
 /**
- * Averages RGBA pixels (`width` x `height`, 4 bytes each) into a thumbnail: a Float32Array of
- * THUMBNAIL_HEIGHT x THUMBNAIL_WIDTH x 3 levels of 0..255. The picture's shape is not kept.
+ * Returns the thumbnail of RGBA pixels (`width` x `height`, 4 bytes each): a Float32Array of
+ * THUMBNAIL_HEIGHT x THUMBNAIL_WIDTH x 3 mean levels of 0..255. The aspect ratio is not kept.
  */
 export function thumbnailOf(rgba, width, height) {
   const thumbnail = new Float32Array(CELLS * CHANNELS);
@@ -44,13 +44,13 @@ export function thumbnailOf(rgba, width, height) {
   return thumbnail;
 }
 
-/** The pixels of cell `index` out of `cells` along a side; at least one, however short the side. */
+/** The pixel range of cell `index` of `cells` along a side; at least one pixel. */
 function span(index, cells, side) {
   const from = Math.min(side - 1, Math.floor((index * side) / cells));
   return [from, Math.max(from + 1, Math.floor(((index + 1) * side) / cells))];
 }
 
-/** The share (0..1) of cells that changed between two thumbnails, small exposure drift taken out. */
+/** The share (0..1) of cells that differ between two thumbnails, corrected for exposure drift. */
 export function changedShare(before, after) {
   const drift = exposureDrift(before, after);
   let changed = 0;
@@ -65,12 +65,12 @@ export function changedShare(before, after) {
   return changed / CELLS;
 }
 
-/** Whether `after` is worth a new caption when `before` was the last captioned thumbnail. */
+/** Whether `after` differs enough from `before`, the last captioned thumbnail, for a new caption. */
 export function hasChanged(before, after) {
   return changedShare(before, after) >= CHANGED_SHARE;
 }
 
-/** The median change of level, where it is small enough to be the camera's own exposure; else 0. */
+/** The median change of level if it is small enough to be automatic exposure, else 0. */
 function exposureDrift(before, after) {
   const changes = after.map((level, at) => level - before[at]).sort();
   const median = changes[changes.length >> 1];

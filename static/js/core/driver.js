@@ -1,106 +1,109 @@
-// Carries out what plan.js reads from the state: opens the camera, asks the server, sends frames.
+// Carries out the plan of each state: opens the camera, polls the server, captures and sends frames.
 
 import { mustSend } from "./pace.js";
 import { plan } from "./plan.js";
 
-// The server names frame_size_px; before it does no frame is sent, so this only bounds nonsense.
-const MAX_SIDE_PX = { standard: 512, most: 2048 };
+// The server's status has frame_size_px; no frame is sent before it is known. MAX bounds its value.
+const DEFAULT_SIDE_PX = 512;
+const MAX_SIDE_PX = 2048;
 
 /**
- * `server`, `cameras`, `frames` and `wakeLock` are its hands, as main.js makes them of io/.
+ * Returns { update(state), destroy() }. `update` starts and cancels work as the state's plan says.
+ * Results go to `dispatch(event)`; the store adds the time.
  *
- * Returns { follow(state), destroy() }. `follow` starts and stops work so that it is as the state
- * wants, and reports what comes of it through `dispatch(event)`; the store adds the time.
+ * - `server`: the functions of io/api.js.
+ * - `cameras`: { open(options), list(), problemOf(error) }, as in io/camera.js.
+ * - `frames`, `wakeLock`: as in io/frames.js and io/browser.js.
+ * - `cameraName`: the name of this page's camera on the server.
  */
 export function createDriver({ server, cameras, frames, wakeLock, dispatch, now, cameraName }) {
   let state = null;
-  let camera = { request: null, controller: null };
-  let pass = { id: null, controller: null };
-  let asking = null;
+  let camera = { attempt: null, controller: null };
+  let request = { id: null, controller: null };
+  let poll = null;
   let modelRequest = { id: null, controller: null };
   let timer;
   /** The thumbnail of the last captioned frame. */
   let reference = null;
 
-  function followCamera(wanted) {
-    if (camera.request === (wanted?.request ?? null)) return;
+  function updateCamera(planned) {
+    if (camera.attempt === (planned?.attempt ?? null)) return;
     camera.controller?.abort();
-    camera = { request: null, controller: null };
+    camera = { attempt: null, controller: null };
     reference = null;
-    if (wanted) open(wanted);
+    if (planned) openCamera(planned);
   }
 
-  async function open({ request, deviceId }) {
+  async function openCamera({ attempt, deviceId }) {
     const controller = new AbortController();
-    camera = { request, controller };
+    camera = { attempt, controller };
     try {
       const opened = await cameras.open({
         deviceId,
         signal: controller.signal,
-        onEnded: () => dispatch({ type: "camera-failed", request, problem: "ended" }),
-        onMuted: (muted) => dispatch({ type: "camera-muted", request, muted }),
+        onEnded: () => dispatch({ type: "camera-failed", attempt, problem: "ended" }),
+        onMuted: (muted) => dispatch({ type: "camera-muted", attempt, muted }),
       });
       if (controller.signal.aborted) return;
       dispatch({ type: "devices-listed", devices: await cameras.list(), changed: false });
-      dispatch({ type: "camera-opened", request, deviceId: opened.deviceId });
+      dispatch({ type: "camera-opened", attempt, deviceId: opened.deviceId });
     } catch (error) {
       if (controller.signal.aborted) return;
-      dispatch({ type: "camera-failed", request, problem: cameras.problemOf(error) });
+      dispatch({ type: "camera-failed", attempt, problem: cameras.problemOf(error) });
     }
   }
 
-  async function ask() {
+  async function pollStatus() {
     const controller = new AbortController();
-    asking = controller;
+    poll = controller;
     let event;
     try {
-      event = { type: "status-answered", status: await server.fetchStatus(controller.signal) };
+      event = { type: "status-received", status: await server.fetchStatus(controller.signal) };
     } catch (error) {
-      event = { type: "status-missed", message: error.message };
+      event = { type: "status-failed", message: error.message };
     }
     if (controller.signal.aborted) return;
-    asking = null;
+    poll = null;
     dispatch(event);
   }
 
-  function followModelRequest(wanted) {
-    if (modelRequest.id === (wanted?.id ?? null)) return;
+  function updateModelRequest(planned) {
+    if (modelRequest.id === (planned?.id ?? null)) return;
     modelRequest.controller?.abort();
     modelRequest = { id: null, controller: null };
-    if (wanted) askOfModels(wanted);
+    if (planned) sendModelRequest(planned);
   }
 
-  async function askOfModels({ id, action, model }) {
+  async function sendModelRequest({ id, action, model }) {
     const controller = new AbortController();
     modelRequest = { id, controller };
     const { signal } = controller;
-    asking?.abort();
-    asking = null;
+    poll?.abort();
+    poll = null;
     let event;
     try {
-      event = {
-        type: "model-request-answered",
-        models: await server.postModels({ action, model, signal }),
-      };
+      const models = await server.postModels({ action, model, signal });
+      event = { type: "model-request-done", models };
     } catch (error) {
-      event = { type: "model-request-refused", kind: error.kind, message: error.message };
+      event = { type: "model-request-failed", kind: error.kind, message: error.message };
     }
     if (!signal.aborted) dispatch({ id, ...event });
   }
 
-  async function look() {
-    dispatch({ type: "look-begun" });
-    const { id, prompt, kind, takenAt } = state.pass;
+  /** Capture a frame and, if the scene has changed, send it and report its caption. */
+  async function captureAndSend() {
+    dispatch({ type: "capture-started" });
+    const { id, prompt, kind, capturedAt } = state.request;
     const controller = new AbortController();
-    pass = { id, controller };
+    request = { id, controller };
     const { signal } = controller;
     const report = (event) => {
       if (!signal.aborted) dispatch({ id, ...event });
     };
-    const frame = await take(takenAt).catch(() => null);
+    const frame = await capture(capturedAt).catch(() => null);
     if (!frame) {
-      const message = "The browser gave no picture of the video.";
-      report({ type: "pass-failed", kind: "no_frame", message });
+      const message = "The browser could not read a picture from the video.";
+      report({ type: "request-failed", kind: "no_frame", message });
       return;
     }
     if (!frame.blob) {
@@ -110,64 +113,64 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     report({ type: "frame-sent" });
     if (signal.aborted) return;
     try {
-      const onText = (text) => report({ type: "words-arrived", text });
-      const request = { blob: frame.blob, prompt, kind, camera: cameraName, signal, onText };
-      const { text, stats } = await server.fetchCaption(request);
+      const onText = (text) => report({ type: "text-received", text });
+      const options = { blob: frame.blob, prompt, kind, camera: cameraName, signal, onText };
+      const { text, stats } = await server.fetchCaption(options);
       if (signal.aborted) return;
-      // It is over: to abort it now would only make the browser call a whole answer cut off.
-      pass.controller = null;
+      // The answer is complete; an abort now would only make the browser report it as cut off.
+      request.controller = null;
       reference = frame.thumbnail;
       report({ type: "caption-done", text, stats });
     } catch (error) {
-      const { kind: why = "bad_answer", message, retryAfterS } = error;
-      report({ type: "pass-failed", kind: why, message, retryAfterS });
+      const { kind: failure = "bad_answer", message, retryAfterS } = error;
+      report({ type: "request-failed", kind: failure, message, retryAfterS });
     }
   }
 
-  function take(at) {
-    const wanted = state.server.status?.frame_size_px || MAX_SIDE_PX.standard;
-    return frames.take({
-      maxSidePx: Math.min(wanted, MAX_SIDE_PX.most),
+  function capture(at) {
+    const sidePx = state.server.status?.frame_size_px || DEFAULT_SIDE_PX;
+    return frames.capture({
+      maxSidePx: Math.min(sidePx, MAX_SIDE_PX),
       quality: state.settings.jpegQuality,
       reference: mustSend(state, at) ? null : reference,
     });
   }
 
-  function followPass(wantedId) {
-    if (pass.id === wantedId) return;
-    pass.controller?.abort();
-    pass = { id: null, controller: null };
+  function updateRequest(plannedId) {
+    if (request.id === plannedId) return;
+    request.controller?.abort();
+    request = { id: null, controller: null };
   }
 
-  function follow(next) {
+  function update(next) {
     state = next;
-    const wanted = plan(state);
-    followCamera(wanted.camera);
-    followPass(wanted.passId);
-    followModelRequest(wanted.modelRequest);
-    wakeLock.follow(wanted.keepAwake);
+    const planned = plan(state);
+    updateCamera(planned.camera);
+    updateRequest(planned.requestId);
+    updateModelRequest(planned.modelRequest);
+    wakeLock.update(planned.keepAwake);
     clearTimeout(timer);
-    const askAt = asking ? null : wanted.askAt;
-    const due = [askAt, wanted.lookAt].filter((at) => at !== null);
-    if (due.length > 0) timer = setTimeout(wake, Math.max(0, Math.min(...due) - now()));
+    const pollAt = poll ? null : planned.pollAt;
+    const due = [pollAt, planned.captureAt].filter((at) => at !== null);
+    if (due.length > 0) timer = setTimeout(startDueWork, Math.max(0, Math.min(...due) - now()));
   }
 
-  function wake() {
-    const { askAt, lookAt } = plan(state);
-    if (!asking && askAt !== null && askAt <= now()) ask();
-    if (lookAt !== null && lookAt <= now()) look();
-    follow(state);
+  function startDueWork() {
+    const { pollAt, captureAt } = plan(state);
+    if (!poll && pollAt !== null && pollAt <= now()) pollStatus();
+    if (captureAt !== null && captureAt <= now()) captureAndSend();
+    update(state);
   }
 
   return {
-    follow,
+    update,
     destroy() {
       clearTimeout(timer);
-      asking?.abort();
-      followCamera(null);
-      followPass(null);
-      followModelRequest(null);
-      wakeLock.follow(false);
+      poll?.abort();
+      updateCamera(null);
+      updateRequest(null);
+      updateModelRequest(null);
+      wakeLock.update(false);
     },
   };
 }

@@ -1,26 +1,27 @@
-// When the next frame is due, whether it must be sent, and how long to wait after a failure. Pure:
-// times are milliseconds.
+// When the next frame is due, whether it must be sent, and how long to wait after a failure. Pure
+// functions; times are milliseconds.
 
-/** A frame is sent after this long even if the scene looks the same. */
+/** A frame is sent after this long even if the scene has not changed. */
 const HEARTBEAT_MS = 10_000;
-/** The shortest time between two looks at a scene that has not changed. */
-const LOOK_GAP_MS = 150;
+/** The shortest time between two captures if the first one led to no caption. */
+const CAPTURE_GAP_MS = 150;
 
-/** A pace at which the next frame is taken at `at` and sent even if it shows nothing new. */
-export const freshPace = (at) => ({ lookAt: at, sentAt: -Infinity, force: true, failures: 0 });
+/** A pace that captures the next frame at `at` and sends it even if the scene has not changed. */
+export const freshPace = (at) => ({ captureAt: at, sentAt: -Infinity, force: true, failures: 0 });
 
-/** When the frame after `pass` is due by the interval that the settings ask for. */
-export const nextLook = ({ pass, settings }) => pass.takenAt + settings.intervalS * 1000;
+/** When the next frame is due, by the interval in the settings. */
+export const nextCapture = ({ request, settings }) =>
+  request.capturedAt + settings.intervalS * 1000;
 
-/** The same, but not at once: for a frame of which nothing came. */
-export const nextLookAfterGap = (state, at) => Math.max(at + LOOK_GAP_MS, nextLook(state));
+/** When the next frame is due after one that led to no caption. */
+export const nextCaptureAfterGap = (state, at) => Math.max(at + CAPTURE_GAP_MS, nextCapture(state));
 
-/** Whether the frame taken at `at` is sent even if it shows what the last captioned one showed. */
+/** Whether the frame captured at `at` is sent even if the scene has not changed. */
 export function mustSend({ pace }, at) {
   return pace.force || at - pace.sentAt >= HEARTBEAT_MS;
 }
 
-/** Waiting time before try number `attempt` (0 is the first): doubling, bounded, half of it by chance. */
+/** Exponential backoff before retry number `attempt` (from 0), at most 8 s, half of it random. */
 export function backoffMs(attempt, random) {
   const ceiling = Math.min(8_000, 500 * 2 ** Math.min(attempt, 10));
   return (ceiling / 2) * (1 + random);

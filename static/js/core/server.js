@@ -1,72 +1,73 @@
-// The part of the state core that follows the server: what it says of itself and of its models, and
-// what a person asks of those. Pure, as state.js is.
+// The part of the state that mirrors the server: its status, its models, and requests about them.
+// Pure, as state.js.
 
 import { backoffMs, freshPace } from "./pace.js";
 
-const STATUS_EVERY_MS = { ready: 3_000, loading: 1_000, failed: 5_000 };
-const CHANGE_STATUS_EVERY_MS = 1_000;
+const POLL_INTERVAL_MS = { ready: 3_000, loading: 1_000, failed: 5_000 };
+const CHANGE_POLL_INTERVAL_MS = 1_000;
 
-/** phase: connecting | loading | ready | failed | gone. Next asked at `askAt`. */
+/** phase: connecting | loading | ready | failed | gone. `pollAt` is when the status is polled next. */
 export const initialServer = (at) => ({
   phase: "connecting",
   status: null,
   message: "",
+  /** Failed polls in a row, less one. */
   attempt: 0,
-  askAt: at,
+  pollAt: at,
 });
 
 export const initialModels = {
-  /** What is being asked of the server: { id, action: switch | cancel | dismiss, model }, or null. */
+  /** The request in flight: { id, action: switch | cancel | dismiss, model }, or null. */
   request: null,
   lastRequestId: 0,
-  /** Why the last request was turned away: { title, message }. */
+  /** Why the last request was refused: { title, message }. */
   refusal: null,
   /** How the last change ended: { how: "swapped" | "cancelled", title, at }, or null. */
   ending: null,
 };
 
-/** The change under way, or null. Over as soon as the new model runs, whatever is tidied up after. */
+/** The change of models in progress, or null. It ends when the new model runs, before any clean-up. */
 export function changeOf({ server: { status } }) {
   const change = status?.models?.change ?? null;
   const runs = status?.state === "ready" && status.model === change?.model;
   return runs ? null : change;
 }
 
-/** What people call the model of that name; "model" while the server has not settled on one. */
+/** The display name of the model `name`; "model" if `name` is null. */
 export function titleOf({ server: { status } }, name) {
   if (!name) return "model";
-  const choice = status?.models?.choices.find((one) => one.name === name);
-  return choice?.title ?? name.split(/[\\/]/).findLast(Boolean) ?? name;
+  const entry = status?.models?.choices.find((one) => one.name === name);
+  return entry?.title ?? name.split(/[\\/]/).findLast(Boolean) ?? name;
 }
 
-export function askSoon(state, at) {
-  return { ...state, server: { ...state.server, askAt: at } };
+export function pollSoon(state, at) {
+  return { ...state, server: { ...state.server, pollAt: at } };
 }
 
-export function serverGone(state, message, at, random) {
+export function serverUnreachable(state, message, at, random) {
   const attempt = state.server.phase === "gone" ? state.server.attempt + 1 : 0;
-  const askAt = at + backoffMs(attempt, random);
-  return { ...state, server: { ...state.server, phase: "gone", message, attempt, askAt } };
+  const pollAt = at + backoffMs(attempt, random);
+  return { ...state, server: { ...state.server, phase: "gone", message, attempt, pollAt } };
 }
 
 export const serverHandlers = {
-  "status-answered"(state, { status, at }) {
+  "status-received"(state, { status, at }) {
     const phase = status.state;
-    const everyMs = status.models?.change ? CHANGE_STATUS_EVERY_MS : STATUS_EVERY_MS[phase];
+    const everyMs = status.models?.change ? CHANGE_POLL_INTERVAL_MS : POLL_INTERVAL_MS[phase];
     const server = {
       phase,
       status,
       message: status.error?.message ?? "",
       attempt: 0,
-      askAt: at + everyMs,
+      pollAt: at + everyMs,
     };
     const next = withEnding(state, { ...state, server }, at);
     if (phase !== "ready" || state.server.phase === "ready") return next;
-    return state.pass ? next : { ...next, pace: freshPace(at), problem: null };
+    return state.request ? next : { ...next, pace: freshPace(at), problem: null };
   },
 
-  "status-missed"(state, { message, at, random }) {
-    return serverGone(state, message, at, random);
+  "status-failed"(state, { message, at, random }) {
+    return serverUnreachable(state, message, at, random);
   },
 
   "model-chosen"(state, { model }) {
@@ -78,7 +79,7 @@ export const serverHandlers = {
     return change ? withRequest(state, "cancel", change.model) : state;
   },
 
-  /** A person has read what went wrong. */
+  /** "Dismiss" was pressed. A problem is dismissed on the server too, a refusal only here. */
   "problem-dismissed"(state) {
     const problem = state.server.status?.models?.problem;
     const models = { ...state.models, refusal: null };
@@ -87,25 +88,27 @@ export const serverHandlers = {
       : { ...state, models };
   },
 
-  /** `models` is what `/api/status` would tell of them now. */
-  "model-request-answered"(state, { id, models, at }) {
+  /** `models` is the current `models` of `/api/status`. */
+  "model-request-done"(state, { id, models, at }) {
     if (state.models.request?.id !== id) return state;
     const server = { ...state.server, status: { ...state.server.status, models } };
     const next = withEnding(state, { ...state, server }, at);
-    return askSoon({ ...next, models: { ...next.models, request: null } }, at);
+    return pollSoon({ ...next, models: { ...next.models, request: null } }, at);
   },
 
-  "model-request-refused"(state, { id, kind, message, at, random }) {
+  "model-request-failed"(state, { id, kind, message, at, random }) {
     const { request } = state.models;
     if (request?.id !== id) return state;
     const next = { ...state, models: { ...state.models, request: null } };
-    if (["unreachable", "silent"].includes(kind)) return serverGone(next, message, at, random);
+    if (["unreachable", "timeout"].includes(kind)) {
+      return serverUnreachable(next, message, at, random);
+    }
     const refusal = { title: titleOf(state, request.model), message };
-    return askSoon({ ...next, models: { ...next.models, refusal } }, at);
+    return pollSoon({ ...next, models: { ...next.models, refusal } }, at);
   },
 };
 
-/** One request at a time: what is pressed while one is on its way counts for nothing. */
+/** `state` with a new model request; unchanged while another one is in flight. */
 function withRequest(state, action, model) {
   if (state.models.request) return state;
   const id = state.models.lastRequestId + 1;
@@ -114,21 +117,21 @@ function withRequest(state, action, model) {
   return { ...state, models };
 }
 
-/** `next` with word of how a change ended, if `next` is the first state to know. */
+/** `next` with the ending of a change, if the change ended between `state` and `next`. */
 function withEnding(state, next, at) {
   const [before, after] = [state.server.status, next.server.status];
-  const wasThere = ["ready", "failed"].includes(state.server.phase);
+  const wasReachable = ["ready", "failed"].includes(state.server.phase);
   const isAnother = before?.state === "failed" || before?.model !== after.model;
-  if (wasThere && isAnother && after.state === "ready") {
+  if (wasReachable && isAnother && after.state === "ready") {
     const ending = { how: "swapped", title: titleOf(next, after.model), at };
-    // The words on the screen are the old model's: the new one is shown even a still scene.
-    const pace = { ...state.pace, lookAt: Math.min(state.pace.lookAt, at), force: true };
+    // The caption on the screen is the old model's, so the new one captions even an unchanged scene.
+    const pace = { ...state.pace, captureAt: Math.min(state.pace.captureAt, at), force: true };
     return { ...next, models: { ...next.models, refusal: null, ending }, pace };
   }
   const change = changeOf(state);
   const isOver = change && !after.models?.change && !after.models?.problem;
-  const gaveUp = change?.cancelling || state.models.request?.action === "cancel";
-  if (!isOver || !gaveUp) return next;
+  const isCancelled = change?.cancelling || state.models.request?.action === "cancel";
+  if (!isOver || !isCancelled) return next;
   const ending = { how: "cancelled", title: change.title, at };
   return { ...next, models: { ...next.models, refusal: null, ending } };
 }

@@ -1,36 +1,36 @@
-// What a person chose, remembered by the browser. Captions are never among it.
+// The settings: their defaults and which values are valid. Captions are never among them.
 
 const oneOf =
-  (...choices) =>
+  (...values) =>
   (value) =>
-    choices.includes(value);
+    values.includes(value);
 const between = (low, high) => (value) => Number.isFinite(value) && value >= low && value <= high;
-const text = (longest) => (value) => typeof value === "string" && value.length <= longest;
-const yesOrNo = (value) => typeof value === "boolean";
+const text = (maxLength) => (value) => typeof value === "string" && value.length <= maxLength;
+const boolean = (value) => typeof value === "boolean";
 
-/** Each setting's default and the law its value obeys. */
+/** Each setting's default value and its check. */
 const SETTINGS = {
-  // Off, so that "left" in a caption is left on the screen: the camera looks at a scene, not at you.
-  mirror: [false, yesOrNo],
+  // Off, so that "left" in a caption is left on the screen: the camera faces a scene, not the user.
+  mirror: [false, boolean],
   fit: ["cover", oneOf("cover", "contain")],
   theme: ["auto", oneOf("auto", "light", "dark")],
   captionScale: [1, between(0.6, 2.5)],
   intervalS: [0.5, between(0, 60)],
   jpegQuality: [0.8, between(0.3, 1)],
-  /** A preset's id, or "" for the server's first one. */
+  /** A preset's id, or "" for the server's first preset. */
   preset: ["", text(64)],
-  /** Whether `ownPrompt` is asked instead, once it says something. */
-  asksOwn: [false, yesOrNo],
+  /** Whether `ownPrompt`, unless empty, is used instead of the preset. */
+  asksOwn: [false, boolean],
   ownPrompt: ["", text(4_000)],
   deviceId: ["", text(512)],
-  shortcuts: [true, yesOrNo],
+  shortcuts: [true, boolean],
 };
 
-/** A full set of settings out of anything: what is unknown or unlawful falls back to its default. */
-export function lawfulSettings(candidate) {
-  const entries = Object.entries(SETTINGS).map(([name, [standard, isLawful]]) => {
+/** A full set of settings from any value: missing and invalid ones get their defaults. */
+export function validSettings(candidate) {
+  const entries = Object.entries(SETTINGS).map(([name, [standard, isValid]]) => {
     const value = candidate?.[name];
-    return [name, isLawful(value) ? value : standard];
+    return [name, isValid(value) ? value : standard];
   });
   return Object.fromEntries(entries);
 }

@@ -1,54 +1,64 @@
-// The page's state core: a state and an event in, the next state out. No DOM, no clock, no chance:
-// events carry the time `at` (milliseconds, monotonic) and a `random` number (0..1) where one is due.
-// What the state asks of the world is read from it in plan.js, what it says to people in words.js.
+// The page's state and its one reducer: a state and an event in, the next state out. No DOM, clock or
+// randomness: each event carries the time `at` (monotonic milliseconds) and, if needed, a `random`
+// number (0..1). plan.js derives the work to do from the state, words/ the text to show.
 
-import { backoffMs, freshPace, nextLook, nextLookAfterGap } from "./pace.js";
-import { askSoon, initialModels, initialServer, serverGone, serverHandlers } from "./server.js";
-import { lawfulSettings } from "./settings.js";
+import { backoffMs, freshPace, nextCapture, nextCaptureAfterGap } from "./pace.js";
+import {
+  initialModels,
+  initialServer,
+  pollSoon,
+  serverHandlers,
+  serverUnreachable,
+} from "./server.js";
+import { validSettings } from "./settings.js";
 
 const HISTORY_LIMIT = 500;
 const RETRY_AFTER_LIMIT_S = 60;
 
-/** `secure` tells whether the browser lends cameras to this page at all. */
+/** `secure`: the browser lets this page use a camera at all. */
 export function initialState({ settings, secure, visible, at }) {
   return {
-    settings: lawfulSettings(settings),
+    settings: validSettings(settings),
     secure,
     visible,
-    wanted: false,
-    /** One of "preferences", "history", or null. */
+    /** Captions were started and not stopped. */
+    started: false,
+    /** The open panel: "preferences", "history", or null. */
     panel: null,
     server: initialServer(at),
     models: initialModels,
-    /** phase: off | opening | live | failed. `request` names the opening that is under way. */
+    /** phase: off | opening | live | failed. `attempt` counts the openings; events name theirs. */
     camera: {
       phase: "off",
-      request: 0,
+      attempt: 0,
       problem: null,
       since: at,
       muted: false,
       devices: [],
       deviceId: "",
     },
-    /** The frame under way: { id, step: looking | sent | speaking, prompt, kind, takenAt, model }. */
-    pass: null,
-    /** What was asked about the frame that was captioned last. */
-    answered: null,
-    lastPassId: 0,
-    /** When to look next, when a frame was last sent, and whether the next is sent even if unchanged. */
-    pace: { lookAt: at, sentAt: -Infinity, force: true, failures: 0 },
-    /** What went wrong with the last frame: { kind, message }. */
+    /**
+     * The frame in flight: { id, step, prompt, kind, capturedAt, firstWordAt, model }, or null.
+     * step: capturing | sent | answering.
+     */
+    request: null,
+    lastRequestId: 0,
+    /** The prompt of the last finished caption. */
+    answeredPrompt: null,
+    /** When to capture next, when a frame was last sent, and whether the next is sent if unchanged. */
+    pace: freshPace(at),
+    /** Why the last frame failed: { kind, message }. */
     problem: null,
-    /** The words on the screen; `takenAt` is when the frame they are of was taken. */
-    caption: { text: "", finished: true, takenAt: null },
-    /** Of the last finished caption; `steady` while the scene has not changed since. */
+    /** The caption on the screen; `capturedAt` is when its frame was captured. */
+    caption: { text: "", finished: true, capturedAt: null },
+    /** Figures of the last finished caption; `steady` while the scene has not changed since. */
     readout: { firstWordMs: null, wordsPerS: null, steady: false },
     /** This session's captions, oldest first: { id, text, prompt, clock, lastClock }. */
     history: [],
   };
 }
 
-/** What is asked about each frame, or null while the server has not told its presets. */
+/** The prompt for the next frame, or null until the server has sent its presets. */
 export function promptOf({ settings, server }) {
   const own = settings.ownPrompt.trim();
   if (settings.asksOwn && own) return own;
@@ -64,28 +74,28 @@ const handlers = {
   ...serverHandlers,
 
   started(state, { at }) {
-    if (state.wanted) return state;
-    return openCamera(askSoon({ ...state, wanted: true, problem: null }, at), at);
+    if (state.started) return state;
+    return openCamera(pollSoon({ ...state, started: true, problem: null }, at), at);
   },
 
   stopped(state, { at }) {
     const camera = { ...state.camera, phase: "off", problem: null, since: at };
-    const caption = wholeCaption(state);
-    const next = { ...state, wanted: false, camera, caption, pass: null, problem: null };
+    const caption = lastFinishedCaption(state);
+    const next = { ...state, started: false, camera, caption, request: null, problem: null };
     return { ...next, pace: freshPace(at) };
   },
 
   "setting-changed"(state, { name, value, at }) {
     const before = promptOf(state);
-    const settings = lawfulSettings({ ...state.settings, [name]: value });
+    const settings = validSettings({ ...state.settings, [name]: value });
     const next = { ...state, settings };
-    const isShown = state.camera.phase === "live" && value === state.camera.deviceId;
-    if (name === "deviceId" && state.wanted && !isShown) return openCamera(next, at);
+    const isOpen = state.camera.phase === "live" && value === state.camera.deviceId;
+    if (name === "deviceId" && state.started && !isOpen) return openCamera(next, at);
     if (name === "intervalS") {
-      const lookAt = Math.min(state.pace.lookAt, at + settings.intervalS * 1000);
-      return { ...next, pace: { ...state.pace, lookAt } };
+      const captureAt = Math.min(state.pace.captureAt, at + settings.intervalS * 1000);
+      return { ...next, pace: { ...state.pace, captureAt } };
     }
-    return promptOf(next) === before ? next : lookAgain(next, at);
+    return promptOf(next) === before ? next : restartCapture(next, at);
   },
 
   "panel-toggled"(state, { panel }) {
@@ -94,19 +104,19 @@ const handlers = {
 
   "visibility-changed"(state, { visible, at }) {
     const next = { ...state, visible };
-    return visible ? askSoon(next, at) : next;
+    return visible ? pollSoon(next, at) : next;
   },
 
-  /** A person pressed "Try again", or the network came back. */
+  /** "Try again" was pressed, or the network is back. */
   retried(state, { at }) {
-    const next = askSoon({ ...state, pace: freshPace(at), problem: null }, at);
-    return state.wanted && state.camera.phase === "failed" ? openCamera(next, at) : next;
+    const next = pollSoon({ ...state, pace: freshPace(at), problem: null }, at);
+    return state.started && state.camera.phase === "failed" ? openCamera(next, at) : next;
   },
 
   // -- the camera --
 
-  "camera-opened"(state, { request, deviceId, at }) {
-    if (request !== state.camera.request || state.camera.phase !== "opening") return state;
+  "camera-opened"(state, { attempt, deviceId, at }) {
+    if (attempt !== state.camera.attempt || state.camera.phase !== "opening") return state;
     const camera = {
       ...state.camera,
       phase: "live",
@@ -118,106 +128,110 @@ const handlers = {
     return { ...state, camera, pace: freshPace(at) };
   },
 
-  "camera-failed"(state, { request, problem, at }) {
-    if (request !== state.camera.request || !state.wanted) return state;
+  "camera-failed"(state, { attempt, problem, at }) {
+    if (attempt !== state.camera.attempt || !state.started) return state;
     const camera = { ...state.camera, phase: "failed", problem, since: at };
-    return { ...state, camera, pass: null };
+    return { ...state, camera, request: null };
   },
 
-  "camera-muted"(state, { request, muted }) {
-    if (request !== state.camera.request) return state;
+  "camera-muted"(state, { attempt, muted }) {
+    if (attempt !== state.camera.attempt) return state;
     return { ...state, camera: { ...state.camera, muted } };
   },
 
-  /** `changed` when a camera was plugged in or out or the permission was given meanwhile. */
+  /** `changed`: a camera was plugged in or removed, or the permission changed. */
   "devices-listed"(state, { devices, changed, at }) {
     const next = { ...state, camera: { ...state.camera, devices } };
-    const waits = state.wanted && state.camera.phase === "failed";
-    return changed && waits && devices.length > 0 ? openCamera(next, at) : next;
+    const canRetry = state.started && state.camera.phase === "failed";
+    return changed && canRetry && devices.length > 0 ? openCamera(next, at) : next;
   },
 
-  // -- a frame on its way --
+  // -- a frame and its request --
 
-  "look-begun"(state, { at }) {
-    const id = state.lastPassId + 1;
+  "capture-started"(state, { at }) {
+    const id = state.lastRequestId + 1;
     const prompt = promptOf(state);
-    const kind = kindOf(state, prompt);
-    const model = runningModel(state);
-    const pass = { id, step: "looking", prompt, kind, takenAt: at, firstWordAt: null, model };
-    return { ...state, pass, lastPassId: id };
+    const request = {
+      id,
+      step: "capturing",
+      prompt,
+      kind: kindOf(state, prompt),
+      capturedAt: at,
+      firstWordAt: null,
+      model: runningModel(state),
+    };
+    return { ...state, request, lastRequestId: id };
   },
 
-  /** The scene looks as it did when it was last captioned: nothing is sent. */
+  /** The scene looks as in the last captioned frame, so nothing is sent. */
   "frame-unchanged"(state, { id, at }) {
-    if (state.pass?.id !== id) return state;
-    const lookAt = nextLookAfterGap(state, at);
+    if (state.request?.id !== id) return state;
     const readout = { ...state.readout, steady: true };
-    return { ...state, pass: null, readout, pace: { ...state.pace, lookAt } };
+    const pace = { ...state.pace, captureAt: nextCaptureAfterGap(state, at) };
+    return { ...state, request: null, readout, pace };
   },
 
   "frame-sent"(state, { id }) {
-    if (state.pass?.id !== id) return state;
-    const pass = { ...state.pass, step: "sent" };
-    return { ...state, pass, pace: { ...state.pace, sentAt: pass.takenAt } };
+    if (state.request?.id !== id) return state;
+    const request = { ...state.request, step: "sent" };
+    return { ...state, request, pace: { ...state.pace, sentAt: request.capturedAt } };
   },
 
-  "words-arrived"(state, { id, text, at }) {
-    if (state.pass?.id !== id) return state;
-    const pass = { ...state.pass, step: "speaking", firstWordAt: state.pass.firstWordAt ?? at };
-    const readout = {
-      ...state.readout,
-      firstWordMs: pass.firstWordAt - pass.takenAt,
-      steady: false,
-    };
-    return { ...state, pass, readout, caption: { text, finished: false, takenAt: pass.takenAt } };
+  "text-received"(state, { id, text, at }) {
+    if (state.request?.id !== id) return state;
+    const firstWordAt = state.request.firstWordAt ?? at;
+    const request = { ...state.request, step: "answering", firstWordAt };
+    const { capturedAt } = request;
+    const readout = { ...state.readout, firstWordMs: firstWordAt - capturedAt, steady: false };
+    return { ...state, request, readout, caption: { text, finished: false, capturedAt } };
   },
 
   "caption-done"(state, { id, text, stats, at, clock }) {
-    if (state.pass?.id !== id) return state;
-    const { pass } = state;
+    if (state.request?.id !== id) return state;
+    const { prompt, capturedAt, firstWordAt, model } = state.request;
     return {
       ...state,
-      pass: null,
-      answered: pass.prompt,
+      request: null,
+      answeredPrompt: prompt,
       problem: null,
-      caption: { text, finished: true, takenAt: pass.takenAt },
+      caption: { text, finished: true, capturedAt },
       readout: {
-        firstWordMs: (pass.firstWordAt ?? at) - pass.takenAt,
+        firstWordMs: (firstWordAt ?? at) - capturedAt,
         wordsPerS: wordsPerS(text, stats),
         steady: false,
       },
-      history: remember(state.history, { id, text, prompt: pass.prompt, clock, lastClock: clock }),
+      history: withCaption(state.history, { id, text, prompt, clock, lastClock: clock }),
       pace: {
         ...state.pace,
-        lookAt: Math.max(at, nextLook(state)),
-        // Another model than the one it was sent to has not seen the scene.
-        force: pass.model !== runningModel(state),
+        captureAt: Math.max(at, nextCapture(state)),
+        // If the model has changed meanwhile, the new one has not seen the scene yet.
+        force: model !== runningModel(state),
         failures: 0,
       },
     };
   },
 
-  "pass-failed"(state, { id, kind, message, retryAfterS = 0, at, random }) {
-    if (state.pass?.id !== id) return state;
-    const next = { ...state, pass: null };
-    const soon = askSoon(next, at);
-    if (kind === "unreachable") return serverGone(next, message, at, random);
-    if (kind === "loading") return { ...soon, server: { ...soon.server, phase: "loading" } };
+  "request-failed"(state, { id, kind, message, retryAfterS = 0, at, random }) {
+    if (state.request?.id !== id) return state;
+    const next = { ...state, request: null };
+    const polled = pollSoon(next, at);
+    if (kind === "unreachable") return serverUnreachable(next, message, at, random);
+    if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };
     if (kind === "model_failed")
-      return { ...soon, server: { ...soon.server, phase: "failed", message } };
+      return { ...polled, server: { ...polled.server, phase: "failed", message } };
     if (kind === "superseded") {
-      // Another page goes by this one's name: two that hurried would chase each other.
-      const lookAt = nextLookAfterGap(state, at);
-      return { ...next, pace: { ...state.pace, lookAt, force: true } };
+      // Two tabs with one camera name would supersede each other in a loop if they retried at once.
+      const captureAt = nextCaptureAfterGap(state, at);
+      return { ...next, pace: { ...state.pace, captureAt, force: true } };
     }
-    const asked = Math.min(retryAfterS, RETRY_AFTER_LIMIT_S) * 1000;
+    const retryAfterMs = Math.min(retryAfterS, RETRY_AFTER_LIMIT_S) * 1000;
     const pace = {
       ...state.pace,
-      lookAt: at + Math.max(asked, backoffMs(state.pace.failures, random)),
+      captureAt: at + Math.max(retryAfterMs, backoffMs(state.pace.failures, random)),
       force: true,
       failures: state.pace.failures + 1,
     };
-    return { ...(kind === "silent" ? soon : next), problem: { kind, message }, pace };
+    return { ...(kind === "timeout" ? polled : next), problem: { kind, message }, pace };
   },
 
   "history-cleared"(state) {
@@ -225,39 +239,39 @@ const handlers = {
   },
 };
 
-/** A typed question is one until its first answer; then it is what each live frame is asked. */
-function kindOf({ settings, answered }, prompt) {
+/** A typed prompt is a "question" until its first answer; then it is the prompt of "live" frames. */
+function kindOf({ settings, answeredPrompt }, prompt) {
   const isTyped = settings.asksOwn && settings.ownPrompt.trim() === prompt;
-  return isTyped && answered !== prompt ? "question" : "live";
+  return isTyped && answeredPrompt !== prompt ? "question" : "live";
 }
 
 const runningModel = ({ server }) => server.status?.model ?? null;
 
-/** Drops the frame under way and takes a new one at once. */
-function lookAgain(state, at) {
-  return { ...state, pass: null, problem: null, pace: freshPace(at) };
+/** Drop the frame in flight and capture a new one at once. */
+function restartCapture(state, at) {
+  return { ...state, request: null, problem: null, pace: freshPace(at) };
 }
 
 function openCamera(state, at) {
-  const request = state.camera.request + 1;
-  const camera = { ...state.camera, phase: "opening", request, problem: null, since: at };
-  return { ...lookAgain(state, at), camera };
+  const attempt = state.camera.attempt + 1;
+  const camera = { ...state.camera, phase: "opening", attempt, problem: null, since: at };
+  return { ...restartCapture(state, at), camera };
 }
 
-/** What is on the screen, or the last finished caption where that one was broken off. */
-function wholeCaption({ caption, history }) {
+/** The caption on the screen; if it is unfinished, the finished one before it. */
+function lastFinishedCaption({ caption, history }) {
   if (caption.finished) return caption;
-  return { text: history.at(-1)?.text ?? "", finished: true, takenAt: null };
+  return { text: history.at(-1)?.text ?? "", finished: true, capturedAt: null };
 }
 
-/** The rate in words; null where there were too few tokens to have one. */
+/** The rate in words per second, or null if there were too few tokens to measure one. */
 function wordsPerS(text, { tokens, tokens_per_s: tokensPerS }) {
   if (!(tokens > 0 && tokensPerS > 0)) return null;
   return (text.split(/\s+/).filter(Boolean).length / tokens) * tokensPerS;
 }
 
-/** A caption that says the same as the one before it prolongs that one instead of being listed again. */
-function remember(history, entry) {
+/** `history` with `entry`. A caption equal to the last one only extends its time span. */
+function withCaption(history, entry) {
   if (!entry.text.trim()) return history;
   const last = history.at(-1);
   const same = last && last.text === entry.text && last.prompt === entry.prompt;

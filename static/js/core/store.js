@@ -1,40 +1,40 @@
-// Holds the state, gives each event its time, and tells those who follow about each new state.
+// Holds the state, adds the time to each event, and notifies the subscribers of each new state.
 
 import { reduce } from "./state.js";
 
 /**
- * `now()` is monotonic milliseconds. Followers are called with (state, at); an event that one of them
- * causes waits until all have seen the state before it.
+ * `now()` returns monotonic milliseconds. Subscribers are called with (state, at). An event that is
+ * dispatched by a subscriber is queued until all subscribers have seen the current state.
  */
 export function createStore(initial, now) {
-  const followers = [];
-  const waiting = [];
+  const subscribers = [];
+  const queue = [];
   let state = initial;
-  let working = false;
+  let dispatching = false;
 
-  function tell() {
-    for (const follower of followers) follower(state, now());
+  function notify() {
+    for (const subscriber of subscribers) subscriber(state, now());
   }
 
   function dispatch(event) {
-    waiting.push({ at: now(), random: Math.random(), clock: Date.now(), ...event });
-    if (working) return;
-    working = true;
+    queue.push({ at: now(), random: Math.random(), clock: Date.now(), ...event });
+    if (dispatching) return;
+    dispatching = true;
     try {
-      while (waiting.length > 0) {
+      while (queue.length > 0) {
         const before = state;
-        state = reduce(state, waiting.shift());
-        if (state !== before) tell();
+        state = reduce(state, queue.shift());
+        if (state !== before) notify();
       }
     } finally {
-      working = false;
+      dispatching = false;
     }
   }
 
   return {
     dispatch,
-    tell,
-    follow: (follower) => followers.push(follower),
+    notify,
+    subscribe: (subscriber) => subscribers.push(subscriber),
     get state() {
       return state;
     },

@@ -2,12 +2,12 @@
 
 import { readSse } from "./sse.js";
 
-// The server says something at least every second (a comment while it waits), so this long a silence
-// means that nobody is there any more, whatever the socket claims.
-const SILENCE_LIMIT_MS = 20_000;
-const STATUS_LIMIT_MS = 8_000;
+// The server sends at least a comment every second, so a stream without a byte for this long is dead
+// even if its socket is open.
+const STREAM_TIMEOUT_MS = 20_000;
+const REQUEST_TIMEOUT_MS = 8_000;
 
-/** The server's error codes that ask for more than another try; all others are "refused". */
+/** The kind of each error code that is handled specially; all others are "refused". */
 const KINDS = {
   busy: "busy",
   loading: "loading",
@@ -20,15 +20,15 @@ const KINDS = {
 };
 
 /**
- * Why a request gave no answer. `kind` is one of
- * - "unreachable": nothing answers at the address, or the connection broke off;
- * - "silent": it is connected and says nothing;
- * - "busy", "loading": try again in `retryAfterS` seconds;
- * - "superseded": a newer frame of the same camera took this one's place while it waited;
+ * Why a request failed. `kind` is one of
+ * - "unreachable": no connection, or the connection broke;
+ * - "timeout": connected, but no byte arrived for too long;
+ * - "busy", "loading": retry in `retryAfterS` seconds;
+ * - "superseded": a newer frame of the same camera replaced this one in the queue;
  * - "model_failed": the model could not be loaded;
- * - "upstream": the server that runs the model gave no whole caption, `message` tells why;
- * - "refused": the server said no to this request, `message` tells why;
- * - "bad_answer": what came back is not what this server sends.
+ * - "upstream": the server that runs the model sent no complete caption, `message` has the reason;
+ * - "refused": the server rejected this request, `message` has the reason;
+ * - "bad_answer": the response is not one of Sightline's server.
  */
 export class ApiError extends Error {
   constructor(kind, message, retryAfterS = 1) {
@@ -38,70 +38,70 @@ export class ApiError extends Error {
   }
 }
 
-/** Asks for the server's state; resolves to the object of GET /api/status. */
+/** Resolves to the object of GET /api/status. */
 export async function fetchStatus(signal) {
-  const patience = createPatience(STATUS_LIMIT_MS, signal);
+  const timeout = createTimeout(REQUEST_TIMEOUT_MS, signal);
   try {
-    const response = await fetch("/api/status", { cache: "no-store", signal: patience.signal });
-    if (!response.ok) throw await refusalOf(response);
+    const response = await fetch("/api/status", { cache: "no-store", signal: timeout.signal });
+    if (!response.ok) throw await errorOfResponse(response);
     const status = await response.json();
     if (!["loading", "ready", "failed"].includes(status?.state)) throw badAnswer();
     return status;
   } catch (error) {
-    throw named(error, patience);
+    throw toApiError(error, timeout);
   } finally {
-    patience.end();
+    timeout.clear();
   }
 }
 
 /**
- * Asks for something to be done about models: `action` is "switch" (to `model`), "cancel" (the change
- * under way) or "dismiss" (the problem). Resolves to the `models` of /api/status as they are then.
+ * Posts a model action: "switch" (to `model`), "cancel" (the change in progress) or "dismiss" (the
+ * problem). Resolves to the `models` of /api/status after it.
  */
 export async function postModels({ action, model, signal }) {
-  const patience = createPatience(STATUS_LIMIT_MS, signal);
+  const timeout = createTimeout(REQUEST_TIMEOUT_MS, signal);
   const request = {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(action === "switch" ? { model } : {}),
     cache: "no-store",
-    signal: patience.signal,
+    signal: timeout.signal,
   };
   try {
     const response = await fetch(`/api/models/${action}`, request);
-    if (!response.ok) throw await refusalOf(response);
+    if (!response.ok) throw await errorOfResponse(response);
     const models = await response.json();
     if (!Array.isArray(models?.choices)) throw badAnswer();
     return models;
   } catch (error) {
-    throw named(error, patience);
+    throw toApiError(error, timeout);
   } finally {
-    patience.end();
+    timeout.clear();
   }
 }
 
 /**
- * Sends one JPEG, which is of `kind` "live" or "question" (what a person waits for), and streams its
- * caption back: `onText(textSoFar)` for each piece, and resolves to the `done` event's
- * { text, finish_reason, stats }. Aborting `signal` makes the server stop generating.
+ * Sends one JPEG and streams its caption: calls `onText(textSoFar)` for each token and resolves to
+ * the `done` event's { text, finish_reason, stats }. `kind` is "live" or "question" (a person waits
+ * for the answer). Aborting `signal` makes the server stop generating.
  */
 export async function fetchCaption({ blob, prompt, camera, kind, signal, onText }) {
-  const patience = createPatience(SILENCE_LIMIT_MS, signal);
+  const timeout = createTimeout(STREAM_TIMEOUT_MS, signal);
   const form = new FormData();
   form.set("image", blob, "frame.jpg");
   form.set("prompt", prompt);
   form.set("camera", camera);
   form.set("kind", kind);
   try {
-    const request = { method: "POST", body: form, cache: "no-store", signal: patience.signal };
+    const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
     const response = await fetch("/api/captions", request);
-    if (!response.ok) throw await refusalOf(response);
+    if (!response.ok) throw await errorOfResponse(response);
     if (!response.headers.get("content-type")?.startsWith("text/event-stream")) throw badAnswer();
-    return await readCaption(response.body, onText, patience.renew);
+    return await readCaption(response.body, onText, timeout.restart);
   } catch (error) {
-    throw named(error, patience);
+    throw toApiError(error, timeout);
   } finally {
-    patience.end();
+    timeout.clear();
   }
 }
 
@@ -122,11 +122,11 @@ async function readCaption(byteStream, onText, onBytes) {
     }
   };
   await readSse(byteStream, onEvent, onBytes);
-  if (!done) throw new ApiError("unreachable", "The server broke off in the middle of a caption.");
+  if (!done) throw new ApiError("unreachable", "The connection broke in the middle of a caption.");
   return done;
 }
 
-async function refusalOf(response) {
+async function errorOfResponse(response) {
   const body = await response.json().catch(() => null);
   const retryAfterS = Number(response.headers.get("retry-after")) || 1;
   return (
@@ -134,7 +134,7 @@ async function refusalOf(response) {
   );
 }
 
-/** The server's own error by its code, or undefined where it is none. */
+/** The server's error as an ApiError, or undefined if the body is not one. */
 function errorOf(code, message, retryAfterS) {
   if (typeof message !== "string") return undefined;
   const kind = KINDS[code] ?? "refused";
@@ -151,43 +151,40 @@ function parse(json) {
 
 function badAnswer(status) {
   const detail = status ? ` (status ${status})` : "";
-  return new ApiError(
-    "bad_answer",
-    `The answer is not one that Sightline's server gives${detail}.`,
-  );
+  return new ApiError("bad_answer", `The response is not from Sightline's server${detail}.`);
 }
 
-/** Every failure as an ApiError, except the caller's own abort, which stays an AbortError. */
-function named(error, patience) {
-  if (patience.ranOut()) return new ApiError("silent", "The server has said nothing for a while.");
+/** Any failure as an ApiError, except an abort by the caller, which stays an AbortError. */
+function toApiError(error, timeout) {
+  if (timeout.expired()) return new ApiError("timeout", "The server has sent nothing for a while.");
   if (error instanceof ApiError || error.name === "AbortError") return error;
   if (error instanceof SyntaxError) return badAnswer();
   return new ApiError("unreachable", "The server does not answer.");
 }
 
-/** An abort signal that follows `outer` and also fires after `limitMs` without `renew()`. */
-function createPatience(limitMs, outer) {
+/** An abort signal that fires with `outer`, or after `limitMs` without `restart()`. */
+function createTimeout(limitMs, outer) {
   const controller = new AbortController();
-  const follow = () => controller.abort();
-  let over = false;
+  const abort = () => controller.abort();
+  let expired = false;
   let timer;
-  const renew = () => {
+  const restart = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      over = true;
+      expired = true;
       controller.abort();
     }, limitMs);
   };
-  if (outer?.aborted) follow();
-  outer?.addEventListener("abort", follow, { once: true });
-  renew();
+  if (outer?.aborted) abort();
+  outer?.addEventListener("abort", abort, { once: true });
+  restart();
   return {
     signal: controller.signal,
-    renew,
-    ranOut: () => over && !outer?.aborted,
-    end() {
+    restart,
+    expired: () => expired && !outer?.aborted,
+    clear() {
       clearTimeout(timer);
-      outer?.removeEventListener("abort", follow);
+      outer?.removeEventListener("abort", abort);
     },
   };
 }

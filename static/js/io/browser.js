@@ -1,29 +1,32 @@
-// What the page takes from the browser itself: memory for settings, the wake lock, and chance.
+// Small services of the browser: stored settings, the wake lock, and a random name.
 
-import { lawfulSettings } from "../core/settings.js";
+import { validSettings } from "../core/settings.js";
 
 const STORAGE_KEY = "sightline.settings";
 
-/** Reads the remembered settings; a browser that keeps nothing (or keeps rubbish) gives defaults. */
-export function rememberedSettings(storage) {
+/**
+ * The stored settings, or defaults if nothing valid is stored. `storage` is a function, because where
+ * storage is forbidden, reading `window.localStorage` throws.
+ */
+export function loadSettings(storage) {
   try {
-    return lawfulSettings(JSON.parse(storage().getItem(STORAGE_KEY)));
+    return validSettings(JSON.parse(storage().getItem(STORAGE_KEY)));
   } catch {
-    return lawfulSettings(null);
+    return validSettings(null);
   }
 }
 
-export function rememberSettings(storage, settings) {
+export function saveSettings(storage, settings) {
   try {
     storage().setItem(STORAGE_KEY, JSON.stringify(settings));
   } catch {
-    // Private windows and full or forbidden storage: the settings then last as long as the page.
+    // Storage is full or forbidden, as in some private windows: settings last until the page closes.
   }
 }
 
-/** Keeps the screen on while captions run: { follow(wanted) }. The browser lets go by itself when the page is hidden. */
+/** Returns { update(on) }, which keeps the screen on. The browser releases the lock of a hidden page. */
 export function createWakeLock() {
-  let wanted = false;
+  let on = false;
   let lock = null;
   let pending = false;
 
@@ -36,10 +39,10 @@ export function createWakeLock() {
         lock = null;
       });
     } catch {
-      // A low battery or a policy may forbid it; captions run all the same.
+      // Refused, for example because of a low battery. Captions work without it.
     }
     pending = false;
-    if (!wanted) release();
+    if (!on) release();
   }
 
   function release() {
@@ -48,16 +51,16 @@ export function createWakeLock() {
   }
 
   return {
-    follow(next) {
-      if (next === wanted) return;
-      wanted = next;
-      if (wanted) acquire();
+    update(next) {
+      if (next === on) return;
+      on = next;
+      if (on) acquire();
       else release();
     },
   };
 }
 
-/** Names this page to the server, so that its frames can be told from another page's. */
+/** A random name for this page's camera, so that the server can tell pages apart. */
 export function newCameraName() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return `page-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;

@@ -1,12 +1,12 @@
-// The camera behind the <video>: opening, what went wrong in one word, and which cameras there are.
+// The camera of the <video>: opening it, naming its failures, and listing cameras.
 
-const PICTURE_PATIENCE_MS = 10_000;
+const FIRST_FRAME_TIMEOUT_MS = 10_000;
 
-/** Whether this browser lends cameras to this page: only on secure origins, of which localhost is one. */
+/** Whether the browser lets this page use cameras: only on secure origins, such as localhost. */
 export const mayUseCamera = () =>
   window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
 
-/** The browser's names of failures, as the state knows them. */
+/** The browser's error names as the problems of the state. */
 const PROBLEMS = {
   NotAllowedError: "denied",
   SecurityError: "denied",
@@ -19,11 +19,11 @@ const PROBLEMS = {
 export const problemOf = (error) => error.problem ?? PROBLEMS[error.name] ?? "unknown";
 
 /**
- * Opens a camera into `video` and resolves to { deviceId, close() } once a picture is there.
+ * Opens a camera into `video` and resolves to { deviceId } when the first frame is shown.
  *
- * `deviceId` "" asks for any, on a phone rather the one that looks away from the person. `onEnded` is
- * called when the camera goes by itself, `onMuted(isMuted)` when its picture stops or comes back.
- * `signal` closes it again, also while the browser is still asking the person.
+ * `deviceId` "" means any camera, on a phone preferably the rear one. `onEnded` is called if the
+ * camera is disconnected, `onMuted(isMuted)` if its video stops or resumes. Aborting `signal` closes
+ * the camera, also while the permission prompt is open.
  */
 export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) {
   const stream = await getStream(deviceId);
@@ -39,7 +39,7 @@ export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) 
   track.addEventListener("unmute", () => onMuted(false), { signal });
   video.srcObject = stream;
   try {
-    await firstPicture(video, signal);
+    await firstFrame(video, signal);
   } catch (error) {
     close();
     throw error;
@@ -49,38 +49,38 @@ export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) 
 
 async function getStream(deviceId) {
   const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-  const get = (which) =>
-    navigator.mediaDevices.getUserMedia({ video: { ...which, ...size }, audio: false });
+  const get = (constraints) =>
+    navigator.mediaDevices.getUserMedia({ video: { ...constraints, ...size }, audio: false });
   if (deviceId) {
     try {
       return await get({ deviceId: { exact: deviceId } });
     } catch (error) {
-      // The remembered one is not plugged in today: any other will do.
+      // The stored camera is not connected: use any other.
       if (problemOf(error) !== "missing") throw error;
     }
   }
   return get({ facingMode: { ideal: "environment" } });
 }
 
-async function firstPicture(video, signal) {
-  // Muted and inline, a video may play by itself everywhere; where it may not, its picture still comes.
+async function firstFrame(video, signal) {
+  // A muted inline video may autoplay everywhere; if it may not, its frames still arrive.
   video.play().catch(() => {});
   if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) return;
   await new Promise((resolve, reject) => {
-    const listening = new AbortController();
+    const listeners = new AbortController();
     const finish = (settle, value) => {
-      clearTimeout(patience);
-      listening.abort();
+      clearTimeout(timer);
+      listeners.abort();
       settle(value);
     };
-    const noPicture = Object.assign(new Error("No picture came."), { problem: "silent" });
-    const patience = setTimeout(() => finish(reject, noPicture), PICTURE_PATIENCE_MS);
-    video.addEventListener("loadeddata", () => finish(resolve), { signal: listening.signal });
-    signal.addEventListener("abort", () => finish(resolve), { signal: listening.signal });
+    const noFrame = Object.assign(new Error("No frame arrived."), { problem: "silent" });
+    const timer = setTimeout(() => finish(reject, noFrame), FIRST_FRAME_TIMEOUT_MS);
+    video.addEventListener("loadeddata", () => finish(resolve), { signal: listeners.signal });
+    signal.addEventListener("abort", () => finish(resolve), { signal: listeners.signal });
   });
 }
 
-/** The cameras as [{ deviceId, label }]; both are "" until the permission is given. */
+/** Resolves to the cameras as [{ deviceId, label }]; both are "" before the permission is given. */
 export async function listCameras() {
   const devices = await navigator.mediaDevices.enumerateDevices();
   return devices
@@ -88,13 +88,13 @@ export async function listCameras() {
     .map(({ deviceId, label }) => ({ deviceId, label }));
 }
 
-/** Calls `onChange` when cameras come or go, or when the person changes this page's permission. */
+/** Calls `onChange` when a camera is connected or removed or this page's permission changes. */
 export async function watchCameras(onChange, signal) {
   navigator.mediaDevices.addEventListener("devicechange", onChange, { signal });
   try {
     const permission = await navigator.permissions.query({ name: "camera" });
     permission.addEventListener("change", onChange, { signal });
   } catch {
-    // Some browsers know no permission of that name; "Try again" is then the way on.
+    // Some browsers have no permission of that name; "Try again" still works there.
   }
 }

@@ -1,8 +1,8 @@
-// One picture to one JPEG, on whichever thread: the worker and the fallback both come here.
+// Compresses one image to JPEG, in the worker or, as a fallback, on the main thread.
 
 import { hasChanged, thumbnailOf } from "../core/difference.js";
 
-/** The size that brings the longest side to at most `maxSidePx`, never larger than the picture is. */
+/** The size with a longest side of at most `maxSidePx`; never larger than the image. */
 export function fitWithin(width, height, maxSidePx) {
   const scale = Math.min(1, maxSidePx / Math.max(width, height));
   return {
@@ -12,22 +12,24 @@ export function fitWithin(width, height, maxSidePx) {
 }
 
 /**
- * Draws `picture` (anything drawImage takes, `width` x `height` pixels) to `canvas` and compresses it.
+ * Draws `image` (anything drawImage accepts, `width` x `height` pixels) to `canvas`, compresses it and
+ * resolves to { blob, thumbnail }.
  *
- * `wish` is { maxSidePx, quality (0..1), reference }. With a `reference` thumbnail, a picture that
- * hardly differs from it is not compressed and `blob` is null. Returns { blob, thumbnail }.
+ * `options` is { maxSidePx, quality (0..1), reference }. If the image does not differ from the
+ * thumbnail `reference`, it is not compressed and `blob` is null.
  */
-export async function compress(canvas, picture, width, height, wish) {
-  const size = fitWithin(width, height, wish.maxSidePx);
+export async function compress(canvas, image, width, height, options) {
+  const size = fitWithin(width, height, options.maxSidePx);
   canvas.width = size.width;
   canvas.height = size.height;
   const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, size.width, size.height);
+  context.drawImage(image, 0, 0, size.width, size.height);
   const pixels = context.getImageData(0, 0, size.width, size.height);
   const thumbnail = thumbnailOf(pixels.data, size.width, size.height);
-  if (wish.reference && !hasChanged(wish.reference, thumbnail)) return { blob: null, thumbnail };
-  return { blob: await toJpeg(canvas, wish.quality), thumbnail };
+  if (options.reference && !hasChanged(options.reference, thumbnail))
+    return { blob: null, thumbnail };
+  return { blob: await toJpeg(canvas, options.quality), thumbnail };
 }
 
 async function toJpeg(canvas, quality) {
@@ -36,6 +38,6 @@ async function toJpeg(canvas, quality) {
     : await new Promise((resolve) => {
         canvas.toBlob(resolve, "image/jpeg", quality);
       });
-  if (!blob) throw new Error("The browser could not compress the picture.");
+  if (!blob) throw new Error("The browser could not compress the image.");
   return blob;
 }

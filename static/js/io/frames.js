@@ -1,8 +1,8 @@
-// Takes frames from the video: a picture of this moment, compressed in a worker where the browser can.
+// Captures frames from the video, compressed in a worker if the browser supports it.
 
 import { compress } from "./compress.js";
 
-const WORKER_PATIENCE_MS = 5_000;
+const WORKER_TIMEOUT_MS = 5_000;
 
 const canUseWorker = () =>
   typeof Worker === "function" &&
@@ -11,8 +11,8 @@ const canUseWorker = () =>
   "convertToBlob" in OffscreenCanvas.prototype;
 
 /**
- * Returns { take(wish), destroy() } for a <video>. `take` resolves to { blob, thumbnail } as
- * `compress` gives it, and rejects when the video has no picture.
+ * Returns { capture(options), destroy() } for a <video>. `capture` resolves to the { blob, thumbnail }
+ * of `compress` and rejects if the video has no frame.
  */
 export function createFrameSource(video) {
   let worker = canUseWorker() ? startWorker() : null;
@@ -27,49 +27,49 @@ export function createFrameSource(video) {
     worker = null;
   }
 
-  async function takeInWorker(wish) {
-    const picture = await createImageBitmap(video);
+  async function captureInWorker(options) {
+    const image = await createImageBitmap(video);
     lastId += 1;
-    return askWorker(worker, { id: lastId, picture, wish });
+    return callWorker(worker, { id: lastId, image, options });
   }
 
   return {
-    async take(wish) {
+    async capture(options) {
       if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA)
-        throw new Error("The camera has not sent a picture yet.");
+        throw new Error("The camera has sent no frame yet.");
       if (worker) {
         try {
-          return await takeInWorker(wish);
+          return await captureInWorker(options);
         } catch {
-          // Old browsers know the parts but not the whole; this frame and all later ones go by hand.
+          // Old browsers have the parts but not all of it: use the main thread from now on.
           dropWorker();
         }
       }
       const canvas = document.createElement("canvas");
-      return compress(canvas, video, video.videoWidth, video.videoHeight, wish);
+      return compress(canvas, video, video.videoWidth, video.videoHeight, options);
     },
     destroy: dropWorker,
   };
 }
 
-function askWorker(worker, message) {
+function callWorker(worker, message) {
   return new Promise((resolve, reject) => {
-    const listening = new AbortController();
+    const listeners = new AbortController();
     const finish = (settle, value) => {
-      listening.abort();
-      clearTimeout(patience);
+      listeners.abort();
+      clearTimeout(timer);
       settle(value);
     };
-    const patience = setTimeout(
-      () => finish(reject, new Error("The worker does not answer.")),
-      WORKER_PATIENCE_MS,
+    const timer = setTimeout(
+      () => finish(reject, new Error("The worker does not respond.")),
+      WORKER_TIMEOUT_MS,
     );
-    const { signal } = listening;
+    const { signal } = listeners;
     worker.addEventListener(
       "message",
       ({ data }) => {
         if (data.id !== message.id) return;
-        if (data.failure) finish(reject, new Error(data.failure));
+        if (data.error) finish(reject, new Error(data.error));
         else finish(resolve, data);
       },
       { signal },
@@ -77,6 +77,6 @@ function askWorker(worker, message) {
     worker.addEventListener("error", () => finish(reject, new Error("The worker failed.")), {
       signal,
     });
-    worker.postMessage(message, [message.picture]);
+    worker.postMessage(message, [message.image]);
   });
 }

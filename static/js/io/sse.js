@@ -1,9 +1,9 @@
-// A parser for text/event-stream, as https://html.spec.whatwg.org/multipage/server-sent-events.html
-// defines it. EventSource cannot POST, so the stream is read from a fetch response instead.
+// A parser for text/event-stream, see https://html.spec.whatwg.org/multipage/server-sent-events.html.
+// EventSource cannot POST, so the stream is read from a fetch response.
 
 /**
- * Returns `push(text)`, which takes the stream's text in pieces cut anywhere and calls
- * `onEvent({ event, data })` for each event that a blank line has completed.
+ * Returns `push(text)`, which takes the stream in chunks of any size and calls
+ * `onEvent({ event, data })` at the blank line that ends each event.
  */
 export function createSseParser(onEvent) {
   let line = "";
@@ -22,7 +22,7 @@ export function createSseParser(onEvent) {
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     line = "";
-    // A comment has an empty field name; `id` and `retry` are for reconnecting, which we never do.
+    // A comment has an empty field name; `id` and `retry` concern reconnecting, which is not done here.
     if (field === "event") event = value;
     else if (field === "data") data.push(value);
   }
@@ -45,8 +45,8 @@ export function createSseParser(onEvent) {
 }
 
 /**
- * Reads a byte stream to its end, calling `onEvent` for each event and `onBytes` for each piece that
- * arrives (a comment that only keeps the line alive included).
+ * Reads a byte stream to its end. Calls `onEvent` for each event and `onBytes` for each chunk,
+ * including keep-alive comments.
  */
 export async function readSse(byteStream, onEvent, onBytes = () => {}) {
   const push = createSseParser(onEvent);
@@ -60,7 +60,7 @@ export async function readSse(byteStream, onEvent, onBytes = () => {}) {
       push(decoder.decode(value, { stream: true }));
     }
   } finally {
-    // Where `onEvent` threw, the rest is not wanted; where the stream has ended, this does nothing.
+    // Needed if `onEvent` threw; a no-op if the stream has ended.
     reader.cancel().catch(() => {});
   }
 }

@@ -1,21 +1,23 @@
-// Finished captions and news of models for screen readers, apart from the words on the screen.
+// Text for screen readers, apart from the overlay: finished captions, with a pause between them, and
+// changes of models.
 
 import { setText } from "./dom.js";
-import { changeNews } from "../words/models.js";
+import { changeAnnouncement } from "../words/models.js";
 
 export const ANNOUNCE_GAP_MS = 7_000;
 
-export const silence = { text: "", at: -Infinity, caption: "", news: "" };
+/** The announcement before the first one. */
+export const NO_ANNOUNCEMENT = { text: "", at: -Infinity, caption: "", change: "" };
 
 const NO_CAPTION = { text: "", finished: false };
 
 export function mountAnnouncer(root) {
-  let last = silence;
+  let last = NO_ANNOUNCEMENT;
   return {
     update(state, at) {
       if (!state.visible) return;
-      const caption = state.wanted ? state.caption : NO_CAPTION;
-      last = nextAnnouncement(last, caption, changeNews(state, at), at);
+      const caption = state.started ? state.caption : NO_CAPTION;
+      last = nextAnnouncement(last, caption, changeAnnouncement(state, at), at);
       setText(root, last.text);
     },
     destroy() {
@@ -25,15 +27,16 @@ export function mountAnnouncer(root) {
 }
 
 /**
- * The announcement due at `at`, or `last` again where there is nothing new or it is too soon.
+ * The announcement due at `at`; `last` again if there is nothing new or it is too soon.
  *
- * `last` is the one before: its `text`, when (`at`), and the `caption` and `news` told until then.
- * `caption` is what is on the screen ({ text, finished }) and `news` a sentence or "", which does not
- * wait for captions. Called again later it gives the newest caption, so that one skipped for time is
- * never read late.
+ * `last` is { text, at, caption, change }: the announced text, when, and the newest caption and change
+ * announced so far. `caption` is the one on the screen ({ text, finished }). `change` is a sentence or
+ * "" and is not delayed. A caption skipped for time is never announced late.
  */
-export function nextAnnouncement(last, caption, news, at) {
-  if (news !== last.news) return news ? { ...last, text: news, at, news } : { ...last, news };
+export function nextAnnouncement(last, caption, change, at) {
+  if (change !== last.change) {
+    return change ? { ...last, text: change, at, change } : { ...last, change };
+  }
   const text = caption.text.trim();
   if (!caption.finished || !text || text === last.caption) return last;
   return at - last.at < ANNOUNCE_GAP_MS ? last : { ...last, text, at, caption: text };

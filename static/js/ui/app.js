@@ -1,7 +1,7 @@
-// All components of the page, and what they share: the theme, and how panels open and close.
+// Mounts all components, sets the theme, and opens and closes the panels.
 
 import { mountAnnouncer } from "./announcer.js";
-import { mountBadge, mountPlace } from "./badge.js";
+import { mountBadge, mountDestination } from "./badge.js";
 import { createListeners, setProperty } from "./dom.js";
 import { mountDock } from "./dock.js";
 import { mountHistory } from "./history.js";
@@ -13,21 +13,21 @@ import { mountPreferences } from "./preferences.js";
 import { mountQuestion } from "./question.js";
 import { mountReadout } from "./readout.js";
 import { mountShortcuts } from "./shortcuts.js";
-import { mountQuiet, mountStage } from "./stage.js";
+import { mountIdle, mountStage } from "./stage.js";
 import { mountUpstreams } from "./upstreams.js";
 
 const byId = (id) => document.getElementById(id);
 
 /**
- * Mounts every component on its part of the page. `dispatch(event)` takes what a person does,
- * `act(action)` the ways on that a notice offers. Returns { update(state, at), destroy() }.
+ * Mounts each component on its element; returns { update(state, at), destroy() }. User input goes to
+ * `dispatch(event)`, the buttons of a notice to `act(action)`.
  */
 export function mountApp(dispatch, act) {
   const components = [
     mountPage(byId("app")),
     mountStage(byId("stage")),
     mountBadge(byId("badge")),
-    mountPlace(byId("place")),
+    mountDestination(byId("destination")),
     mountModelCard(byId("model-card"), dispatch),
     mountNotice(byId("notice"), act),
     mountOverlay(byId("overlay")),
@@ -41,7 +41,7 @@ export function mountApp(dispatch, act) {
     mountPanel(byId("history"), byId("open-history"), dispatch),
     mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
     mountShortcuts(window, dispatch),
-    mountQuiet(byId("stage")),
+    mountIdle(byId("stage")),
     mountAnnouncer(byId("announcer")),
   ];
   return {
@@ -54,7 +54,7 @@ export function mountApp(dispatch, act) {
   };
 }
 
-/** Applies what concerns the whole page. */
+/** The theme, and the layout beside or above an open panel. */
 function mountPage(app) {
   return {
     update({ settings: { theme }, panel }) {
@@ -67,7 +67,7 @@ function mountPage(app) {
   };
 }
 
-/** What the two panels share: open or closed, the way out, and where the focus goes. */
+/** Opens and closes a panel; the focus moves into it and back to `opener`. */
 function mountPanel(root, opener, dispatch) {
   const name = root.id;
   const title = root.querySelector(".panel-title");
@@ -82,10 +82,10 @@ function mountPanel(root, opener, dispatch) {
       const wasOpen = open;
       open = panel === name;
       if (open === wasOpen) return;
-      const heldFocus = root.contains(document.activeElement);
+      const hadFocus = root.contains(document.activeElement);
       setProperty(root, "hidden", !open);
       if (open) title.focus();
-      else if (heldFocus) opener.focus();
+      else if (hadFocus) opener.focus();
     },
     destroy,
   };

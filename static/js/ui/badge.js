@@ -1,31 +1,31 @@
-// Which model answers and whether it does, and beside it where pictures go, if that is not the
-// server of this page alone.
+// The badge with the model's name and state, and beside it where pictures go, if other servers run
+// the model.
 
 import { setAttribute, setProperty, setText } from "./dom.js";
-import { placeOf } from "../words/destination.js";
-import { serverLine } from "../words/page.js";
+import { destinationOf } from "../words/destination.js";
+import { serverSummary } from "../words/page.js";
 
 export function mountBadge(root) {
   const text = root.querySelector(".badge-text");
   return {
     update(state) {
-      const line = serverLine(state);
-      setAttribute(root, "data-tone", line.tone);
-      setText(text, line.text);
+      const summary = serverSummary(state);
+      setAttribute(root, "data-tone", summary.tone);
+      setText(text, summary.text);
     },
     destroy() {},
   };
 }
 
-export function mountPlace(root) {
-  const text = root.querySelector(".place-text");
+export function mountDestination(root) {
+  const text = root.querySelector(".destination-text");
   return {
     update(state) {
-      const place = placeOf(state, location.hostname);
-      setProperty(root, "hidden", place === null);
-      if (!place) return;
-      setAttribute(root, "data-leaves", place.leaves ? "" : null);
-      setText(text, place.text);
+      const destination = destinationOf(state, location.hostname);
+      setProperty(root, "hidden", destination === null);
+      if (!destination) return;
+      setAttribute(root, "data-leaves", destination.leaves ? "" : null);
+      setText(text, destination.text);
     },
     destroy() {},
   };

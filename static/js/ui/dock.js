@@ -1,4 +1,4 @@
-// What is always at hand: start and stop, the camera, and the ways to the panels.
+// The dock: start and stop, the choice of camera, and the buttons that open the panels.
 
 import { createListeners, setAttribute, setOptions, setProperty, setText } from "./dom.js";
 
@@ -9,9 +9,9 @@ export function mountDock(root, dispatch) {
   const camera = root.querySelector("#camera");
   const openers = { history: "#open-history", preferences: "#open-preferences" };
   const { listen, destroy } = createListeners();
-  let wanted = false;
+  let running = false;
 
-  listen(start, "click", () => dispatch({ type: wanted ? "stopped" : "started" }));
+  listen(start, "click", () => dispatch({ type: running ? "stopped" : "started" }));
   listen(camera, "change", () => {
     dispatch({ type: "setting-changed", name: "deviceId", value: camera.value });
   });
@@ -21,10 +21,10 @@ export function mountDock(root, dispatch) {
 
   return {
     update(state) {
-      wanted = state.wanted;
-      setText(startLabel, wanted ? "Stop captions" : "Start captions");
-      setAttribute(startIcon, "href", wanted ? "#icon-stop" : "#icon-start");
-      setAttribute(start, "data-running", wanted ? "" : null);
+      running = state.started;
+      setText(startLabel, running ? "Stop captions" : "Start captions");
+      setAttribute(startIcon, "href", running ? "#icon-stop" : "#icon-start");
+      setAttribute(start, "data-running", running ? "" : null);
       const { devices, deviceId, phase } = state.camera;
       setOptions(camera, cameraOptions(devices));
       const current = phase === "live" ? deviceId : state.settings.deviceId;
@@ -41,7 +41,7 @@ export function mountDock(root, dispatch) {
   };
 }
 
-/** Until the permission is given browsers name no camera; then there is only "the default one". */
+/** Before the permission is given, browsers name no camera: then there is one option, the default. */
 function cameraOptions(devices) {
   const named = devices.filter(({ deviceId }) => deviceId);
   if (named.length === 0) return [{ value: "", label: "Default camera" }];

@@ -1,23 +1,21 @@
-// Small helpers that touch the page only where something changes.
+// Helpers that change the document only if a value differs.
 
-/** Sets an element's text unless it says that already. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Sets a property unless it has that value already. */
 export function setProperty(element, name, value) {
   if (element[name] !== value) element[name] = value;
 }
 
-/** Sets an attribute, removes it for null, and leaves it alone where it is as wanted. */
+/** Sets an attribute, or removes it if `value` is null. */
 export function setAttribute(element, name, value) {
   if (element.getAttribute(name) === value) return;
   if (value === null) element.removeAttribute(name);
   else element.setAttribute(name, value);
 }
 
-/** Shows exactly `options` ([{ value, label }]) in a <select>, rebuilt only when they differ. */
+/** Sets the options ([{ value, label }]) of a <select>. */
 export function setOptions(select, options) {
   const same =
     select.options.length === options.length &&
@@ -28,7 +26,7 @@ export function setOptions(select, options) {
   if (same) return;
   select.replaceChildren(
     ...options.map(({ value, label }) => {
-      const option = make("option", "", label);
+      const option = createElement("option", "", label);
       option.value = value;
       return option;
     }),
@@ -36,14 +34,14 @@ export function setOptions(select, options) {
 }
 
 /** A new element with a class and text. */
-export function make(tag, className, text = "") {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
+export function createElement(tag, className, text = "") {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.textContent = text;
+  return element;
 }
 
-/** `listen(target, type, handler)` until `destroy()`: what each component's listeners go through. */
+/** Returns { listen(target, type, handler, options), destroy() }; `destroy` removes all listeners. */
 export function createListeners() {
   const controller = new AbortController();
   return {

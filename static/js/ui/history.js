@@ -1,51 +1,51 @@
-// This session's captions, newest first, to read again, copy or clear. Nothing of them is stored.
+// The history panel: this session's captions, newest first, to copy or clear. They are never stored.
 
-import { createListeners, make, setProperty, setText } from "./dom.js";
+import { createListeners, createElement, setProperty, setText } from "./dom.js";
 import { clockTime, historyText } from "../words/page.js";
 
-const SAID_MS = 4_000;
+const STATUS_MS = 4_000;
 
 export function mountHistory(root, dispatch) {
   const list = root.querySelector(".history-list");
   const empty = root.querySelector(".history-empty");
   const copy = root.querySelector(".history-copy");
   const clear = root.querySelector(".history-clear");
-  const said = root.querySelector(".history-said");
+  const status = root.querySelector(".history-status");
   const { listen, destroy } = createListeners();
   let history = null;
-  let saidTimer;
+  let statusTimer;
 
-  function say(text) {
-    setText(said, text);
-    clearTimeout(saidTimer);
-    saidTimer = setTimeout(() => setText(said, ""), SAID_MS);
+  function showStatus(text) {
+    setText(status, text);
+    clearTimeout(statusTimer);
+    statusTimer = setTimeout(() => setText(status, ""), STATUS_MS);
   }
 
   listen(copy, "click", async () => {
     try {
       await navigator.clipboard.writeText(historyText(history));
-      say("Copied");
+      showStatus("Copied");
     } catch {
-      say("The browser did not allow it: select the text and copy it");
+      showStatus("The browser blocked copying. Select the text and copy it.");
     }
   });
   listen(clear, "click", () => {
     dispatch({ type: "history-cleared" });
-    say("Cleared");
+    showStatus("Cleared");
   });
 
   function render() {
     const items = new Map([...list.children].map((item) => [item.dataset.id, item]));
-    const wanted = history.map((entry) => {
+    const rendered = history.map((entry) => {
       const item = items.get(String(entry.id)) ?? entryItem(entry);
-      setText(item.firstElementChild, when(entry));
+      setText(item.firstElementChild, timeSpan(entry));
       return item;
     });
-    wanted.reverse();
-    wanted.forEach((item, index) => {
+    rendered.reverse();
+    rendered.forEach((item, index) => {
       if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
     });
-    while (list.children.length > wanted.length) list.lastElementChild.remove();
+    while (list.children.length > rendered.length) list.lastElementChild.remove();
   }
 
   return {
@@ -59,20 +59,23 @@ export function mountHistory(root, dispatch) {
       setProperty(clear, "disabled", none);
     },
     destroy() {
-      clearTimeout(saidTimer);
+      clearTimeout(statusTimer);
       destroy();
     },
   };
 }
 
 function entryItem(entry) {
-  const item = make("li", "history-entry");
+  const item = createElement("li", "history-entry");
   item.dataset.id = String(entry.id);
-  item.append(make("span", "history-when"), make("span", "history-text", entry.text.trim()));
+  item.append(
+    createElement("span", "history-time"),
+    createElement("span", "history-text", entry.text.trim()),
+  );
   return item;
 }
 
-function when({ clock, lastClock }) {
+function timeSpan({ clock, lastClock }) {
   const [from, to] = [clockTime(clock), clockTime(lastClock)];
   return from === to ? from : `${from} to ${to}`;
 }

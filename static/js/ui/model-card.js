@@ -1,6 +1,6 @@
-// The change of models under way, beside the badge, clear of the captions.
+// The card of a change of models, beside the badge and clear of the captions.
 
-import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
+import { createListeners, createElement, setAttribute, setProperty, setText } from "./dom.js";
 import { changeCardOf } from "../words/models.js";
 
 export function mountModelCard(root, dispatch) {
@@ -9,35 +9,38 @@ export function mountModelCard(root, dispatch) {
   const bar = root.querySelector(".model-card-bar");
   const actions = root.querySelector(".model-card-actions");
   const { listen, destroy } = createListeners();
-  let offered = [];
+  let shown = [];
 
   listen(actions, "click", ({ target }) => {
     const index = [...actions.children].indexOf(target.closest("button"));
-    const { type, model, waits } = offered[index] ?? { waits: true };
-    if (!waits) dispatch({ type, model });
+    const { type, model, disabled } = shown[index] ?? { disabled: true };
+    if (!disabled) dispatch({ type, model });
   });
 
-  /** Buttons stay the same elements, so that one that was pressed keeps the focus. */
-  function offer(wanted) {
-    offered = wanted;
-    while (actions.children.length > wanted.length) actions.lastElementChild.remove();
-    wanted.forEach(({ label, waits }, index) => {
+  /** Buttons are reused, so that a pressed one keeps the focus. */
+  function showActions(next) {
+    shown = next;
+    while (actions.children.length > next.length) actions.lastElementChild.remove();
+    next.forEach(({ label, disabled }, index) => {
       const button = actions.children[index] ?? addButton(index);
       setText(button, label);
-      setAttribute(button, "aria-disabled", waits ? "true" : null);
+      setAttribute(button, "aria-disabled", disabled ? "true" : null);
     });
   }
 
   function addButton(index) {
-    const button = make("button", index === 0 ? "button button-quiet" : "button button-bare");
+    const button = createElement(
+      "button",
+      index === 0 ? "button button-quiet" : "button button-bare",
+    );
     button.type = "button";
     actions.append(button);
     return button;
   }
 
-  function fill({ value, max }) {
+  function showProgress({ value, max }) {
     setProperty(bar, "max", max || 1);
-    // Without a value it says that nobody knows how long it takes.
+    // A bar without a value shows that the end is unknown.
     if (max > 0) setAttribute(bar, "value", String(value));
     else bar.removeAttribute("value");
   }
@@ -52,8 +55,8 @@ export function mountModelCard(root, dispatch) {
       setText(title, card.title);
       setText(text, card.text);
       setProperty(bar, "hidden", card.bar === null);
-      if (card.bar) fill(card.bar);
-      offer(card.actions);
+      if (card.bar) showProgress(card.bar);
+      showActions(card.actions);
     },
     destroy,
   };

@@ -1,72 +1,75 @@
-// The list of models in the settings: what is here, what could be fetched, and what runs now.
+// The list of models in the settings: which are installed, can be downloaded, or run now.
 
-import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
-import { choicesOf, pickerHint } from "../words/models.js";
+import { createListeners, createElement, setAttribute, setProperty, setText } from "./dom.js";
+import { modelListOf, pickerHint } from "../words/models.js";
 
-const STANDING_WORDS = {
-  running: "Captioning now",
+const STATUS_TEXT = {
+  running: "In use",
   large: "Too large",
-  offline: "Not here",
+  offline: "Not installed",
 };
 
 export function mountModelPicker(root, dispatch) {
   const hint = root.querySelector(".hint");
   const list = root.querySelector(".models-list");
   const { listen, destroy } = createListeners();
-  let choices = [];
+  let models = [];
 
   listen(list, "click", ({ target }) => {
     const item = target.closest("button")?.closest(".model");
-    const choice = choices[[...list.children].indexOf(item)];
-    if (!choice?.action || choice.action.waits) return;
-    dispatch({ type: choice.action.type, model: choice.name });
+    const model = models[[...list.children].indexOf(item)];
+    if (!model?.action || model.action.disabled) return;
+    dispatch({ type: model.action.type, model: model.name });
   });
 
   function makeItem() {
-    const item = make("li", "model");
-    const button = make("button", "button button-quiet model-action");
+    const item = createElement("li", "model");
+    const button = createElement("button", "button button-quiet model-action");
     button.type = "button";
-    button.append(make("span", "model-label"), make("span", "visually-hidden model-of"));
-    const title = make("p", "model-title");
-    // Where the focus goes when its button does.
+    button.append(
+      createElement("span", "model-label"),
+      createElement("span", "visually-hidden model-of"),
+    );
+    const title = createElement("p", "model-title");
+    // Gets the focus when its button is hidden.
     title.tabIndex = -1;
     item.append(
       title,
-      make("p", "model-good-for"),
-      make("p", "model-facts"),
-      make("p", "model-standing"),
+      createElement("p", "model-good-for"),
+      createElement("p", "model-facts"),
+      createElement("p", "model-status"),
       button,
     );
     return item;
   }
 
-  function show(item, { title, goodFor, facts, standing, action }) {
+  function show(item, { title, goodFor, facts, status, action }) {
     const part = (name) => item.querySelector(`.model-${name}`);
-    setAttribute(item, "data-standing", standing);
+    setAttribute(item, "data-status", status);
     setText(part("title"), title);
     setText(part("good-for"), goodFor);
     setText(part("facts"), facts);
-    setText(part("standing"), action ? "" : STANDING_WORDS[standing]);
+    setText(part("status"), action ? "" : STATUS_TEXT[status]);
     const button = part("action");
     if (!action && document.activeElement === button) part("title").focus();
     setProperty(button, "hidden", !action);
     if (!action) return;
     setText(part("label"), action.label);
     setText(part("of"), title);
-    setAttribute(button, "aria-disabled", action.waits ? "true" : null);
-    // Above the list stands why it waits.
-    setAttribute(button, "aria-describedby", action.waits ? hint.id : null);
+    setAttribute(button, "aria-disabled", action.disabled ? "true" : null);
+    // The hint above the list has the reason.
+    setAttribute(button, "aria-describedby", action.disabled ? hint.id : null);
   }
 
   return {
     update(state) {
-      choices = choicesOf(state);
-      setProperty(root, "hidden", choices.length === 0);
+      models = modelListOf(state);
+      setProperty(root, "hidden", models.length === 0);
       setText(hint, pickerHint(state));
-      while (list.children.length > choices.length) list.lastElementChild.remove();
-      choices.forEach((choice, index) => {
+      while (list.children.length > models.length) list.lastElementChild.remove();
+      models.forEach((model, index) => {
         if (!list.children[index]) list.append(makeItem());
-        show(list.children[index], choice);
+        show(list.children[index], model);
       });
     },
     destroy,

@@ -1,13 +1,13 @@
-// The one thing a person should know now, and the way on.
+// The most important notice, with its actions.
 
-import { createListeners, make, setAttribute, setProperty, setText } from "./dom.js";
+import { createListeners, createElement, setAttribute, setProperty, setText } from "./dom.js";
 import { countdownS, noticeOf } from "../words/page.js";
 
 export function mountNotice(root, act) {
   const card = root.querySelector(".notice");
   const title = card.querySelector(".notice-title");
   const text = card.querySelector(".notice-text");
-  const next = card.querySelector(".notice-next");
+  const countdown = card.querySelector(".notice-next");
   const actions = card.querySelector(".notice-actions");
   const { listen, destroy } = createListeners();
   let shownActions = "";
@@ -17,13 +17,13 @@ export function mountNotice(root, act) {
     if (button) act(button.dataset.action);
   });
 
-  function showActions(wanted) {
-    const key = JSON.stringify(wanted);
+  function showActions(next) {
+    const key = JSON.stringify(next);
     if (key === shownActions) return;
     shownActions = key;
     actions.replaceChildren(
-      ...wanted.map(({ action, label }) => {
-        const button = make("button", "button", label);
+      ...next.map(({ action, label }) => {
+        const button = createElement("button", "button", label);
         button.type = "button";
         button.dataset.action = action;
         return button;
@@ -41,7 +41,10 @@ export function mountNotice(root, act) {
       setText(title, notice.title);
       setText(text, notice.text);
       const left = countdownS(notice.until, at);
-      setText(next, left === null ? "" : left > 0 ? `Next try in ${left} s` : "Trying now");
+      setText(
+        countdown,
+        left === null ? "" : left > 0 ? `Next attempt in ${left} s` : "Trying now",
+      );
       showActions(notice.actions);
     },
     destroy,

@@ -1,7 +1,7 @@
-// The caption over the picture, like subtitles. A caption that says the same as the last one touches
-// nothing in the page; one that differs in a word touches that word.
+// The caption over the video, like subtitles. Only words that differ from the last caption change in
+// the document.
 
-import { make, setAttribute } from "./dom.js";
+import { createElement, setAttribute } from "./dom.js";
 
 const SMALLEST_FIT = 2;
 
@@ -26,23 +26,23 @@ export function mountOverlay(root) {
     let touched = false;
     words.forEach((word, index) => {
       if (word === before[index]) return;
-      touched = place(word, index) || touched;
+      touched = setWord(word, index) || touched;
     });
     while (caption.children.length > words.length) {
       caption.lastElementChild.remove();
       touched = true;
     }
-    if (touched) keepToLines();
+    if (touched) shrinkToFit();
   }
 
-  /** Makes the span at `index` show `word`; tells whether anything had to change. */
-  function place(word, index) {
+  /** Shows `word` in the span at `index`; returns whether its text changed. */
+  function setWord(word, index) {
     const stale = word.stale ? "" : null;
     const span = caption.children[index];
     if (!span) {
-      const made = make("span", "overlay-word", word.text);
-      setAttribute(made, "data-stale", stale);
-      caption.append(made);
+      const added = createElement("span", "overlay-word", word.text);
+      setAttribute(added, "data-stale", stale);
+      caption.append(added);
       return true;
     }
     setAttribute(span, "data-stale", stale);
@@ -51,14 +51,14 @@ export function mountOverlay(root) {
     return true;
   }
 
-  /** Long captions get smaller letters, down to a limit; past it the first lines roll away. */
-  function keepToLines() {
+  /** Long captions get a smaller font, down to a limit; beyond it the first lines scroll away. */
+  function shrinkToFit() {
     while (fit < SMALLEST_FIT && overflows()) setFit(fit + 1);
   }
 
   function refit() {
     setFit(0);
-    keepToLines();
+    shrinkToFit();
   }
 
   function overflows() {
@@ -94,31 +94,34 @@ export function mountOverlay(root) {
 
 const sameWord = (one, other) => one.text === other.text && one.stale === other.stale;
 
-/** Splits into words, each but the first with the space before it, so that joined they give the text. */
-export function splitWords(text) {
+/** The words of `text`, each but the first with a leading space, so that joined they give the text. */
+function splitWords(text) {
   const words = text.trim().split(/\s+/).filter(Boolean);
   return words.map((word, index) => (index === 0 ? word : ` ${word}`));
 }
 
 /**
- * The words to show, [{ text, stale }], when `shown` is on the screen and `text` has come so far.
+ * The words to show, [{ text, stale }], if `shown` is on the screen and `text` has arrived so far.
  *
- * Words already there stay. While the caption is not `finished`, what follows the newest word is still
- * the old caption's; it is stale once the two have parted, and goes when the caption is finished. A
- * word cut off midway that the old one at its place completes counts as that word.
+ * Equal words stay. Until the caption is `finished`, the old caption's words stay after the newest one;
+ * they are stale once the captions differ, and removed when the new one is finished. An incomplete
+ * word that is the start of the old word at its position counts as that word.
  */
-export function nextWords(shown, text, finished) {
+function nextWords(shown, text, finished) {
   const fresh = splitWords(text);
   const newest = fresh.length - 1;
-  const cutOff = !finished && !/\s$/.test(text);
-  let parted = false;
+  const isIncomplete = !finished && !/\s$/.test(text);
+  let differs = false;
   const words = fresh.map((word, index) => {
     const before = shown[index];
-    if (index === newest && cutOff && before?.text.startsWith(word)) return before;
-    parted ||= before !== undefined && before.text !== word;
+    if (index === newest && isIncomplete && before?.text.startsWith(word)) return before;
+    differs ||= before !== undefined && before.text !== word;
     return { text: word, stale: false };
   });
   if (finished) return words;
   const rest = shown.slice(fresh.length);
-  return [...words, ...rest.map(({ text: old, stale }) => ({ text: old, stale: stale || parted }))];
+  return [
+    ...words,
+    ...rest.map(({ text: old, stale }) => ({ text: old, stale: stale || differs })),
+  ];
 }

@@ -1,9 +1,9 @@
-// The settings panel: each control is one setting of the same name.
+// The settings panel: each control has the name of its setting.
 
-import { createListeners, make, setProperty, setText } from "./dom.js";
+import { createListeners, createElement, setProperty, setText } from "./dom.js";
 import { SHORTCUTS } from "./shortcuts.js";
 
-const asShown = {
+const FORMATS = {
   captionScale: (value) => `${Math.round(value * 100)} %`,
   jpegQuality: (value) => value.toFixed(2),
 };
@@ -15,7 +15,10 @@ export function mountPreferences(root, dispatch) {
   const { listen, destroy } = createListeners();
 
   keys.replaceChildren(
-    ...SHORTCUTS.flatMap(({ key, does }) => [make("dt", "", key), make("dd", "", does)]),
+    ...SHORTCUTS.flatMap(({ key, label }) => [
+      createElement("dt", "", key),
+      createElement("dd", "", label),
+    ]),
   );
   listen(form, "input", ({ target }) => {
     if (target.name)
@@ -26,8 +29,8 @@ export function mountPreferences(root, dispatch) {
   return {
     update({ settings, server }) {
       for (const control of form.elements) show(control, settings[control.name]);
-      for (const [name, words] of Object.entries(asShown)) {
-        setText(form.elements[`${name}Value`], words(settings[name]));
+      for (const [name, format] of Object.entries(FORMATS)) {
+        setText(form.elements[`${name}Value`], format(settings[name]));
       }
       setProperty(keys, "hidden", !settings.shortcuts);
       setText(about, aboutText(server.status));

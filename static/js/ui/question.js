@@ -1,19 +1,19 @@
-// What is asked about each frame: one of the server's presets, or a question of one's own.
+// The prompt for each frame: one of the server's presets, or the user's own question.
 
 import { createListeners, setOptions, setProperty } from "./dom.js";
 
 const OWN = { value: "own", label: "My own question…" };
 
 export function mountQuestion(root, dispatch) {
-  const choice = root.querySelector("#prompt");
+  const select = root.querySelector("#prompt");
   const ownField = root.querySelector(".question-own");
   const own = root.querySelector("#own-prompt");
   const { listen, destroy } = createListeners();
 
   const set = (name, value) => dispatch({ type: "setting-changed", name, value });
-  listen(choice, "change", () => {
-    const asksOwn = choice.value === OWN.value;
-    if (!asksOwn) set("preset", choice.value);
+  listen(select, "change", () => {
+    const asksOwn = select.value === OWN.value;
+    if (!asksOwn) set("preset", select.value);
     set("asksOwn", asksOwn);
     if (asksOwn) own.focus();
   });
@@ -26,14 +26,14 @@ export function mountQuestion(root, dispatch) {
   return {
     update({ settings, server }) {
       const presets = server.status?.presets ?? [];
-      setOptions(choice, [...presets.map(({ id, label }) => ({ value: id, label })), OWN]);
-      const wanted = settings.asksOwn ? OWN.value : settings.preset;
-      const known = [...choice.options].some(({ value }) => value === wanted);
-      setProperty(choice, "value", known ? wanted : choice.options[0].value);
+      setOptions(select, [...presets.map(({ id, label }) => ({ value: id, label })), OWN]);
+      const selected = settings.asksOwn ? OWN.value : settings.preset;
+      const known = [...select.options].some(({ value }) => value === selected);
+      setProperty(select, "value", known ? selected : select.options[0].value);
       setProperty(ownField, "hidden", !settings.asksOwn);
-      const longest = server.status?.limits?.prompt_max_chars;
-      if (longest) setProperty(own, "maxLength", longest);
-      // What a person is typing is theirs until they are done with it.
+      const maxLength = server.status?.limits?.prompt_max_chars;
+      if (maxLength) setProperty(own, "maxLength", maxLength);
+      // Do not overwrite a question while it is being typed.
       if (document.activeElement !== own) setProperty(own, "value", settings.ownPrompt);
     },
     destroy,

@@ -1,14 +1,14 @@
-// What the captions cost and how old the frame is that they are of.
+// The figures of the last caption: time to the first word, rate, and age of its frame.
 
-import { make, setText } from "./dom.js";
+import { createElement, setText } from "./dom.js";
 import { readoutOf } from "../words/page.js";
 
 export function mountReadout(root) {
-  function grow(parts) {
+  function setPartCount(parts) {
     while (root.children.length > parts.length) root.lastElementChild.remove();
     while (root.children.length < parts.length) {
-      const pair = make("div", "readout-part");
-      pair.append(make("dt", ""), make("dd", ""));
+      const pair = createElement("div", "readout-part");
+      pair.append(createElement("dt", ""), createElement("dd", ""));
       root.append(pair);
     }
   }
@@ -16,7 +16,7 @@ export function mountReadout(root) {
   return {
     update(state, at) {
       const parts = readoutOf(state, at);
-      grow(parts);
+      setPartCount(parts);
       parts.forEach(({ label, value }, index) => {
         const [term, figure] = root.children[index].children;
         setText(term, label);

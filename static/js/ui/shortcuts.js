@@ -1,26 +1,26 @@
-// Single keys, as listed in the settings; off while a person types, or for good if they choose so.
+// Single-key shortcuts, listed in the settings. They are off in text fields and if switched off there.
 
 import { createListeners } from "./dom.js";
 
-/** Each key with what it does, in words and as events from the state. */
+/** Each key with its label and the events it dispatches in a state. */
 export const SHORTCUTS = [
   {
     key: "S",
-    does: "Start or stop",
-    events: ({ wanted }) => [{ type: wanted ? "stopped" : "started" }],
+    label: "Start or stop",
+    events: ({ started }) => [{ type: started ? "stopped" : "started" }],
   },
   {
     key: "M",
-    does: "Mirror the picture",
+    label: "Mirror the picture",
     events: ({ settings }) => [change("mirror", !settings.mirror)],
   },
-  { key: "+", does: "Larger captions", events: (state) => [resize(state, 0.1)] },
-  { key: "-", does: "Smaller captions", events: (state) => [resize(state, -0.1)] },
-  { key: "H", does: "Captions of this session", events: () => [toggle("history")] },
-  { key: ",", does: "Settings", events: () => [toggle("preferences")] },
+  { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
+  { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
+  { key: "H", label: "Captions of this session", events: () => [toggle("history")] },
+  { key: ",", label: "Settings", events: () => [toggle("preferences")] },
   {
     key: "Esc",
-    does: "Close the open panel",
+    label: "Close the open panel",
     events: ({ panel }) => (panel ? [toggle(panel)] : []),
   },
 ];
@@ -40,7 +40,7 @@ export function mountShortcuts(root, dispatch) {
   listen(root, "keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const isEscape = event.key === "Escape";
-    if (!isEscape && (!state.settings.shortcuts || takesKeys(event.target))) return;
+    if (!isEscape && (!state.settings.shortcuts || usesLetterKeys(event.target))) return;
     const key = isEscape ? "Esc" : event.key.toUpperCase().replace("=", "+");
     const shortcut = SHORTCUTS.find((one) => one.key === key);
     if (!shortcut) return;
@@ -57,6 +57,6 @@ export function mountShortcuts(root, dispatch) {
   };
 }
 
-function takesKeys(target) {
+function usesLetterKeys(target) {
   return target.matches("select, textarea, input:not([type=checkbox], [type=radio], [type=range])");
 }

@@ -1,11 +1,11 @@
-// The picture and how it is shown, the greeting while there is none, and the controls, which step
-// back from the picture while captions run and nobody touches anything.
+// The video, the welcome text while it is off, and the controls, which fade out while captions run
+// and there is no input.
 
 import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { noticeOf, welcomeOf } from "../words/page.js";
 
-const QUIET_AFTER_MS = 5_000;
-const ALWAYS_SEEN = "#model-card";
+const IDLE_AFTER_MS = 5_000;
+const NEVER_HIDDEN = "#model-card";
 
 export function mountStage(root) {
   const video = root.querySelector("#video");
@@ -15,56 +15,56 @@ export function mountStage(root) {
   const privacy = welcome.querySelector(".welcome-privacy");
   return {
     update(state, at) {
-      const { camera, settings, wanted } = state;
-      setAttribute(root, "data-live", wanted && camera.phase === "live" ? "" : null);
+      const { camera, settings, started } = state;
+      setAttribute(root, "data-live", started && camera.phase === "live" ? "" : null);
       setAttribute(video, "data-mirror", settings.mirror ? "" : null);
       setAttribute(video, "data-fit", settings.fit);
-      setProperty(welcome, "hidden", wanted || noticeOf(state, at) !== null);
-      const words = welcomeOf(state, location.hostname);
-      setText(lead, words.lead);
-      setText(privacy, words.privacy);
-      setText(loading, words.loading);
+      setProperty(welcome, "hidden", started || noticeOf(state, at) !== null);
+      const texts = welcomeOf(state, location.hostname);
+      setText(lead, texts.lead);
+      setText(privacy, texts.privacy);
+      setText(loading, texts.loading);
     },
     destroy() {},
   };
 }
 
-export function mountQuiet(root) {
+export function mountIdle(root) {
   const { listen, destroy } = createListeners();
-  let touchedAt = performance.now();
-  let quiet = false;
-  let wokenByTouch = false;
+  let inputAt = performance.now();
+  let idle = false;
+  let wokenByPress = false;
 
   const wake = () => {
-    touchedAt = performance.now();
+    inputAt = performance.now();
     show(false);
   };
   for (const type of ["pointermove", "keydown", "focusin", "wheel"])
     listen(window, type, wake, { passive: true });
   listen(window, "pointerdown", () => {
-    wokenByTouch = quiet;
+    wokenByPress = idle;
     wake();
   });
-  // The tap that brings the controls back must not press one that was out of sight.
+  // A tap that shows the controls again must not press one that was hidden.
   const swallow = (event) => {
-    if (!wokenByTouch || event.target.closest(ALWAYS_SEEN)) return;
-    wokenByTouch = false;
+    if (!wokenByPress || event.target.closest(NEVER_HIDDEN)) return;
+    wokenByPress = false;
     event.preventDefault();
     event.stopPropagation();
   };
   listen(root, "click", swallow, { capture: true });
 
   function show(next) {
-    quiet = next;
-    setAttribute(root, "data-quiet", quiet ? "" : null);
+    idle = next;
+    setAttribute(root, "data-idle", idle ? "" : null);
   }
 
   return {
     update(state, at) {
       const busy =
-        !state.wanted || state.camera.phase !== "live" || state.panel || noticeOf(state, at);
+        !state.started || state.camera.phase !== "live" || state.panel || noticeOf(state, at);
       const inUse = root.querySelector(":focus-visible") !== null;
-      show(!busy && !inUse && at - touchedAt > QUIET_AFTER_MS);
+      show(!busy && !inUse && at - inputAt > IDLE_AFTER_MS);
     },
     destroy,
   };

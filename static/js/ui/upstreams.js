@@ -1,6 +1,6 @@
-// The list of servers that run the model, in the settings: which answer, and what is wrong with others.
+// The list of servers that run the model, in the settings, each with its state or problem.
 
-import { make, setAttribute, setProperty, setText } from "./dom.js";
+import { createElement, setAttribute, setProperty, setText } from "./dom.js";
 import { privacyText, upstreamsOf } from "../words/destination.js";
 
 export function mountUpstreams(root) {
@@ -8,8 +8,8 @@ export function mountUpstreams(root) {
   const list = root.querySelector(".upstreams-list");
 
   function makeItem() {
-    const item = make("li", "upstream");
-    item.append(make("p", "upstream-origin"), make("p", "upstream-facts"));
+    const item = createElement("li", "upstream");
+    item.append(createElement("p", "upstream-origin"), createElement("p", "upstream-facts"));
     return item;
   }
 
@@ -19,10 +19,10 @@ export function mountUpstreams(root) {
       setProperty(root, "hidden", upstreams.length === 0);
       if (upstreams.length > 0) setText(hint, privacyText(state.server.status, location.hostname));
       while (list.children.length > upstreams.length) list.lastElementChild.remove();
-      upstreams.forEach(({ origin, standing, facts }, index) => {
+      upstreams.forEach(({ origin, tone, facts }, index) => {
         if (!list.children[index]) list.append(makeItem());
         const item = list.children[index];
-        setAttribute(item, "data-standing", standing);
+        setAttribute(item, "data-tone", tone);
         setText(item.children[0], origin);
         setText(item.children[1], facts);
       });

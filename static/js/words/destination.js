@@ -1,16 +1,17 @@
-// What the page says of where pictures go, and of the servers there. Pure, as words.js.
+// The texts about where pictures go and about the servers there. Pure, as page.js.
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
-const MOST_NAMED = 3;
+const MAX_NAMES = 3;
 
 const isLoopback = (host) => LOOPBACK.test(host);
 
-/** The machine that serves the page, going by the name that the page was opened under. */
+/** The machine that serves the page, as a name for people. */
 const machineOf = (host) => (isLoopback(host) ? "this computer" : host);
 
 const originsOf = (status) => status?.remote?.origins ?? [];
 
-const staysOn = (origins) => origins.every((origin) => isLoopback(hostOf(origin).name));
+/** Whether all `origins` are on the server's own machine. */
+const areLocal = (origins) => origins.every((origin) => isLoopback(hostOf(origin).name));
 
 function hostOf(origin) {
   try {
@@ -22,15 +23,15 @@ function hostOf(origin) {
 }
 
 /** "a", "a and b", "a, b and c", "a, b, c and 2 more". */
-function listed(names) {
-  const left = names.length - MOST_NAMED;
-  const shown = left > 0 ? [...names.slice(0, MOST_NAMED), `${left} more`] : names;
+function joinNames(names) {
+  const left = names.length - MAX_NAMES;
+  const shown = left > 0 ? [...names.slice(0, MAX_NAMES), `${left} more`] : names;
   return shown.length < 2 ? shown.join("") : `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
 }
 
 /**
- * Where pictures go, in whole sentences; empty while the server has not said so. `host` is the name
- * that the page was opened under.
+ * Where pictures go, in whole sentences; empty until the status is known. `host` is the host name in
+ * this page's address.
  */
 export function privacyText(status, host) {
   if (!status) return "";
@@ -39,37 +40,45 @@ export function privacyText(status, host) {
   if (origins.length === 0) {
     return `Pictures go from this page to the model on ${machine}, and nowhere else.`;
   }
-  if (staysOn(origins)) {
-    const [program, does] =
-      origins.length > 1 ? ["other programs", "they do"] : ["another program", "it does"];
-    return `Pictures go from this page to ${program} on ${machine}: ${listed(origins)}. What ${does} with them this page cannot tell.`;
+  if (areLocal(origins)) {
+    const [programs, those] =
+      origins.length > 1
+        ? ["other programs", "those programs do"]
+        : ["another program", "that program does"];
+    const names = joinNames(origins);
+    return `Pictures go from this page to ${programs} on ${machine}: ${names}. This page cannot know what ${those} with them.`;
   }
-  const way = isLoopback(host)
-    ? `Pictures leave this computer: they are sent to ${listed(origins)}`
-    : `Pictures go from this page to ${host}, which sends them on to ${listed(origins)}`;
-  return `${way}, where the model runs.${openWay(origins)}`;
+  const route = isLoopback(host)
+    ? `Pictures leave this computer: they are sent to ${joinNames(origins)}`
+    : `Pictures go from this page to ${host}, which sends them on to ${joinNames(origins)}`;
+  return `${route}, where the model runs.${encryptionWarning(origins)}`;
 }
 
-function openWay(origins) {
-  const open = origins.filter((origin) => origin.startsWith("http:") && !staysOn([origin]));
+function encryptionWarning(origins) {
+  const open = origins.filter((origin) => origin.startsWith("http:") && !areLocal([origin]));
   if (open.length === 0) return "";
-  return ` The way ${open.length < origins.length ? "to some of them" : "there"} is not encrypted.`;
+  return open.length < origins.length
+    ? " Some of these connections are not encrypted."
+    : " The connection is not encrypted.";
 }
 
-/** The same in a few words beside the badge: { text, leaves }, or null where the model runs here. */
-export function placeOf({ server: { status } }, host) {
+/**
+ * Where pictures go, as a short text beside the badge: { text, leaves }, or null if Sightline's server
+ * runs the model itself. `leaves`: they leave that machine.
+ */
+export function destinationOf({ server: { status } }, host) {
   const origins = originsOf(status);
   if (origins.length === 0) return null;
-  const names = listed(origins.map((origin) => hostOf(origin).withPort));
-  const leaves = !staysOn(origins);
+  const names = joinNames(origins.map((origin) => hostOf(origin).withPort));
+  const leaves = !areLocal(origins);
   return { leaves, text: `Pictures go to ${names}${leaves ? "" : `, on ${machineOf(host)}`}` };
 }
 
-/** The servers, each { origin, standing: "good" | "problem", facts }; none where the model runs here. */
+/** The servers that run the model, each { origin, tone: "good" | "problem", facts }. */
 export function upstreamsOf({ server: { status } }) {
   return (status?.remote?.upstreams ?? []).map((one) => ({
     origin: one.origin,
-    standing: one.healthy ? "good" : "problem",
+    tone: one.healthy ? "good" : "problem",
     facts: one.healthy ? factsOf(one) : sentence(one.problem ?? "does not answer."),
   }));
 }
@@ -77,23 +86,23 @@ export function upstreamsOf({ server: { status } }) {
 function factsOf({ model, outstanding, requests, failures }) {
   const sent = requests === 1 ? "1 request sent" : `${requests} requests sent`;
   const parts = [`Runs ${model}`, sent];
-  if (outstanding > 0) parts.push(`${outstanding} under way`);
+  if (outstanding > 0) parts.push(`${outstanding} in progress`);
   if (failures > 0) parts.push(`${failures} failed`);
   return `${parts.join(", ")}.`;
 }
 
-const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Whether pictures would have to go to servers of which none takes any. */
-export function isCutOff({ server: { phase, status } }) {
+/** Whether other servers run the model and none of them works. */
+export function allUpstreamsDown({ server: { phase, status } }) {
   const upstreams = status?.remote?.upstreams ?? [];
   return phase === "ready" && upstreams.length > 0 && !upstreams.some((one) => one.healthy);
 }
 
-/** What is the matter with the servers that take no pictures, in a sentence each. */
-export function cutOffWords({ server: { status } }) {
+/** The problems of these servers, one sentence each. */
+export function upstreamProblems({ server: { status } }) {
   return status.remote.upstreams
-    .slice(0, MOST_NAMED)
+    .slice(0, MAX_NAMES)
     .map(({ origin, problem }) => `${origin} ${problem ?? "does not answer."}`)
     .join(" ");
 }

@@ -1,22 +1,24 @@
-// What the page says to people, and which way on it offers. Pure: a state in, words out.
+// The texts of the page: notices with their actions, server summary, readout, history. Pure: a state
+// in, text out.
 
-import { cutOffWords, isCutOff, privacyText } from "./destination.js";
+import { upstreamProblems, allUpstreamsDown, privacyText } from "./destination.js";
 import { titleOf } from "../core/server.js";
 
-const PATIENCE_MS = 700;
+/** How long a camera may take to open before a notice says so. */
+const OPENING_NOTICE_MS = 700;
 
 const CAMERA_PROBLEMS = {
   denied: {
-    title: "The camera was refused",
-    text: "Allow the camera for this page (the camera or lock symbol beside the address), then try again.",
+    title: "Camera access was denied",
+    text: "Allow the camera for this page (the camera or lock icon next to the address), then try again.",
   },
   missing: {
     title: "No camera found",
-    text: "Plug one in or switch it on. Captions start by themselves when it is there.",
+    text: "Connect one or switch it on. Captions then start automatically.",
   },
   ended: {
-    title: "The camera is gone",
-    text: "It was unplugged or its permission was taken back. Captions go on when it is there again.",
+    title: "The camera was disconnected",
+    text: "It was unplugged, or its permission was withdrawn. Captions continue when it is back.",
   },
   taken: {
     title: "The camera cannot be opened",
@@ -34,11 +36,11 @@ const CAMERA_PROBLEMS = {
 
 const FRAME_PROBLEMS = {
   busy: "The server is busy",
-  silent: "The server is taking very long",
-  refused: "The server did not take this frame",
-  upstream: "The model’s server gave no caption",
-  bad_answer: "That was not an answer of Sightline’s server",
-  no_frame: "No picture could be taken",
+  timeout: "The server takes too long to answer",
+  refused: "The server rejected this frame",
+  upstream: "The model’s server sent no caption",
+  bad_answer: "The response is not from Sightline’s server",
+  no_frame: "No frame could be captured",
 };
 
 const TRY_AGAIN = { action: "retry", label: "Try again" };
@@ -46,32 +48,34 @@ const TRY_NOW = { action: "retry", label: "Try now" };
 const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
 
 /**
- * The one thing a person should know now, or null.
+ * The most important notice, or null.
  *
- * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next try
- * by itself (or null), each action is { action, label }, `action` one of "retry", "localhost" and
- * "models".
+ * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next
+ * automatic retry (or null), each action is { action, label }, `action` one of "retry", "localhost"
+ * and "models".
  */
 export function noticeOf(state, at) {
-  return placeNotice(state) ?? cameraNotice(state, at) ?? serverNotice(state) ?? frameNotice(state);
+  return (
+    insecureNotice(state) ?? cameraNotice(state, at) ?? serverNotice(state) ?? frameNotice(state)
+  );
 }
 
-function placeNotice({ secure }) {
+function insecureNotice({ secure }) {
   if (secure) return null;
   return {
     id: "insecure",
     tone: "problem",
-    title: "This address may not use a camera",
+    title: "This address cannot use a camera",
     text:
-      "Browsers lend the camera only to secure pages. On the computer that runs Sightline, open it as " +
-      "localhost; from another device, put HTTPS in front of it.",
+      "Browsers allow cameras only on secure pages. On the computer that runs Sightline, open it as " +
+      "localhost. For other devices, put an HTTPS proxy in front of it.",
     until: null,
     actions: [{ action: "localhost", label: "Open as localhost" }],
   };
 }
 
-function cameraNotice({ camera, wanted }, at) {
-  if (!wanted) return null;
+function cameraNotice({ camera, started }, at) {
+  if (!started) return null;
   if (camera.phase === "failed") {
     const { title, text } = CAMERA_PROBLEMS[camera.problem] ?? CAMERA_PROBLEMS.unknown;
     return {
@@ -83,7 +87,7 @@ function cameraNotice({ camera, wanted }, at) {
       actions: [TRY_AGAIN],
     };
   }
-  if (camera.phase === "opening" && at - camera.since > PATIENCE_MS) {
+  if (camera.phase === "opening" && at - camera.since > OPENING_NOTICE_MS) {
     return {
       id: "camera-opening",
       tone: "wait",
@@ -97,19 +101,19 @@ function cameraNotice({ camera, wanted }, at) {
 }
 
 function serverNotice(state) {
-  const { server, wanted } = state;
+  const { server, started } = state;
   if (server.phase === "gone") {
     return {
       id: "server-gone",
       tone: "problem",
       title: "Sightline’s server does not answer",
-      text: "If it was stopped, start it again. This page reconnects by itself.",
-      until: server.askAt,
+      text: "If it was stopped, start it again. This page reconnects automatically.",
+      until: server.pollAt,
       actions: [TRY_NOW],
     };
   }
   if (server.phase === "failed") {
-    const text = server.message || "The terminal that runs Sightline says why.";
+    const text = server.message || "See the terminal that runs Sightline for the reason.";
     return {
       id: "model-failed",
       tone: "problem",
@@ -119,24 +123,24 @@ function serverNotice(state) {
       actions: server.status?.models?.choices.length > 0 ? [TRY_NOW, CHOOSE_MODEL] : [TRY_NOW],
     };
   }
-  if (server.phase === "loading" && wanted) {
+  if (server.phase === "loading" && started) {
     return {
       id: "model-loading",
       tone: "wait",
       title: server.status?.remote
         ? "The model’s server does not answer yet"
         : "The model is loading",
-      text: `${progressOf(server)}Captions begin by themselves when it is ready.`,
+      text: `${progressOf(server)}Captions start automatically when it is ready.`,
       until: null,
       actions: [],
     };
   }
-  if (isCutOff(state)) {
+  if (allUpstreamsDown(state)) {
     return {
       id: "upstreams-down",
       tone: "problem",
       title: "The model’s server does not answer",
-      text: `${cutOffWords(state)} Captions go on by themselves when that changes.`,
+      text: `${upstreamProblems(state)} Captions continue automatically when that changes.`,
       until: null,
       actions: [TRY_NOW],
     };
@@ -148,17 +152,17 @@ function progressOf({ status }) {
   return status?.progress ? `${status.progress}. ` : "";
 }
 
-function frameNotice({ problem, pace, wanted, camera }) {
-  if (!wanted) return null;
-  // These two pass by themselves most of the time; a card that flashes up would only disturb.
-  const isPassing = ["busy", "no_frame"].includes(problem?.kind) && pace.failures < 2;
-  if (problem && !isPassing) {
+function frameNotice({ problem, pace, started, camera }) {
+  if (!started) return null;
+  // A single failure of these kinds is usually over with the next frame and needs no notice.
+  const isTransient = ["busy", "no_frame"].includes(problem?.kind) && pace.failures < 2;
+  if (problem && !isTransient) {
     return {
       id: `frame-${problem.kind}`,
       tone: "problem",
       title: FRAME_PROBLEMS[problem.kind] ?? "A frame was lost",
       text: problem.message,
-      until: pace.lookAt,
+      until: pace.captureAt,
       actions: [TRY_NOW],
     };
   }
@@ -169,11 +173,12 @@ function frameNotice({ problem, pace, wanted, camera }) {
   return null;
 }
 
-/** The server in a few words, and the colour of its lamp: { tone: "good" | "wait" | "problem", text }. */
-export function serverLine(state) {
+/** The server's state for the badge: { tone: "good" | "wait" | "problem", text }. */
+export function serverSummary(state) {
   const { phase, status } = state.server;
   const model = titleOf(state, status?.model);
-  if (isCutOff(state)) return { tone: "problem", text: "No answer from the model’s server" };
+  if (allUpstreamsDown(state))
+    return { tone: "problem", text: "No answer from the model’s server" };
   if (status?.remote && phase === "ready") return { tone: "good", text: model };
   if (status?.remote && phase === "loading") {
     return { tone: "wait", text: "Waiting for the model’s server" };
@@ -191,11 +196,11 @@ function deviceName(device) {
 }
 
 /**
- * The readout's parts, each { label, value } with the value in words; empty while there is nothing to
- * tell. The age is of the frame that the words on the screen are of.
+ * The readout's parts, each { label, value }, both text; empty without a caption. The frame age is that
+ * of the frame of the caption on the screen.
  */
-export function readoutOf({ caption, readout, server, wanted }, at) {
-  if (!caption.text || !wanted) return [];
+export function readoutOf({ caption, readout, server, started }, at) {
+  if (!caption.text || !started) return [];
   const parts = [];
   if (readout.firstWordMs !== null) {
     parts.push({ label: "First word", value: seconds(readout.firstWordMs, 2) });
@@ -203,8 +208,8 @@ export function readoutOf({ caption, readout, server, wanted }, at) {
   if (readout.wordsPerS !== null) {
     parts.push({ label: "Words/s", value: readout.wordsPerS.toFixed(0) });
   }
-  if (caption.takenAt !== null) {
-    const age = seconds(at - caption.takenAt, 0);
+  if (caption.capturedAt !== null) {
+    const age = seconds(at - caption.capturedAt, 0);
     parts.push({
       label: "Frame age",
       value: readout.steady && server.phase === "ready" ? `${age}, unchanged` : age,
@@ -217,13 +222,13 @@ function seconds(ms, digits) {
   return `${(Math.max(0, ms) / 1000).toFixed(digits)} s`;
 }
 
-/** Whole seconds until `until`, at least 1 while it lies ahead; null without one. */
+/** Whole seconds until `until`, rounded up, 0 if it has passed; null if `until` is null. */
 export function countdownS(until, at) {
   if (until === null) return null;
   return Math.max(0, Math.ceil((until - at) / 1000));
 }
 
-/** The captions as plain text, one a line with its time, for the clipboard. */
+/** The captions as plain text for the clipboard, one per line, each with its time. */
 export function historyText(history) {
   return history.map(({ text, clock }) => `${clockTime(clock)}  ${text.trim()}`).join("\n");
 }
@@ -236,12 +241,12 @@ export function clockTime(clock) {
 }
 
 /**
- * What the empty stage says: { lead, privacy, loading }, `loading` "" once the model is there. `host`
- * is the name this page was opened under.
+ * The texts of the empty stage: { lead, privacy, loading }; `loading` is "" once the model is loaded.
+ * `host` is the host name in this page's address.
  */
 export function welcomeOf({ history, server }, host) {
   const { phase, status } = server;
-  const waits = status?.remote
+  const reason = status?.remote
     ? progressOf(server) || "The model’s server does not answer yet. "
     : "The model is still loading. ";
   return {
@@ -249,7 +254,7 @@ export function welcomeOf({ history, server }, host) {
       history.length > 0
         ? "Captions are stopped and the camera is off."
         : "Point a camera at something and read what it shows.",
-    loading: phase === "loading" ? `${waits}You can start the camera now.` : "",
+    loading: phase === "loading" ? `${reason}You can start the camera now.` : "",
     privacy: privacyText(status, host),
   };
 }

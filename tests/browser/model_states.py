@@ -1,4 +1,4 @@
-"""What a server may tell of its models, for laws about one moment of a change."""
+"""States of the models in `/api/status`, and a page whose server reports them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _CHOICES = (
 )
 
 
-def models(running: str | None = NANO, **what: Any) -> dict[str, Any]:
-    """The `models` of `/api/status`: two are here, one can be fetched, the largest does not fit."""
+def models(running: str | None = NANO, **fields: Any) -> dict[str, Any]:
+    """Return the `models` of `/api/status`: two installed, one to download, one too large."""
     choices = [
         {
             "name": name,
@@ -48,11 +48,11 @@ def models(running: str | None = NANO, **what: Any) -> dict[str, Any]:
         "choices": choices,
         "change": None,
         "problem": None,
-    } | what
+    } | fields
 
 
-def fetching(received_bytes: int = 120_000_000, **what: Any) -> dict[str, Any]:
-    """A `change` that fetches the 256M."""
+def fetching(received_bytes: int = 120_000_000, **fields: Any) -> dict[str, Any]:
+    """Return a `change` that downloads the 256M."""
     return {
         "model": SMALL,
         "title": SMALL_TITLE,
@@ -63,56 +63,56 @@ def fetching(received_bytes: int = 120_000_000, **what: Any) -> dict[str, Any]:
         "left_s": 47.6,
         "detail": None,
         "cancelling": False,
-    } | what
+    } | fields
 
 
-def loading(**what: Any) -> dict[str, Any]:
-    """A `change` that loads the 256M."""
-    return fetching(513_000_000, step="loading", bytes_per_s=0.0, left_s=None) | what
+def loading(**fields: Any) -> dict[str, Any]:
+    """Return a `change` that loads the 256M."""
+    return fetching(513_000_000, step="loading", bytes_per_s=0.0, left_s=None) | fields
 
 
-def problem(**what: Any) -> dict[str, Any]:
-    """A `problem` of a fetch that came to nothing."""
+def problem(**fields: Any) -> dict[str, Any]:
+    """Return the `problem` of a failed download."""
     return {
         "model": SMALL,
         "title": SMALL_TITLE,
         "code": "fetch_failed",
         "message": "The model hub answered with an error (500). Try again later.",
-    } | what
+    } | fields
 
 
-class ToldModels:
-    """The server of `page` with the models that a test tells; `asked` is what the page asks."""
+class FakeModels:
+    """Answers the status polls and model requests of `page`; `requests` are those received."""
 
     def __init__(self, page: Page) -> None:
         self.model = NANO
         self.models = models()
         self.refusal: dict[str, Any] | None = None
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self._page = page
         self._then: dict[str, Any] | None = None
         self._rest: dict[str, Any] = {}
-        page.route("**/api/status", self._status)
-        page.route("**/api/models/*", self._asked)
+        page.route("**/api/status", self._answer_poll)
+        page.route("**/api/models/*", self._answer_request)
 
-    def tell(self, model: str = NANO, **what: Any) -> None:
-        """From now on."""
+    def set(self, model: str = NANO, **fields: Any) -> None:
+        """Set the models for all later polls."""
         self.model = model
-        self.models = models(model, **what)
-        # The page then asks at once.
+        self.models = models(model, **fields)
+        # This makes the page poll at once.
         self._page.evaluate("window.dispatchEvent(new Event('online'))")
 
-    def tell_when_asked(self, **what: Any) -> None:
-        """From the answer to the next request on."""
-        self._then = models(self.model, **what)
+    def set_after_request(self, **fields: Any) -> None:
+        """Set the models from the response to the next model request on."""
+        self._then = models(self.model, **fields)
 
-    def _status(self, route: Route) -> None:
-        # Once only: an answer that is still to be read when the test ends would be an error.
+    def _answer_poll(self, route: Route) -> None:
+        # Only once: a response that is still unread when the test ends would be an error.
         self._rest = self._rest or route.fetch().json()
         route.fulfill(json=self._rest | {"model": self.model, "models": self.models})
 
-    def _asked(self, route: Route) -> None:
-        self.asked.append((route.request.url.rsplit("/", 1)[1], route.request.post_data_json))
+    def _answer_request(self, route: Route) -> None:
+        self.requests.append((route.request.url.rsplit("/", 1)[1], route.request.post_data_json))
         self.models, self._then = self._then or self.models, None
         if self.refusal:
             route.fulfill(status=409, json={"error": self.refusal})

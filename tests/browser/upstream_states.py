@@ -1,11 +1,11 @@
-"""What a server may tell of other servers that run its model, for laws about one moment."""
+"""States of upstream servers in `/api/status`, and a page whose server reports them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from model_states import models
 from playwright.sync_api import Page, Route
-from told_models import models
 
 NEAR = "http://127.0.0.1:8001"
 FAR = "http://10.0.0.5:8000"
@@ -16,8 +16,8 @@ TITLE = "SmolVLM-256M-Instruct"
 UNREACHABLE = "cannot be reached: nothing listens there."
 
 
-def upstream(origin: str, problem: str | None = None, **what: Any) -> dict[str, Any]:
-    """One of the `upstreams` of `/api/status`: it answers, unless it has a problem."""
+def upstream(origin: str, problem: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Return one of the `upstreams` of `/api/status`, healthy unless it has a problem."""
     return {
         "origin": origin,
         "healthy": problem is None,
@@ -27,11 +27,11 @@ def upstream(origin: str, problem: str | None = None, **what: Any) -> dict[str, 
         "retries": 0,
         "model": MODEL,
         "problem": problem,
-    } | what
+    } | fields
 
 
 def remote(*upstreams: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `/api/status` that differ where other servers run the model."""
+    """Return the fields of `/api/status` that differ if other servers run the model."""
     origins = list(dict.fromkeys(each["origin"] for each in upstreams))
     return {
         "model": MODEL,
@@ -43,22 +43,22 @@ def remote(*upstreams: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class ToldUpstreams:
-    """The server of `page` as one that sends frames on; `tell` says how the others are."""
+class FakeUpstreams:
+    """Answers the status polls of `page` as a server that forwards frames."""
 
     def __init__(self, page: Page, *upstreams: dict[str, Any]) -> None:
         self._page = page
         self._rest: dict[str, Any] = {}
-        self._told = remote(*upstreams)
-        page.route("**/api/status", self._status)
+        self._fields = remote(*upstreams)
+        page.route("**/api/status", self._answer_poll)
 
-    def tell(self, *upstreams: dict[str, Any], **what: Any) -> None:
-        """From now on."""
-        self._told = remote(*upstreams) | what
-        # The page then asks at once.
+    def set(self, *upstreams: dict[str, Any], **fields: Any) -> None:
+        """Set the upstreams for all later polls."""
+        self._fields = remote(*upstreams) | fields
+        # This makes the page poll at once.
         self._page.evaluate("window.dispatchEvent(new Event('online'))")
 
-    def _status(self, route: Route) -> None:
-        # Once only: an answer that is still to be read when the test ends would be an error.
+    def _answer_poll(self, route: Route) -> None:
+        # Only once: a response that is still unread when the test ends would be an error.
         self._rest = self._rest or route.fetch().json()
-        route.fulfill(json=self._rest | self._told)
+        route.fulfill(json=self._rest | self._fields)

@@ -1,4 +1,4 @@
-"""What a person does and waits for on the page, as tests of it say it."""
+"""Actions on the page, and waiting for their results."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from web_client import SightlineProcess
 
 
 def url_of(process: SightlineProcess) -> str:
-    """The address that the server prints."""
+    """Return the address that the server prints."""
     return f"http://127.0.0.1:{process.port}/"
 
 
 def press_start(page: Page) -> None:
-    """Presses the one button that starts and stops."""
+    """Press the button that starts and stops captions."""
     page.locator("#start").click()
 
 
 def wait_for_caption(page: Page) -> None:
-    """Waits until a caption is whole and listed."""
+    """Wait until a finished caption is in the history."""
     expect(page.locator(".history-entry")).not_to_have_count(0)
 
 
 def wait_for_new_caption(page: Page) -> None:
-    """Waits until one more caption is whole, whatever was listed before."""
+    """Wait until one more caption is finished; the history is cleared."""
     page.locator(".history-clear").evaluate("(button) => button.click()")
     wait_for_caption(page)
 
 
 def start(page: Page) -> None:
-    """Presses start and waits until the first caption is whole."""
+    """Press start and wait until the first caption is finished."""
     press_start(page)
     wait_for_caption(page)
 
 
 def is_running(page: Page) -> bool:
-    """Whether captions are wanted, going by what the button offers."""
+    """Return whether captions are started, by the button's label."""
     return "Stop" in page.locator("#start").inner_text()
 
 
-def card(page: Page, name: str) -> None:
-    """Waits until the card of a change of models tells of `name`."""
+def wait_for_card(page: Page, name: str) -> None:
+    """Wait until the card of a change of models shows `name`."""
     expect(page.locator("#model-card")).to_have_attribute("data-change", name)
