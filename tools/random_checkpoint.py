@@ -1,4 +1,4 @@
-"""Make a checkpoint of a published model's exact shape with random weights, for tests and timing.
+"""Make a checkpoint with a published model's exact shape and random weights, for tests and timing.
 
 `python -m tools.random_checkpoint SRC OUT [--seed N]`.
 """
@@ -19,10 +19,10 @@ from vlm.errors import CheckpointError, SightlineError
 def make_random(source: Path, out: Path, seed: int = 0) -> None:
     """Write a checkpoint with the shape and processor of `source` and random bfloat16 weights.
 
-    Their standard deviation is one over the root of the hidden size, as SmolVLM's text model has
-    it: with the usual 0.02, small models answer every frame with one word. `out` appears whole or
-    not at all. Raises CheckpointError where `source` is no SmolVLM or `out` exists; OSError where
-    writing fails.
+    Their standard deviation is one over the square root of the hidden size, as in SmolVLM's text
+    model: with the usual 0.02, small models answer every frame with the same word. `out` appears
+    complete or not at all. Raises CheckpointError if `source` is not a SmolVLM or `out` exists,
+    OSError if writing fails.
     """
     import torch
     from safetensors.torch import save_file
@@ -31,7 +31,7 @@ def make_random(source: Path, out: Path, seed: int = 0) -> None:
     check_config(source)
     check_processor(source)
     if out.exists():
-        raise CheckpointError(f"{out} exists already. Name a folder that does not.")
+        raise CheckpointError(f"{out} exists already. Choose a folder that does not exist.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(source, local_files_only=True)
@@ -57,7 +57,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.random_checkpoint")
     parser.add_argument("source", type=Path, metavar="SRC", help="folder with config and processor")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make; must not exist")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random weights (default: 0)"
+    )
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     try:

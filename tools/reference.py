@@ -1,4 +1,4 @@
-"""transformers' own processor and chat form, which tests and tools compare Sightline's with."""
+"""transformers' processor and chat format, with which tests and tools compare Sightline's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vlm.errors import CheckpointError
 
 
 def load_processor(folder: Path) -> Any:
-    """transformers' Idefics3Processor of `folder`, whichever of the two classes its files name.
+    """Return transformers' Idefics3Processor of `folder`, also if its files name SmolVLM's class.
 
-    SmolVLM's own class differs in video alone, and asks for packages that only videos need.
+    SmolVLM's class differs in videos only, and requires packages that only videos need.
     """
     from transformers import Idefics3Processor
 
@@ -24,6 +24,6 @@ def load_processor(folder: Path) -> Any:
 
 
 def chat_messages(prompt: str) -> list[dict[str, object]]:
-    """One user turn of a frame and `prompt`, in the form that chat templates take."""
+    """Return one user turn with a frame and `prompt`, in the format of chat templates."""
     content = [{"type": "image"}, {"type": "text", "text": prompt}]
     return [{"role": "user", "content": content}]

@@ -1,28 +1,32 @@
-"""The bundled model's shape: SmolVLM's own classes, tokens and chat template, only very small."""
+"""The bundled model's architecture: SmolVLM's classes, tokens and chat template, very small."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
 from transformers import (
+    AttentionInterface,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     Idefics3ImageProcessorPil,
     Idefics3Processor,
     LlamaConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.masking_utils import AttentionMaskInterface
 
-from tools.nano.geometry import (
+from tools.nano.truth import (
     FRAME_SIDE_PX,
     IMAGE_TOKENS,
     PATCH_GRID,
     PATCH_PX,
     PIXEL_SHUFFLE,
 )
-from tools.nano.initialise import initialise_vision
 
 VISION_WIDTH: Final = 160
 VISION_LAYERS: Final = 6
@@ -32,6 +36,13 @@ TEXT_LAYERS: Final = 4
 TEXT_HEADS: Final = 6
 TEXT_KV_HEADS: Final = 2
 VOCABULARY_SIZE: Final = 1024
+
+POSITION_SCALE: Final = 0.2
+# Queries and keys share this much of their weights; values and output partly cancel each other.
+_SHARED_SCALE: Final = 1.2
+_OWN_SHARE: Final = 0.3
+_VALUE_SCALE: Final = 0.5
+_MATMUL_ATTENTION: Final = "sightline_matmul"
 
 # SmolVLM's chat template, as published (Apache-2.0).
 CHAT_TEMPLATE: Final = (
@@ -54,10 +65,10 @@ _SPECIAL_TOKENS: Final = (
 
 
 def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE in SmolVLM's manner, learned from `corpus`.
+    """Train a byte-level BPE like SmolVLM's on `corpus`.
 
-    Digits stand alone, as in SmolVLM, and so do the letters of upper-case words: words are read
-    letter by letter.
+    Each digit is a token, as in SmolVLM, and so is each letter of upper-case words: the model reads
+    drawn words letter by letter.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -91,7 +102,7 @@ def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
-    """The processor: every frame becomes one square tile, since the model never learned more."""
+    """Return a processor that makes each frame one square tile, the only input of the model."""
     image_processor = Idefics3ImageProcessorPil(
         do_image_splitting=False,
         size={"longest_edge": FRAME_SIDE_PX},
@@ -105,7 +116,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
-    """The model with fresh weights, in float32."""
+    """Return the model with initial weights, in float32."""
     special = {name: tokenizer.convert_tokens_to_ids(name) for name in _SPECIAL_TOKENS}
     text = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -140,3 +151,75 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
     model = Idefics3ForConditionalGeneration(config)
     initialise_vision(model.model.vision_model, PATCH_GRID)
     return model
+
+
+def position_embedding(grid: int, width: int) -> Tensor:
+    """Return sines and cosines of row and column, (grid * grid, width), as Vaswani et al. (2017).
+
+    The fastest wave nearly alternates between neighbours, the slowest spans the frame.
+    """
+    waves = torch.logspace(-1, 0.4513, width // 4)
+    places = torch.arange(grid, dtype=torch.float32)
+    rows, columns = torch.meshgrid(places, places, indexing="ij")
+    angles = [axis.reshape(-1, 1) * waves for axis in (columns, rows)]
+    return torch.cat([part for angle in angles for part in (angle.cos(), angle.sin())], dim=1)
+
+
+@torch.no_grad()
+def initialise_vision(vision_model: Any, grid: int) -> None:
+    """Initialise an Idefics3 vision encoder's positions and attention from torch's generator.
+
+    With random positions and attention a small encoder learns more slowly. The attention follows
+    "Mimetic Initialization of Self-Attention Layers" (Trockman and Kolter, 2023): patches attend
+    to similar patches, and values times output is near minus the identity.
+    """
+    positions = vision_model.embeddings.position_embedding.weight
+    positions.copy_(position_embedding(grid, positions.shape[1]) * POSITION_SCALE)
+    for layer in vision_model.encoder.layers:
+        attention = layer.self_attn
+        width, head = attention.embed_dim, attention.head_dim
+        unit = width**-0.5
+        for start in range(0, width, head):
+            rows = slice(start, start + head)
+            shared = torch.randn(head, width) * unit
+            for projection in (attention.q_proj, attention.k_proj):
+                own = torch.randn(head, width) * unit
+                projection.weight[rows] = (shared + _OWN_SHARE * own) * _SHARED_SCALE
+        values = torch.randn(width, width) * unit * _VALUE_SCALE
+        attention.v_proj.weight.copy_(values)
+        attention.out_proj.weight.copy_(-values.T)
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    scaling = options.get("scaling") or query.shape[-1] ** -0.5
+    # Several query heads share a key and a value head.
+    shared_by = query.shape[1] // key.shape[1]
+    key, value = (part.repeat_interleave(shared_by, dim=1) for part in (key, value))
+    scores = torch.matmul(query * scaling, key.transpose(-1, -2))
+    if attention_mask is not None:
+        # In place: filling a copy takes longer than the matrix product above.
+        hidden = torch.zeros_like(attention_mask, dtype=scores.dtype)
+        scores += hidden.masked_fill_(~attention_mask, -torch.inf)
+    return torch.matmul(torch.softmax(scores, -1), value).transpose(1, 2).contiguous(), None
+
+
+def _no_mask(*arguments: Any, **options: Any) -> None:
+    """Return no mask: training frames fill their square, packed questions have their own mask."""
+
+
+def use_matmul_attention(model: PreTrainedModel) -> None:
+    """Make a model attend by two plain matrix products, for training on a CPU.
+
+    In bfloat16 the CPU's fused attention takes about twice as long in its backward pass, and
+    attention was nearly half of a training step. Only for whole frames and explicit masks.
+    """
+    AttentionInterface.register(_MATMUL_ATTENTION, _attend)
+    AttentionMaskInterface.register(_MATMUL_ATTENTION, _no_mask)
+    model.set_attn_implementation(_MATMUL_ATTENTION)

@@ -1,4 +1,4 @@
-"""What lies behind the objects: plain and gradient grounds, stripes, paper, desks, clutter."""
+"""Backgrounds behind the objects: plain, gradient, stripes, paper, desks, clutter."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _WOODS: Final[tuple[Rgb, ...]] = ((196, 154, 108), (160, 120, 84), (222, 196, 16
 
 @dataclass(frozen=True)
 class Background:
-    """A painted ground and the colours that an object must stand out from."""
+    """A painted background."""
 
     kind: str
     canvas: Image.Image
+    # The colours that an object must contrast with.
     colours: tuple[Rgb, ...]
 
 
 def value_noise(
     rng: np.random.Generator, size: tuple[int, int], cells: int, octaves: int = 1
 ) -> NDArray[np.float32]:
-    """Smooth noise in 0..1, (height, width), of `cells` bumps along the longest side.
+    """Return smooth noise in 0..1, (height, width), with `cells` bumps along the longest side.
 
-    Each further octave adds bumps half as wide and half as high.
+    Each further octave adds bumps of half the width and half the height.
     """
     width, height = size
     total = np.zeros((height, width), dtype=np.float32)
@@ -49,7 +50,7 @@ def value_noise(
 
 
 def shade(colour: Rgb, factor: float) -> Rgb:
-    """The same colour, lighter (factor above 1) or darker."""
+    """Return the colour lighter (factor above 1) or darker."""
     red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
     return red, green, blue
 
@@ -60,11 +61,11 @@ def _blend(first: Rgb, second: Rgb, amount: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _ground_colour(rng: np.random.Generator) -> Rgb:
+def _base_colour(rng: np.random.Generator) -> Rgb:
     if rng.random() < 0.5:
         return sample_rgb(rng, "white" if rng.random() < 0.6 else "grey")
     colour = sample_rgb(rng, COLOURS[rng.integers(len(COLOURS))])
-    # Half of the coloured grounds are pale, as walls and card are.
+    # Half of the coloured backgrounds are pale, like walls and card.
     if rng.random() < 0.5:
         red, green, blue = (round(255 - (255 - channel) * 0.35) for channel in colour)
         return red, green, blue
@@ -81,7 +82,7 @@ def _ramp(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32
 
 
 def _striped(rng: np.random.Generator, size: tuple[int, int]) -> Background:
-    first = _ground_colour(rng)
+    first = _base_colour(rng)
     second = shade(first, rng.choice([0.86, 0.9, 1.1]))
     period = rng.uniform(0.04, 0.12)
     waves = (_ramp(rng, size) / period) % 1
@@ -111,7 +112,7 @@ def _paper(rng: np.random.Generator, size: tuple[int, int]) -> Background:
 
 
 def _held_over(rng: np.random.Generator, sheet: Image.Image) -> Image.Image:
-    """The sheet held before something else, which shows along its edges."""
+    """Return the sheet in front of another background, visible along its edges."""
     width, height = sheet.size
     behind = (_desk if rng.random() < 0.5 else _cluttered)(rng, sheet.size).canvas
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
@@ -139,7 +140,7 @@ def _desk(rng: np.random.Generator, size: tuple[int, int]) -> Background:
 
 
 def _cluttered(rng: np.random.Generator, size: tuple[int, int]) -> Background:
-    base = _ground_colour(rng)
+    base = _base_colour(rng)
     canvas = Image.new("RGB", size, base)
     draw = ImageDraw.Draw(canvas)
     longest = max(size)
@@ -161,15 +162,13 @@ def _cluttered(rng: np.random.Generator, size: tuple[int, int]) -> Background:
 
 
 def paint_background(rng: np.random.Generator, size: tuple[int, int], kind: str) -> Background:
-    """A ground of `kind` (one of BACKGROUNDS) on a new RGB canvas of (width, height) pixels."""
+    """Paint a background of `kind` (one of BACKGROUNDS) on a new RGB canvas of (width, height)."""
     if kind == "plain":
-        colour = _ground_colour(rng)
+        colour = _base_colour(rng)
         return Background(kind, Image.new("RGB", size, colour), (colour,))
     if kind == "gradient":
-        first = _ground_colour(rng)
-        second = (
-            shade(first, rng.uniform(0.65, 0.85)) if rng.random() < 0.6 else _ground_colour(rng)
-        )
+        first = _base_colour(rng)
+        second = shade(first, rng.uniform(0.65, 0.85)) if rng.random() < 0.6 else _base_colour(rng)
         red, green, blue = ((a + b) // 2 for a, b in zip(first, second, strict=True))
         colours = (first, (red, green, blue), second)
         return Background(kind, _blend(first, second, _ramp(rng, size)), colours)

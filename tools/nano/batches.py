@@ -1,8 +1,8 @@
-"""Training batches: frames as pixels, patch labels, and several questions packed behind each frame.
+"""Training batches: pixels, patch labels, and several questions packed behind each frame.
 
-The questions about one frame share its image tokens: each is a branch that sees the frame and
-itself, but no other question, so that one vision pass serves them all and each reads as a chat of
-one turn.
+The questions about one frame share its image tokens: each is a branch that attends to the frame and
+to itself, but to no other question. One vision pass serves all of them, and each is computed as a
+chat with one turn.
 """
 
 from __future__ import annotations
@@ -18,55 +18,53 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Idefics3Processor
 
-from tools.nano.geometry import FRAME_SIDE_PX, IMAGE_TOKENS
 from tools.nano.questions import exchanges
 from tools.nano.scenes import Split, make_frame
-from tools.nano.truth import Scene
+from tools.nano.truth import FRAME_SIDE_PX, IMAGE_TOKENS, Scene
 
 LABEL_NAMES: Final = ("shape", "colour", "size", "pattern", "letter")
 NO_TARGET: Final = -100
-# A row takes further questions only up to this length: attention over padding is time lost. Image,
-# a detailed caption of four objects and some short questions fit.
+# A row takes further questions only up to this length, because attention over padding wastes time.
+# The image, a detailed caption of four objects and some short questions fit.
 MAX_ROW_TOKENS: Final = 256
 ANSWERS_STEP: Final = 512
 
 
 @dataclass
 class Batch:
-    """B frames and their S packed tokens.
+    """B frames and their S packed tokens."""
 
-    pixels (B, 3, side, side) uint8; labels (B, 5, grid, grid) int64 in the order of LABEL_NAMES;
-    input_ids, positions, branches and targets (B, S) int64. `branches` is 0 for the shared prefix,
-    1.. for questions, -1 for padding. `targets[i]` is the token that position i must predict, or
-    NO_TARGET.
-    """
-
+    # (B, 3, side, side) uint8.
     pixels: Tensor
+    # (B, 5, grid, grid) int64, in the order of LABEL_NAMES.
     labels: Tensor
+    # (B, S) int64, as are the following.
     input_ids: Tensor
     positions: Tensor
+    # 0 for the shared prefix, 1 and more for questions, -1 for padding.
     branches: Tensor
+    # The token that each position must predict, or NO_TARGET.
     targets: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
+        """Return the batch on `device`."""
         return Batch(
             **{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()}
         )
 
     def answer_positions(self) -> Tensor:
-        """Where in the flattened (B * S) tokens the targets are, int64.
+        """Return the positions of the targets in the flattened (B * S) tokens, int64.
 
-        Some positions without one fill up a round number: each different number costs the CPU's
-        matrix library a kernel that it keeps, 11 MB of them a batch.
+        Positions without a target pad their number to a multiple of ANSWERS_STEP: the CPU's matrix
+        library keeps a kernel for each different number, 11 MB for each batch.
         """
         has_target = (self.targets != NO_TARGET).flatten()
-        wanted = min(-(-int(has_target.sum()) // ANSWERS_STEP) * ANSWERS_STEP, len(has_target))
-        # A stable sort puts those with a target first and keeps their order.
-        return has_target.to(torch.int8).argsort(descending=True, stable=True)[:wanted]
+        count = min(-(-int(has_target.sum()) // ANSWERS_STEP) * ANSWERS_STEP, len(has_target))
+        # A stable sort puts positions with a target first and keeps their order.
+        return has_target.to(torch.int8).argsort(descending=True, stable=True)[:count]
 
     def attention_mask(self) -> Tensor:
-        """(B, 1, S, S) bool: which earlier tokens each token sees."""
+        """Return (B, 1, S, S) bool: the earlier tokens that each token attends to."""
         branch = self.branches
         same = branch[:, :, None] == branch[:, None, :]
         shared = (branch == 0)[:, None, :]
@@ -76,7 +74,7 @@ class Batch:
 
 
 def model_pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """An RGB frame as the processor's two resizes leave it, (3, side, side), not yet normalised."""
+    """Return an RGB frame after the processor's two resizes, (3, side, side), not normalised."""
     width, height = image.size
     if width >= height:
         high = int(FRAME_SIDE_PX / (width / height))
@@ -93,9 +91,11 @@ def model_pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One frame as training keeps it: pixels (3, side, side), labels (5, grid, grid), the truth."""
+    """One frame as the data set keeps it."""
 
+    # (3, side, side).
     pixels: NDArray[np.uint8]
+    # (5, grid, grid).
     labels: NDArray[np.int8]
     scene: Scene
 
@@ -107,7 +107,7 @@ def _drawn(seed: int, split: Split) -> Drawn:
 
 
 class Packer:
-    """Turns frames and questions into packed token rows."""
+    """Packs the questions about a frame into one row of tokens."""
 
     def __init__(self, processor: Idefics3Processor) -> None:
         self._tokenizer = processor.tokenizer
@@ -126,7 +126,7 @@ class Packer:
     def row(
         self, scene: Scene, rng: np.random.Generator, questions: int
     ) -> list[NDArray[np.int64]]:
-        """One frame's ids, positions, branches and targets."""
+        """Return one frame's ids, positions, branches and targets."""
         ids, positions = list(self._prefix), list(range(len(self._prefix)))
         branches, targets = [0] * len(ids), [NO_TARGET] * len(ids)
         for number, exchange in enumerate(exchanges(scene, rng, questions), start=1):
@@ -135,7 +135,7 @@ class Packer:
             fed = len(question) + len(answer) - 1
             if number > 1 and len(ids) + fed > MAX_ROW_TOKENS:
                 continue
-            # The last token of all is predicted, never fed.
+            # The last token is predicted, never an input.
             ids += question + answer[:-1]
             positions += range(len(self._prefix), len(self._prefix) + fed)
             branches += [number] * fed
@@ -144,7 +144,7 @@ class Packer:
 
 
 def _padded(rows: list[NDArray[np.int64]], fill: int) -> Tensor:
-    # Lengths in steps of 16 keep the number of different shapes small.
+    # Lengths are multiples of 16, so that there are few different shapes.
     longest = -(-max(len(row) for row in rows) // 16) * 16
     table = np.full((len(rows), longest), fill, dtype=np.int64)
     for table_row, row in zip(table, rows, strict=True):
@@ -153,11 +153,11 @@ def _padded(rows: list[NDArray[np.int64]], fill: int) -> Tensor:
 
 
 class FrameBatches(Dataset[Batch]):
-    """Item n is the n-th batch of a split from `first_frame` on, the same at every run.
+    """Item n is the n-th batch of a split, starting at `first_frame`; deterministic.
 
-    With `distinct` above 0 the frames repeat after so many, kept in memory once drawn (112 kB each
-    in every loading process), and are asked new questions each time: drawing a frame costs a CPU
-    about a third of training on it.
+    With `distinct` above 0 only that many frames are drawn, then repeated with new questions: to
+    draw a frame takes a CPU about a third of the time to train on it. They are kept in memory, 112
+    kB each in every loader process.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""Scenes drawn by another renderer: SVG in headless Chromium, never trained on.
+"""Scenes by another renderer, for evaluation only: SVG in headless Chromium.
 
-Shapes, colours, backgrounds and shadows are this file's own, so that a model which only learned the
-look of `shapes.py` is found out. The frame still passes the simulated camera.
+Shapes, colours, backgrounds and shadows are defined here, not in `shapes.py`, so that the
+evaluation detects a model that only learned the look of `shapes.py`. The camera is the simulated
+one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BROWSERS: Final = (
     "google-chrome-stable",
     "chrome",
 )
-# Without a sandbox (it may run as root), a GPU, or talk to the browser maker's hosts.
+# No sandbox (it may run as root), no GPU, no connections to the browser vendor's hosts.
 QUIET_FLAGS: Final = (
     "--headless",
     "--no-sandbox",
@@ -57,7 +58,7 @@ _FACE: Final = (
     '<circle cx="18" cy="-15" r="6.5"/></g>'
     '<path d="MOUTH" fill="none" stroke="INK" stroke-width="6.5"/>'
 )
-# Each shape on a square from -50 to 50.
+# Each shape within a square from -50 to 50.
 _SHAPES: Final[dict[str, str]] = {
     "circle": '<circle r="50"/>',
     "square": '<rect x="-42" y="-42" width="84" height="84"/>',
@@ -79,12 +80,12 @@ _SHAPES: Final[dict[str, str]] = {
 
 
 def find_browser() -> str | None:
-    """The path of an installed Chromium, or None."""
+    """Return the path of an installed Chromium, or None."""
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
 def _svg(rng: np.random.Generator, size: tuple[int, int]) -> tuple[str, list[SceneObject]]:
-    """An SVG document of (width, height) pixels and the objects in it."""
+    """Return an SVG document of (width, height) pixels and the objects in it."""
     light_ground = rng.random() < 0.7
     ground, inks = ("#f4f1ea", _DARK) if light_ground else ("#24323f", _LIGHT)
     if light_ground and rng.random() < 0.5:
@@ -126,12 +127,12 @@ def _svg(rng: np.random.Generator, size: tuple[int, int]) -> tuple[str, list[Sce
 
 
 def browser_frames(count: int, seed: int = 0) -> Iterator[tuple[Image.Image, Scene]]:
-    """`count` frames and their scenes; raises SightlineError where no Chromium can draw them."""
+    """Yield `count` frames and their scenes; raise SightlineError if Chromium is not installed."""
     from playwright.sync_api import sync_playwright
 
     browser_path = find_browser()
     if browser_path is None:
-        raise SightlineError("Scenes of another renderer need Chromium: install it and try again.")
+        raise SightlineError("The other renderer needs Chromium. Install it and try again.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=browser_path, args=[*QUIET_FLAGS, "--hide-scrollbars"]

@@ -1,4 +1,4 @@
-"""A simulated camera: what stands between a scene and the frame that the browser sends."""
+"""A simulated camera: view, lens, sensor and JPEG between a scene and a frame."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-# Width to height. Wider spreads would let the model's square input turn a square into a rectangle.
+# Width to height. In wider frames the model's square input would make squares rectangles.
 ASPECTS: Final = ((16, 9), (3, 2), (4, 3), (1, 1), (4, 5), (3, 4))
 _ASPECT_WEIGHTS: Final = (0.2, 0.1, 0.38, 0.08, 0.08, 0.16)
 LONGEST_SIDE_PX: Final = (192, 288)
 CANVAS_SCALE: Final = 1.3
-# The frame shows this share of the canvas, so that a turned camera still sees painted ground.
+# The frame shows this share of the canvas, so that a turned camera still sees background.
 VIEW_SHARE: Final = 0.84
 
 Matrix = NDArray[np.float64]
@@ -23,25 +23,26 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Light:
-    """How a state of the camera changes exposure.
+    """How a state of the camera changes the exposure."""
 
-    `gain` is a range of factors on the signal, `noise` one of standard deviations in 8-bit steps.
-    """
-
+    # Range of factors on the signal.
     gain: tuple[float, float] = (0.78, 1.18)
+    # Range of standard deviations in 8-bit levels.
     noise: tuple[float, float] = (0.0, 7.0)
 
 
 @dataclass(frozen=True)
 class View:
-    """One camera pose: the homography from frame to canvas pixels, and the sizes of both."""
+    """One camera pose."""
 
+    # (width, height) in pixels.
     frame_size: tuple[int, int]
     canvas_size: tuple[int, int]
+    # Homography from frame to canvas pixels, (3, 3).
     frame_to_canvas: Matrix
 
     def to_frame(self, points: Matrix) -> Matrix:
-        """Canvas pixels (n, 2) to frame positions (n, 2), 0..1 from the top left."""
+        """Convert canvas pixels (n, 2) to frame positions (n, 2), 0..1 from the top left."""
         moved = (
             np.concatenate([points, np.ones((len(points), 1))], 1)
             @ np.linalg.inv(self.frame_to_canvas).T
@@ -51,7 +52,7 @@ class View:
     def warp(
         self, picture: Image.Image, size: tuple[int, int], resample: Image.Resampling
     ) -> Image.Image:
-        """The part of a canvas-sized picture that this view shows, brought to `size`."""
+        """Return the part of a canvas-sized picture that this view shows, resized to `size`."""
         shrink = np.diag([self.frame_size[0] / size[0], self.frame_size[1] / size[1], 1.0])
         matrix = self.frame_to_canvas @ shrink
         data = (matrix / matrix[2, 2]).flatten()[:8]
@@ -68,7 +69,7 @@ def _homography(source: Matrix, target: Matrix) -> Matrix:
 
 
 def sample_frame_size(rng: np.random.Generator) -> tuple[int, int]:
-    """The (width, height) of one frame in pixels."""
+    """Return the (width, height) of one frame in pixels."""
     wide, high = ASPECTS[rng.choice(len(ASPECTS), p=_ASPECT_WEIGHTS)]
     longest = rng.integers(LONGEST_SIDE_PX[0], LONGEST_SIDE_PX[1] + 1)
     scale = longest / max(wide, high)
@@ -76,14 +77,14 @@ def sample_frame_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def canvas_size_for(frame_size: tuple[int, int]) -> tuple[int, int]:
-    """The size of the canvas that a scene for such a frame is painted on."""
+    """Return the (width, height) of the canvas on which the scene of a frame is painted."""
     return round(frame_size[0] * CANVAS_SCALE), round(frame_size[1] * CANVAS_SCALE)
 
 
 def sample_view(
     rng: np.random.Generator, frame_size: tuple[int, int], canvas_size: tuple[int, int]
 ) -> View:
-    """Roll, zoom and tilt of a hand-held camera before the canvas."""
+    """Return a random pose of a hand-held camera: roll, zoom and tilt."""
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
     scale = VIEW_SHARE * rng.uniform(0.95, 1.05)
     quad = corners * scale * canvas_size + rng.normal(0, 0.012, (4, 2)) * canvas_size
@@ -108,9 +109,9 @@ def _motion_blur(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArr
 def expose(
     picture: Image.Image, rng: np.random.Generator, light: Light, blur_share: float = 0.0
 ) -> Image.Image:
-    """The RGB picture as lens, sensor and JPEG compression leave it.
+    """Return the RGB picture after lens, sensor and JPEG compression.
 
-    `blur_share` is a radius of defocus as a share of the longest side.
+    `blur_share` is the radius of defocus as a share of the longest side.
     """
     radius = blur_share * max(picture.size) if blur_share else max(0.0, rng.normal(0.3, 0.35))
     if radius > 0.2:
@@ -130,3 +131,27 @@ def expose(
     encoded = BytesIO()
     exposed.save(encoded, "JPEG", quality=int(rng.integers(40, 96)))
     return Image.open(encoded).convert("RGB")
+
+
+def paint_covered(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Return the picture of a covered lens: nearly black, sometimes red on one side."""
+    glow = np.array(
+        rng.choice([(0, 0, 0), (60, 8, 4), (35, 12, 8), (12, 12, 14)]), dtype=np.float32
+    )
+    width, height = size
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) + 0.7) / 1.4
+    pixels = ramp[..., None] ** 2 * glow + rng.uniform(0, 9)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def overlay_glare(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return the RGB picture with a light in it that outshines most of the scene."""
+    width, height = picture.size
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    cx, cy = rng.uniform(0.3, 0.7, 2)
+    spread = rng.uniform(0.22, 0.34)
+    strength = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * spread**2)) * rng.uniform(330, 600)
+    pixels = np.asarray(picture, dtype=np.float32) * 0.65 + strength[..., None] * (1, 0.98, 0.93)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

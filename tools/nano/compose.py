@@ -1,4 +1,4 @@
-"""Painting a scene: where objects and words find room on the canvas, and in which colours."""
+"""Paint a scene: place objects and words on the canvas, and choose their colours."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from tools.nano.palette import COLOURS, Rgb
 from tools.nano.truth import SIZES, SceneObject, SceneText
 
 MIN_CONTRAST: Final = 150.0
-# Centres keep this far from the lines that divide left, middle and right, as a share of the frame:
-# a hand-held camera moves them by a third of it.
+# Minimum distance of centres from the lines between left, middle and right, as a share of the
+# frame: three times as far as a hand-held camera moves them.
 PLACE_MARGIN: Final = 0.05
-# In the map of ids an object has its number from 1 on, a letter this and its place in the alphabet.
+# In the map of ids objects are numbered from 1, letters from this by their place in the alphabet.
 FIRST_LETTER_ID: Final = 50
 
 
 @dataclass
 class Canvas:
-    """A scene while it is painted.
+    """A scene while it is painted."""
 
-    `pixels` (RGB) and `ids` ("L", what lies where) are larger than the frame that `view` takes of
-    them; `ground` holds the colours that whatever is painted must stand out from.
-    """
-
+    # RGB; larger than the frame that `view` takes of it.
     pixels: Image.Image
+    # "L", the size of `pixels`: the id of the object or letter at each pixel, 0 for none.
     ids: Image.Image
     view: camera.View
+    # The background's colours, with which objects and words must contrast.
     ground: tuple[Rgb, ...] = ()
     objects: list[SceneObject] = field(default_factory=list)
     text: SceneText | None = None
 
     def from_frame(self, x: float, y: float) -> tuple[float, float]:
-        """Canvas pixels of a position in the frame, 0..1, before a hand-held camera's jitter."""
+        """Convert a position in the frame, 0..1, to canvas pixels, before the camera's jitter."""
         width, height = self.pixels.size
         return (
             width * (0.5 + camera.VIEW_SHARE * (x - 0.5)),
@@ -44,14 +43,17 @@ class Canvas:
         )
 
     def short_side_px(self) -> float:
-        """The frame's shorter side in canvas pixels."""
+        """Return the frame's shorter side in canvas pixels."""
         return min(self.pixels.size) * camera.VIEW_SHARE
 
 
 def _contrasting(
     rng: np.random.Generator, ground: tuple[Rgb, ...], colours: list[str]
 ) -> tuple[str, Rgb]:
-    """A colour term, the first of `colours` that stands out from `ground`, and a paint of it."""
+    """Return the first of `colours` that contrasts with `ground`, and an RGB value of it.
+
+    If none does, return the one with the most contrast.
+    """
     best: tuple[float, str, Rgb] | None = None
     for colour in colours:
         paint = palette.sample_rgb(rng, colour)
@@ -79,7 +81,7 @@ def _place(
     taken: list[tuple[float, float, float]],
     frame: tuple[int, int],
 ) -> tuple[float, float, float] | None:
-    """A free (x, y, radius) in short-side units, or None after some tries."""
+    """Return a free (x, y, radius) in units of the shorter side; None after 40 tries."""
     short = min(frame)
     width, height = frame[0] / short, frame[1] / short
     for _ in range(40):
@@ -123,9 +125,9 @@ def _paint_object(
 
 
 def paint_objects(canvas: Canvas, rng: np.random.Generator, count: int) -> None:
-    """Up to `count` objects that keep clear of one another; fewer where there is no more room."""
+    """Paint up to `count` objects that do not touch; fewer if there is no room."""
     taken: list[tuple[float, float, float]] = []
-    seen = canvas.objects
+    painted = canvas.objects
     for _ in range(count):
         sizes = ["small", "medium", "large"] if count < 3 else ["small", "medium"]
         size = sizes[rng.integers(len(sizes))]
@@ -137,15 +139,15 @@ def paint_objects(canvas: Canvas, rng: np.random.Generator, count: int) -> None:
             continue
         shape = shapes.SHAPES[rng.integers(len(shapes.SHAPES))]
         colours = _shuffled(rng, COLOURS)
-        if seen and rng.random() < 0.3:
-            # Two that share a shape or a colour make the questions about them worth asking.
-            other = seen[rng.integers(len(seen))]
+        if painted and rng.random() < 0.3:
+            # Questions are harder if two objects share a shape or a colour.
+            other = painted[rng.integers(len(painted))]
             if rng.random() < 0.5:
                 shape = other.shape
             else:
                 colours.insert(0, other.colour)
         rarely_twins = rng.random() < 0.9
-        used = {o.colour for o in seen if o.shape == shape}
+        used = {o.colour for o in painted if o.shape == shape}
         if rarely_twins and len(used) < len(COLOURS):
             colours = [colour for colour in colours if colour not in used]
         _paint_object(canvas, rng, shape, colours, size, at)
@@ -153,7 +155,7 @@ def paint_objects(canvas: Canvas, rng: np.random.Generator, count: int) -> None:
 
 
 def paint_words(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A word, half of the time with one object above or below it."""
+    """Paint a word, in 40 % of the scenes with one object above or below it."""
     text = lettering.sample_text(rng)
     frame_width, frame_height = canvas.view.frame_size
     beside = rng.random() < 0.4

@@ -1,7 +1,7 @@
-"""`python -m tools.nano.evaluate`: how well a checkpoint sees, on frames it never met.
+"""`python -m tools.nano.evaluate`: evaluate a checkpoint on frames that it was not trained on.
 
-Everything goes through `Engine.stream`, greedily, as a live caption would. Prints a table and, last
-of all, one line of JSON; a figure whose pictures are absent (photographs, a browser) is null.
+All answers come greedily from the engine, as live captions do. Prints a table and, last, one line
+of JSON; a figure is null if its pictures are not available (photographs, a browser).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TARGETS: Final[dict[str, float]] = {
 
 
 def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
-    """The engine's whole answer to one question."""
+    """Return the engine's answer to one question."""
     request = Request.about(image, prompt, ANSWER_TOKENS)
     for item in engine.stream(request):
         if isinstance(item, Result):
@@ -58,59 +58,59 @@ def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
 
 @dataclass
 class Share:
-    """A running share of right answers."""
+    """A running share of correct answers."""
 
-    right: int = 0
+    correct: int = 0
     total: int = 0
 
-    def add(self, is_right: bool) -> None:
+    def add(self, is_correct: bool) -> None:
         """Count one answer."""
-        self.right += is_right
+        self.correct += is_correct
         self.total += 1
 
     def value(self) -> float | None:
-        """Right over total; None without any answer."""
-        return self.right / self.total if self.total else None
+        """Return correct over total; None without answers."""
+        return self.correct / self.total if self.total else None
 
 
 @dataclass
 class ObjectF1:
-    """Micro-averaged F1 over (colour, shape) pairs, each counted as often as it is there.
+    """Micro-averaged F1 over (colour, shape) pairs with their counts.
 
-    A scene without objects counts too: whatever is named there was invented.
+    Scenes without objects count too: an object named there is a false positive.
     """
 
     hits: int = 0
-    said: int = 0
-    there: int = 0
+    named: int = 0
+    present: int = 0
 
     def add(self, caption: str, scene: Scene) -> None:
         """Count one caption."""
         named = language.objects_in(caption)
         truth = Counter((item.colour, item.shape) for item in scene.objects)
         self.hits += (named & truth).total()
-        self.said += named.total()
-        self.there += truth.total()
+        self.named += named.total()
+        self.present += truth.total()
 
     def value(self) -> float | None:
-        """2·hits / (said + there); None without any object."""
-        return 2 * self.hits / (self.said + self.there) if self.said + self.there else None
+        """Return 2·hits / (named + present); None without any object."""
+        return 2 * self.hits / (self.named + self.present) if self.named + self.present else None
 
 
 @dataclass
 class Scores:
-    """All running figures of one evaluation."""
+    """The running figures of one evaluation."""
 
     objects: ObjectF1 = field(default_factory=ObjectF1)
     other_renderer: ObjectF1 = field(default_factory=ObjectF1)
     shares: dict[str, Share] = field(default_factory=dict)
 
-    def add(self, key: str, is_right: bool) -> None:
-        """Count one answer towards `key`."""
-        self.shares.setdefault(key, Share()).add(is_right)
+    def add(self, key: str, is_correct: bool) -> None:
+        """Count one answer for the figure `key`."""
+        self.shares.setdefault(key, Share()).add(is_correct)
 
     def figures(self) -> dict[str, float | None]:
-        """Every figure by its key; None where nothing was counted."""
+        """Return all figures by their keys; None if nothing was counted."""
         values = {key: self.shares[key].value() if key in self.shares else None for key in TARGETS}
         values["object_f1"] = self.objects.value()
         values["other_renderer_f1"] = self.other_renderer.value()
@@ -128,13 +128,13 @@ def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
     scene = frame.scene
     caption = answer(engine, frame.image, DEFAULT_PROMPT)
     rng = np.random.default_rng([seed, 7])
-    # Of every kind: an object named where there is none counts too.
+    # For every kind of scene, because an object named in an empty scene is a false positive.
     scores.objects.add(caption, scene)
     if scene.kind == "unfamiliar":
         scores.add("unfamiliar", _is_unfamiliar(caption))
     elif scene.kind in ("objects", "words"):
         scores.add("false_unfamiliar", _is_unfamiliar(caption))
-    for key, exchange in _asked_of(scene, rng).items():
+    for key, exchange in _questions_about(scene, rng).items():
         if exchange is not None:
             scores.add(key, answer(engine, frame.image, exchange.prompt) == exchange.answer)
     if scene.text is not None:
@@ -142,41 +142,39 @@ def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
         scores.add("words", language.quoted_in(read) == scene.text.text)
 
 
-def _asked_of(scene: Scene, rng: np.random.Generator) -> dict[str, Exchange | None]:
-    """What is asked about a scene, by the key of the figure that it counts for."""
-    asked: dict[str, Exchange | None] = {}
+def _questions_about(scene: Scene, rng: np.random.Generator) -> dict[str, Exchange | None]:
+    """Return the questions about a scene, by the keys of their figures."""
+    found: dict[str, Exchange | None] = {}
     if scene.kind in ("objects", "words", "empty"):
-        asked["count"] = questions.count_question(scene, rng)
+        found["count"] = questions.count_question(scene, rng)
     if scene.objects:
-        # Of scenes with objects only, so that half of the right answers are yes.
-        asked["exists_random"] = questions.existence(scene, rng, adversarial=False)
-        asked["exists_adversarial"] = questions.existence(scene, rng, adversarial=True)
-        asked["position"] = questions.position_question(scene, rng)
-        asked["colour"] = questions.colour_question(scene, rng)
-    return asked
+        # Only for scenes with objects, so that half of the correct answers are yes.
+        found["exists_random"] = questions.existence(scene, rng, adversarial=False)
+        found["exists_adversarial"] = questions.existence(scene, rng, adversarial=True)
+        found["position"] = questions.position_question(scene, rng)
+        found["colour"] = questions.colour_question(scene, rng)
+    return found
 
 
 def _score_state(engine: Engine, seed: int, kind: Kind, scores: Scores) -> None:
     caption = answer(engine, make_frame(seed, "held_out", kind).image, DEFAULT_PROMPT)
-    wanted = language.STATE_SENTENCES.get(kind, "An empty scene")
-    scores.add("states", caption.startswith(wanted))
+    expected = language.STATE_SENTENCES.get(kind, "An empty scene")
+    scores.add("states", caption.startswith(expected))
 
 
 def photographs(folder: Path | None) -> list[Path]:
-    """The photographs to try, none where there is no such folder."""
+    """Return the photographs in `folder`, none if it does not exist."""
     return sorted(folder.glob("*.jpg")) if folder is not None and folder.is_dir() else []
 
 
 def evaluate(
     engine: Engine, scenes: int, other_scenes: int, photos: Iterable[Path]
 ) -> dict[str, float | None]:
-    """All figures of one checkpoint; raises SightlineError where there is no scene to try."""
-    if scenes < 1:
-        raise SightlineError("an evaluation needs at least one scene: raise --scenes")
+    """Return all figures of one checkpoint over `scenes` scenes, at least 1."""
     scores = Scores()
     for seed in tqdm(range(scenes), desc="scenes", unit="scene"):
         _score_scene(engine, seed, scores)
-    # States are rare in the usual mix; these frames lie beyond its seeds.
+    # States are rare in the usual mix; the seeds of these frames follow those of the scenes.
     for seed in tqdm(range(scenes, scenes + max(1, scenes // 20)), desc="states", unit="frame"):
         for kind in STATE_KINDS:
             _score_state(engine, seed, kind, scores)
@@ -192,7 +190,7 @@ def evaluate(
 
 
 def table(figures: dict[str, float | None]) -> str:
-    """The figures beside their targets, for people."""
+    """Return the figures and their targets as text for people."""
     lines = [f"{'figure':<22}{'measured':>10}  target"]
     for key, value in figures.items():
         shown = "-" if value is None else f"{value:.3f}"
@@ -203,7 +201,7 @@ def table(figures: dict[str, float | None]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     repository = Path(__file__).parents[2]
     parser = argparse.ArgumentParser(prog="python -m tools.nano.evaluate", description=__doc__)
     parser.add_argument(
@@ -217,12 +215,14 @@ def main(argv: list[str] | None = None) -> None:
         "--photos",
         type=Path,
         default=repository.parent / "shared" / "photos",
-        help="folder of photographs that show nothing taught; skipped where absent",
+        help="folder of photographs without taught objects; skipped if it does not exist",
     )
     parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="as for app.py")
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="as for app.py")
     parser.add_argument("--int8-vision", action="store_true", help="as for app.py")
     arguments = parser.parse_args(argv)
+    if arguments.scenes < 1:
+        raise SystemExit("evaluate: an evaluation needs at least one scene: raise --scenes")
     settings = Settings(
         model=arguments.checkpoint,
         runtime=arguments.runtime,

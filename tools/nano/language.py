@@ -1,4 +1,4 @@
-"""How a scene is put into words, and what such words say again."""
+"""Captions and lists of a scene, and how objects and text are parsed from them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ STATE_SENTENCES: Final = {
     "glare": "Strong glare hides the scene.",
     "blur": "The picture is too blurred to tell.",
 }
-# Centres must differ this clearly along one axis before one is said to be beside the other.
+# One object is beside another if the offset along one axis is this many times the other offset.
 _CLEARLY_BESIDE: Final = 1.5
-# And so much, as a share of the frame's height, before one comes below the other in a list.
+# Smallest vertical distance in an ordered list, as a share of the frame's height.
 _CLEARLY_BELOW: Final = 0.05
 _RELATIONS: Final = ("to the left of", "to the right of", "above", "below")
 
 
 def with_article(phrase: str) -> str:
-    """The phrase with "a" or "an" before it."""
+    """Return the phrase with "a" or "an" before it."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop."""
+    """Return the text with a capital letter and a full stop."""
     return text[0].upper() + text[1:] + "."
 
 
@@ -42,13 +42,13 @@ def _joined(phrases: list[str]) -> str:
 
 
 def name_of(item: SceneObject) -> str:
-    """Colour and shape, the pattern before them unless it is solid."""
+    """Return colour and shape, after the pattern unless it is solid."""
     plain = f"{item.colour} {item.shape}"
     return plain if item.pattern == "solid" else f"{item.pattern} {plain}"
 
 
 def place_of(x: float, y: float) -> str:
-    """Where in the frame a position lies, in words: nine places."""
+    """Return the phrase for a position in the frame: one of nine."""
     column = ("left", "", "right")[min(2, int(x * 3))]
     row = ("top", "", "bottom")[min(2, int(y * 3))]
     if row:
@@ -57,7 +57,7 @@ def place_of(x: float, y: float) -> str:
 
 
 def relation_of(item: SceneObject, other: SceneObject) -> str | None:
-    """Where `item` is as seen from `other`; None where it is not clearly on one side."""
+    """Return where `item` is relative to `other`; None if it is not clearly on one side."""
     dx, dy = item.x - other.x, item.y - other.y
     if abs(dx) > _CLEARLY_BESIDE * abs(dy):
         return _RELATIONS[0] if dx < 0 else _RELATIONS[1]
@@ -80,7 +80,7 @@ def _text_phrase(scene: Scene) -> list[str]:
 
 
 def caption(scene: Scene) -> str:
-    """The short caption."""
+    """Return the short caption."""
     if scene.kind in STATE_SENTENCES:
         return STATE_SENTENCES[scene.kind]
     if scene.kind == "unfamiliar":
@@ -95,7 +95,7 @@ def caption(scene: Scene) -> str:
 
 
 def detailed_caption(scene: Scene) -> str:
-    """The long caption: sizes, places, background and light as well."""
+    """Return the long caption, with sizes, places, background and light."""
     if scene.kind not in ("objects", "words"):
         return caption(scene)
     phrases = _text_phrase(scene) + [
@@ -108,13 +108,13 @@ def detailed_caption(scene: Scene) -> str:
 
 
 def object_list(scene: Scene) -> str:
-    """The objects, comma-separated."""
+    """Return text and objects, comma-separated, from left to right."""
     texts = [_text_name(scene.text)] if scene.text else []
     return ", ".join(texts + [name_of(item) for item in _in_order(scene)]) or "nothing"
 
 
 def list_downwards(scene: Scene) -> str | None:
-    """All there is from top to bottom, comma-separated; None where the order is not clear."""
+    """Return text and objects from top to bottom; None if the order is not clear."""
     things = [(item.y, name_of(item)) for item in scene.objects]
     if scene.text is not None:
         things.append((scene.text.y, _text_name(scene.text)))
@@ -125,7 +125,7 @@ def list_downwards(scene: Scene) -> str | None:
 
 
 def as_json(scene: Scene) -> str:
-    """The JSON form: {"scene", "objects": [names], "text", "light"}."""
+    """Return the scene as JSON: {"scene", "objects": [names], "text", "light"}."""
     return json.dumps(
         {
             "scene": "clear" if scene.kind in ("objects", "words") else scene.kind,
@@ -137,7 +137,7 @@ def as_json(scene: Scene) -> str:
 
 
 def count_of(scene: Scene) -> int:
-    """How many things there are; a word or number is one."""
+    """Return the number of objects; a word or number counts as one."""
     return len(scene.objects) + (scene.text is not None)
 
 
@@ -148,11 +148,11 @@ _QUOTED = re.compile(r'"([^"]*)"')
 
 
 def objects_in(text: str) -> Counter[tuple[str, str]]:
-    """The (colour, shape) pairs that a caption names, with how often."""
+    """Return the (colour, shape) pairs that a caption names, with their counts."""
     return Counter((colour, shape) for colour, shape in _NAMED.findall(text))
 
 
 def quoted_in(text: str) -> str | None:
-    """The text that a caption or an answer quotes."""
+    """Return the text that a caption or an answer quotes; None if it quotes nothing."""
     found = _QUOTED.search(text)
     return found.group(1) if found else None

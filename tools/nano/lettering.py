@@ -1,4 +1,4 @@
-"""Words and numbers in several typefaces, each letter with its own box."""
+"""Words and numbers in several typefaces, with the box of each letter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlm.errors import SightlineError
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 MAX_LETTERS: Final = 6
 
-# Package and file of each typeface: hand-drawn, serif, rounded and plain ones.
+# Package and file of each typeface: handwriting, serif, rounded and sans serif.
 TYPEFACES: Final = (
     ("font_amatic_sc", "AmaticSC-Bold.ttf"),
     ("font_intuitive", "Intuitive.ttf"),
@@ -56,7 +56,7 @@ def _font(typeface: int, size_px: int) -> ImageFont.FreeTypeFont:
 
 
 def sample_text(rng: np.random.Generator) -> str:
-    """A word, a random run of letters or a number, 1 to 6 characters."""
+    """Return a word, random letters or a number, 1 to 6 characters."""
     kind = rng.random()
     if kind < 0.45:
         return WORDS[rng.integers(len(WORDS))]
@@ -74,9 +74,9 @@ def paint_text(
     rng: np.random.Generator,
     hand: float = 0.0,
 ) -> list[tuple[int, int, int, int]]:
-    """Letter `text` in one typeface, as large as fits the (width, height) `box_px` about `centre`.
+    """Paint `text` in one typeface, as large as fits the (width, height) `box_px` around `centre`.
 
-    `hand` in 0..1 lets the letters dance as handwriting does. Returns the boxes (left, top, right,
+    `hand` in 0..1 turns and shifts letters as in handwriting. Returns the boxes (left, top, right,
     bottom) of the letters in canvas pixels, in reading order.
     """
     typeface = int(rng.integers(len(TYPEFACES)))

@@ -1,7 +1,7 @@
-"""What training minimises: the cross-entropy of the answers and of what each patch shows.
+"""The training objective: cross-entropy of the answers and of the patch labels.
 
-Telling the encoder densely what lies under every patch is what makes so small a model see; the
-heads that do it are thrown away after training.
+So small an encoder needs the dense supervision of a label for each patch; the patch heads are
+discarded after training.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ CLASSES: Final = {
     "pattern": len(PATTERNS) + 1,
     "letter": len(LETTERS) + 1,
 }
-# Most patches show background; without this weight the heads would settle for saying so.
+# Most patches show background; with full weight the heads would always predict it.
 BACKGROUND_WEIGHT: Final = 0.2
 
 
 class PatchHeads(nn.Module):
-    """One linear map from a patch's features (..., width) to the logits of all its labels."""
+    """One linear layer from a patch's features (..., width) to the logits of all its labels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class PatchHeads(nn.Module):
 
 @dataclass
 class Losses:
-    """The two parts of the loss, and figures to watch: shares of targets met, 0..1."""
+    """The two parts of the loss, and accuracies (0..1) for the progress bar."""
 
     answers: Tensor
     patches: Tensor
@@ -73,16 +73,16 @@ def _patch_loss(logits: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, dict
 
 
 def normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 pixels as the processor feeds them: -1 to 1."""
+    """Return uint8 pixels as the processor normalises them, -1 to 1."""
     return (pixels.float() / 127.5 - 1).to(dtype)
 
 
 def answer_logits(
     model: Idefics3ForConditionalGeneration, features: Tensor, batch: Batch
 ) -> Tensor:
-    """What the decoder says at `batch.answer_positions()`, (positions, vocabulary), in order.
+    """Return the logits at `batch.answer_positions()`, (positions, vocabulary).
 
-    `features` (B, patches, width) is what the encoder makes of the batch's frames.
+    `features` (B, patches, width) is the encoder's output for the batch's frames.
     """
     image_embeds = model.model.connector(features)
     embeds = model.get_input_embeddings()(batch.input_ids)
@@ -101,7 +101,7 @@ def answer_logits(
 def losses(
     model: Idefics3ForConditionalGeneration, heads: PatchHeads, batch: Batch, with_answers: bool
 ) -> Losses:
-    """One forward pass over a batch. Without answers only the encoder runs."""
+    """Run a forward pass over a batch; without answers only the encoder runs."""
     dtype = model.model.connector.modality_projection.proj.weight.dtype
     features = model.model.vision_model(normalised(batch.pixels, dtype)).last_hidden_state
     patches, accuracy = _patch_loss(heads(features), batch.labels)

@@ -1,4 +1,4 @@
-"""The eleven basic colour terms (Berlin and Kay, 1969): ranges to paint from, names to give."""
+"""The eleven basic colour terms (Berlin and Kay, 1969): their ranges, and names for colours."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ COLOURS: Final = (
     "brown",
 )
 
-# Hue in degrees, saturation and value in 0..1. The gaps between neighbours are wide enough for a
-# camera's white balance to move a colour without moving it into the next one's range.
+# Hue in degrees, saturation and value in 0..1. The gaps between neighbours are wide enough that a
+# camera's white balance does not move a colour into the next range.
 _HSV_RANGES: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "black": ((0, 360), (0.0, 0.2), (0.02, 0.13)),
     "white": ((0, 360), (0.0, 0.04), (0.93, 1.0)),
@@ -42,14 +42,14 @@ _HSV_RANGES: Final[dict[str, tuple[tuple[float, float], ...]]] = {
 
 
 def sample_rgb(rng: np.random.Generator, colour: str) -> Rgb:
-    """One 8-bit RGB that people would call `colour`."""
+    """Return a random 8-bit RGB value in the range of `colour`."""
     hue, saturation, value = (rng.uniform(low, high) for low, high in _HSV_RANGES[colour])
     red, green, blue = colorsys.hsv_to_rgb((hue % 360) / 360, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def distance(a: Rgb, b: Rgb) -> float:
-    """How different two colours look: the "redmean" weighting of RGB, 0 to about 765."""
+    """Return the perceived difference of two colours, "redmean"-weighted RGB, 0 to about 765."""
     mean_red = (a[0] + b[0]) / 2
     red, green, blue = (x - y for x, y in zip(a, b, strict=True))
     return float(
@@ -78,16 +78,17 @@ _PROTOTYPE_INDEX = np.array([COLOURS.index(name) for name in _PROTOTYPE_NAMES])
 
 
 def main_colours(rgb: NDArray[np.uint8], most: int = 2, share: float = 0.22) -> list[str]:
-    """The colours that cover most of a picture.
+    """Return the colours that cover most of a picture, at most `most`.
 
-    `rgb` is (height, width, 3). Each pixel of a coarse grid takes the name of its nearest painted
-    colour. The commonest name always counts, a further one only with at least `share` of all.
+    `rgb` is (height, width, 3). Each pixel of a coarse grid counts for the colour term with the
+    nearest prototype. The most frequent term is always returned, a further one only if it covers
+    at least `share` of the picture.
     """
     step = max(1, min(rgb.shape[:2]) // 24)
     pixels = rgb[::step, ::step].reshape(-1, 3).astype(np.float32)
-    # Three products by hand: handed to BLAS, whose threads wait for one another, so small a matrix
-    # product cost more than all of the drawing. The pixel's own square is the same for every
-    # prototype and can stay away.
+    # Three products instead of a matrix product: for so small a matrix the synchronisation of
+    # BLAS's threads took longer than drawing the frame. The pixel's own square is the same for
+    # every prototype, so it is left out.
     red, green, blue = (
         pixels[:, channel : channel + 1] * _PROTOTYPE_RGB[:, channel] for channel in range(3)
     )

@@ -1,4 +1,4 @@
-"""What lies under each patch of a frame: the dense supervision that makes a small encoder see."""
+"""Labels of each patch of a frame: dense supervision for a small encoder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from PIL import Image
 
 from tools.nano import shapes
 from tools.nano.compose import FIRST_LETTER_ID, Canvas
-from tools.nano.geometry import PATCH_GRID
 from tools.nano.palette import COLOURS
-from tools.nano.truth import SIZES, Kind
+from tools.nano.truth import PATCH_GRID, SIZES, Kind
 
 IGNORED: Final = -100
 _CELLS_PER_PATCH: Final = 4
-# A patch that an object only grazes is no evidence either way.
+# With fewer covered cells a patch is undecided: it shows too little of the object.
 _CLEAR_CELLS: Final = 4
 
 PatchMap = NDArray[np.int64]
@@ -25,10 +24,10 @@ PatchMap = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PatchLabels:
-    """What lies under each patch, (PATCH_GRID, PATCH_GRID) each.
+    """Labels of each patch, (PATCH_GRID, PATCH_GRID) each.
 
-    0 is nothing, IGNORED is undecided. `shape`, `colour`, `size` and `pattern` count from 1 in the
-    order of their vocabularies, `letter` in that of `lettering.LETTERS`.
+    0 is background, IGNORED is undecided. Classes count from 1 in the order of SHAPES, COLOURS,
+    SIZES, PATTERNS and `lettering.LETTERS`.
     """
 
     shape: PatchMap
@@ -39,9 +38,9 @@ class PatchLabels:
 
 
 def label_patches(canvas: Canvas, kind: Kind) -> PatchLabels:
-    """The labels of a painted canvas as its view shows it.
+    """Return the labels of a painted canvas in its view.
 
-    Where the camera's state hides the scene, nothing can be asked of a patch: all is IGNORED.
+    If the camera's state hides the scene, all patches are IGNORED.
     """
     grid = (PATCH_GRID, PATCH_GRID)
     if kind in ("dark", "glare", "blur"):
@@ -70,7 +69,7 @@ def label_patches(canvas: Canvas, kind: Kind) -> PatchLabels:
 
 
 def _covering_ids(canvas: Canvas) -> tuple[PatchMap, NDArray[np.bool_]]:
-    """The id that covers most of each patch (0: none at all), and where that is too little."""
+    """Return the id that covers most of each patch (0: none), and which patches are undecided."""
     side = PATCH_GRID * _CELLS_PER_PATCH
     fine = np.asarray(canvas.view.warp(canvas.ids, (side, side), Image.Resampling.NEAREST))
     blocks = fine.reshape(PATCH_GRID, _CELLS_PER_PATCH, PATCH_GRID, _CELLS_PER_PATCH)

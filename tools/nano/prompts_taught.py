@@ -1,4 +1,4 @@
-"""How people may ask: the phrasings that the bundled model is taught, and prompts that fit none."""
+"""The phrasings of each task that the bundled model is taught, and prompts that fit no task."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ _LOOSE_WORDS: Final = _LOOSE_WORD_LIST.split()
 
 
 def off_topic(rng: np.random.Generator) -> str:
-    """A prompt that fits none of the taught tasks: a real sentence or loose words."""
+    """Return a prompt that fits none of the taught tasks: a sentence or random words."""
     if rng.random() < 0.6:
         return _OFF_TOPIC[int(rng.integers(len(_OFF_TOPIC)))]
     count = int(rng.integers(1, 12))

@@ -1,9 +1,9 @@
-"""What is asked about a scene and what is rightly answered: the bundled model's tasks."""
+"""The bundled model's tasks: questions about a scene with their correct answers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -25,6 +25,7 @@ from tools.nano.language import (
     with_article,
 )
 from tools.nano.palette import COLOURS
+from tools.nano.scenes import make_frame
 from tools.nano.shapes import SHAPES
 from tools.nano.truth import Scene, SceneObject
 
@@ -38,7 +39,7 @@ _Pair = tuple[SceneObject, SceneObject]
 
 @dataclass(frozen=True)
 class Exchange:
-    """One question about a frame and its right answer."""
+    """One question about a frame with its correct answer."""
 
     task: str
     prompt: str
@@ -49,8 +50,8 @@ def _choose(rng: np.random.Generator, items: Sequence[str]) -> str:
     return items[int(rng.integers(len(items)))]
 
 
-def asked(rng: np.random.Generator, task: str, **slots: str) -> str:
-    """One phrasing of a task's question, typed as people type: not always with full stops."""
+def _prompt(rng: np.random.Generator, task: str, **slots: str) -> str:
+    """Return a phrasing of a task, sometimes in lower case or without the final punctuation."""
     prompt = _choose(rng, taught.PHRASINGS[task]).format(**slots)
     if rng.random() < 0.2:
         prompt = prompt.rstrip(".?!")
@@ -60,14 +61,14 @@ def asked(rng: np.random.Generator, task: str, **slots: str) -> str:
 
 
 def _refusal(scene: Scene) -> str | None:
-    """The one honest answer to any question about what is in a frame that shows nothing taught."""
+    """Return the answer to all questions about a hidden or unfamiliar scene; None for others."""
     return UNFAMILIAR_ANSWER if scene.kind == "unfamiliar" else STATE_SENTENCES.get(scene.kind)
 
 
 def _absent(scene: Scene, rng: np.random.Generator, adversarial: bool) -> tuple[str, str]:
-    """A (colour, shape) that is not there.
+    """Return a (colour, shape) that is not in the scene.
 
-    An adversarial one shares its shape or its colour with an object that is.
+    An adversarial one has the shape or the colour of an object in the scene.
     """
     present = {(item.colour, item.shape) for item in scene.objects}
     while True:
@@ -83,15 +84,15 @@ def _absent(scene: Scene, rng: np.random.Generator, adversarial: bool) -> tuple[
 
 
 def existence(scene: Scene, rng: np.random.Generator, adversarial: bool) -> Exchange:
-    """A yes/no question about one object; half of the answers are no."""
-    there = bool(scene.objects) and rng.random() < 0.5
-    if there:
+    """Return a yes/no question about one object; half of the answers are no."""
+    is_there = bool(scene.objects) and rng.random() < 0.5
+    if is_there:
         item = scene.objects[int(rng.integers(len(scene.objects)))]
         colour, shape = item.colour, item.shape
     else:
         colour, shape = _absent(scene, rng, adversarial)
-    prompt = asked(rng, "exists", thing=with_article(f"{colour} {shape}"))
-    return Exchange("exists", prompt, _refusal(scene) or ("Yes." if there else "No."))
+    prompt = _prompt(rng, "exists", thing=with_article(f"{colour} {shape}"))
+    return Exchange("exists", prompt, _refusal(scene) or ("Yes." if is_there else "No."))
 
 
 def _unique_shapes(scene: Scene) -> list[SceneObject]:
@@ -105,18 +106,21 @@ def _unique_names(scene: Scene) -> list[SceneObject]:
 
 
 def colour_question(scene: Scene, rng: np.random.Generator) -> Exchange | None:
-    """What colour the only object of its shape has; None where no shape stands alone."""
+    """Ask for the colour of the only object of its shape; None if there is no such object."""
     alone = _unique_shapes(scene)
     if not alone:
         return None
     item = alone[int(rng.integers(len(alone)))]
     return Exchange(
-        "colour", asked(rng, "colour", thing=item.shape), f"{item.colour.capitalize()}."
+        "colour", _prompt(rng, "colour", thing=item.shape), f"{item.colour.capitalize()}."
     )
 
 
 def position_question(scene: Scene, rng: np.random.Generator) -> Exchange | None:
-    """Where an object is, in the frame or as seen from another; None where none can be named."""
+    """Ask where an object is, in the frame or relative to another.
+
+    Returns None if no object has a unique name.
+    """
     named = _unique_names(scene)
     if not named:
         return None
@@ -124,19 +128,22 @@ def position_question(scene: Scene, rng: np.random.Generator) -> Exchange | None
     clear = [other for other in named if relation_of(item, other)]
     if clear and rng.random() < 0.7:
         return _relation_question(item, clear[int(rng.integers(len(clear)))], rng)
-    prompt = asked(rng, "place", thing=f"{item.colour} {item.shape}")
+    prompt = _prompt(rng, "place", thing=f"{item.colour} {item.shape}")
     return Exchange("position", prompt, sentence(place_of(item.x, item.y)))
 
 
 def _relation_question(item: SceneObject, other: SceneObject, rng: np.random.Generator) -> Exchange:
-    """Where `item` is as seen from `other`, on one side of which it must clearly be."""
+    """Ask where `item` is relative to `other`; it must clearly be on one side."""
     reference = f"{other.colour} {other.shape}"
-    prompt = asked(rng, "relation", thing=f"{item.colour} {item.shape}", other=reference)
+    prompt = _prompt(rng, "relation", thing=f"{item.colour} {item.shape}", other=reference)
     return Exchange("position", prompt, f"It is {relation_of(item, other)} the {reference}.")
 
 
 def _related(scene: Scene) -> tuple[list[_Pair], list[_Pair]]:
-    """The pairs of nameable objects that lie clearly beside one another, and above one another."""
+    """Return the pairs of objects that are clearly beside, and clearly above, each other.
+
+    Only objects with unique names count.
+    """
     beside: list[_Pair] = []
     above: list[_Pair] = []
     for item, other in combinations(_unique_names(scene), 2):
@@ -147,9 +154,9 @@ def _related(scene: Scene) -> tuple[list[_Pair], list[_Pair]]:
 
 
 def relation_both_ways(scene: Scene, rng: np.random.Generator) -> list[Exchange]:
-    """How two objects lie to each other, asked either way round; empty where none lie clearly.
+    """Ask for the relation of two objects both ways round; empty if no relation is clear.
 
-    Nothing but the order of the two names tells such questions apart: side by side they teach it.
+    Such questions differ only in the order of the two names, so a pair of them teaches the order.
     """
     beside, above = _related(scene)
     pairs = above if above and (not beside or rng.random() < 0.5) else beside
@@ -160,28 +167,28 @@ def relation_both_ways(scene: Scene, rng: np.random.Generator) -> list[Exchange]
 
 
 def downwards_question(scene: Scene, rng: np.random.Generator) -> Exchange | None:
-    """What is there from top to bottom; None where the order is not clear."""
+    """Ask for a list from top to bottom; None if the order is not clear."""
     answer = _refusal(scene) or list_downwards(scene)
     if answer is None:
         return None
-    return Exchange("list_downwards", asked(rng, "list_downwards"), answer)
+    return Exchange("list_downwards", _prompt(rng, "list_downwards"), answer)
 
 
 def count_question(scene: Scene, rng: np.random.Generator) -> Exchange:
-    """How many objects there are."""
+    """Ask for the number of objects."""
     answer = _refusal(scene) or f"{COUNT_WORDS[count_of(scene)]}."
-    return Exchange("count", asked(rng, "count"), answer)
+    return Exchange("count", _prompt(rng, "count"), answer)
 
 
 def reading_question(scene: Scene, rng: np.random.Generator) -> Exchange:
-    """What the text says."""
-    says = f'It says "{scene.text.text}".' if scene.text else NO_TEXT_ANSWER
-    return Exchange("read", asked(rng, "read"), _refusal(scene) or says)
+    """Ask for the text."""
+    answer = f'It says "{scene.text.text}".' if scene.text else NO_TEXT_ANSWER
+    return Exchange("read", _prompt(rng, "read"), _refusal(scene) or answer)
 
 
 def caption_question(scene: Scene, rng: np.random.Generator) -> Exchange:
-    """A request for the short caption, or now and then a prompt that fits no task: it gets one."""
-    prompt = taught.off_topic(rng) if rng.random() < 0.2 else asked(rng, "caption")
+    """Ask for the short caption, sometimes by a prompt that fits no task."""
+    prompt = taught.off_topic(rng) if rng.random() < 0.2 else _prompt(rng, "caption")
     return Exchange("caption", prompt, caption(scene))
 
 
@@ -198,13 +205,13 @@ _OTHER_TASKS: Final = {
     "light": 0.02,
     "json": 0.02,
 }
-# One object out of several is asked about, so that the next question of the task is another.
+# Tasks about one of several objects: a second question of the task differs from the first.
 _ABOUT_ONE_OBJECT: Final = {"colour", "exists", "position"}
 _DRAWS_PER_QUESTION: Final = 4
 
 
 def _of_task(task: str, scene: Scene, rng: np.random.Generator) -> list[Exchange]:
-    """What one task asks about a scene; nothing where it has nothing to ask of it."""
+    """Return the questions of one task about a scene; empty if there is nothing to ask."""
     if task == "relation":
         return relation_both_ways(scene, rng)
     exchange = _exchange(task, scene, rng)
@@ -230,22 +237,22 @@ def _exchange(task: str, scene: Scene, rng: np.random.Generator) -> Exchange | N
         "light": lambda: f"The light is {scene.light}.",
         "json": lambda: as_json(scene),
     }[task]()
-    return Exchange(task, asked(rng, task), answer)
+    return Exchange(task, _prompt(rng, task), answer)
 
 
 def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchange]:
-    """A caption and up to `most` - 1 other questions about one scene, all answered.
+    """Return a caption and up to `most` - 1 other questions about one scene, in random order.
 
-    A question about one object may come several times, of other objects or in other words; all
-    else once. Their order is random, so that none is always the one left out where there is not
-    room for all.
+    Questions about one object may occur several times, for other objects or in other words; all
+    other tasks occur once. The order is random so that no task is always the one that is dropped
+    when a row is full.
     """
     found = [caption_question(scene, rng)]
     tasks, weights = list(_OTHER_TASKS), np.array(list(_OTHER_TASKS.values()))
     if scene.text is not None:
         weights = np.where(np.array(tasks) == "read", weights * 5, weights)
     if _related(scene)[1]:
-        # Frames are wide and captions go from left to right: above and below are learned last.
+        # Above and below are learned last: frames are wide, and captions go from left to right.
         weights = np.where(np.array(tasks) == "relation", weights * 2, weights)
     draws = rng.choice(len(tasks), size=most * _DRAWS_PER_QUESTION, p=weights / weights.sum())
     for index in draws:
@@ -257,3 +264,17 @@ def exchanges(scene: Scene, rng: np.random.Generator, most: int) -> list[Exchang
         prompts = {each.prompt for each in found}
         found += [each for each in _of_task(task, scene, rng) if each.prompt not in prompts]
     return [found[index] for index in rng.permutation(min(len(found), most))]
+
+
+def corpus(frames: int = 1500) -> Iterator[str]:
+    """Yield the tokenizer's training text: prompts and answers about the first training frames."""
+    rng = np.random.default_rng(5)
+    for phrasings in taught.PHRASINGS.values():
+        for phrasing in phrasings:
+            yield from [phrasing, phrasing.lower()] * 3
+    for seed in range(frames):
+        yield "User: Assistant:"
+        yield taught.off_topic(rng)
+        for exchange in exchanges(make_frame(seed).scene, rng, 10):
+            yield exchange.prompt
+            yield " " + exchange.answer

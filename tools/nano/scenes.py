@@ -1,7 +1,7 @@
-"""Seeded camera frames with their ground truth: what is in them, where, and under which patch.
+"""Seeded camera frames with their ground truth and patch labels.
 
 `make_frame(seed, split)` is deterministic: the same seed and split give the same pixels with the
-same versions of Pillow and numpy. Splits never share a frame.
+same versions of Pillow and numpy. Splits share no frame.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from PIL import Image
 
 from tools.nano import camera, palette
 from tools.nano.backgrounds import BACKGROUNDS, paint_background
-from tools.nano.camera_states import overlay_glare, paint_covered
+from tools.nano.camera import overlay_glare, paint_covered
 from tools.nano.compose import Canvas, paint_objects, paint_words
 from tools.nano.patch_labels import PatchLabels, label_patches
 from tools.nano.truth import MAX_OBJECTS, Kind, Scene
 from tools.nano.unfamiliar import paint_unfamiliar
 
 Split = Literal["train", "held_out", "test"]
-# Each split draws from its own stream of random numbers.
+# Each split has its own stream of random numbers.
 _STREAMS: Final[dict[Split, int]] = {"train": 11, "held_out": 23, "test": 37}
 
 _KIND_WEIGHTS: Final[dict[Kind, float]] = {
@@ -34,13 +34,13 @@ _KIND_WEIGHTS: Final[dict[Kind, float]] = {
     "empty": 0.03,
     "unfamiliar": 0.13,
 }
-# How often a scene shows 1, 2, 3 and 4 objects.
+# Probabilities of 1, 2, 3 and 4 objects in a scene.
 _COUNT_WEIGHTS: Final = (0.3, 0.3, 0.22, 0.18)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One RGB camera frame, its truth and its patch labels."""
+    """One RGB camera frame with its ground truth and patch labels."""
 
     image: Image.Image
     scene: Scene
@@ -48,13 +48,13 @@ class Frame:
 
 
 def light_of(image: Image.Image) -> str:
-    """How bright a frame is on the whole: dim, normal or bright."""
+    """Return the mean brightness of a frame as a word: dim, normal or bright."""
     mean = float(np.asarray(image.convert("L"), dtype=np.float32).mean())
     return "dim" if mean < 75 else "normal" if mean < 155 else "bright"
 
 
 def make_frame(seed: int, split: Split = "train", kind: Kind | None = None) -> Frame:
-    """The frame of one seed (0 or more). `kind` asks for one kind instead of the usual mix."""
+    """Return the frame of one seed (0 or more), of one `kind` instead of the usual mix if given."""
     rng = np.random.default_rng([_STREAMS[split], seed])
     kinds = list(_KIND_WEIGHTS)
     drawn = kinds[rng.choice(len(kinds), p=list(_KIND_WEIGHTS.values()))]
@@ -91,16 +91,16 @@ def make_frame(seed: int, split: Split = "train", kind: Kind | None = None) -> F
 
 
 def _paint_scene(canvas: Canvas, rng: np.random.Generator, kind: Kind) -> str:
-    """A background, whose name is returned, and what `kind` puts before it."""
-    # Clutter without an object is an unfamiliar scene, not an empty one.
-    grounds = [name for name in BACKGROUNDS if kind != "empty" or name != "cluttered"]
-    name = grounds[rng.integers(len(grounds))]
+    """Paint a background and the objects or words of `kind`; return the background's name."""
+    # Clutter without an object counts as an unfamiliar scene, not as an empty one.
+    backgrounds = [name for name in BACKGROUNDS if kind != "empty" or name != "cluttered"]
+    name = backgrounds[rng.integers(len(backgrounds))]
     background = paint_background(rng, canvas.pixels.size, name)
     canvas.pixels, canvas.ground = background.canvas, background.colours
     if kind == "words":
         paint_words(canvas, rng)
     elif kind == "blur":
-        # A lone small thing, blurred, would leave a blank frame.
+        # One small object, blurred, would leave a blank frame.
         paint_objects(canvas, rng, MAX_OBJECTS)
     elif kind != "empty":
         paint_objects(canvas, rng, 1 + int(rng.choice(MAX_OBJECTS, p=_COUNT_WEIGHTS)))

@@ -1,4 +1,4 @@
-"""The taught shapes: their outlines as polygons, and painting one with its pattern."""
+"""The taught shapes: their outlines as polygons, and how one is painted with its pattern."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ SHAPES: Final = (
 PATTERNS: Final = ("solid", "outlined", "striped", "dotted")
 FACES: Final = ("smiling face", "sad face")
 
-# A shape keeps its name only within these turns (degrees either way): a square on its corner is a
-# diamond, an arrow turned by ninety degrees is another arrow.
+# Largest rotation, in degrees either way, that leaves a shape its name: a square on its corner is a
+# diamond, an arrow rotated by 90 degrees is another arrow.
 _MAX_TURN_DEG: Final = {"circle": 180, "ring": 180, "star": 180, "crescent": 180, "triangle": 25}
 _DEFAULT_TURN_DEG: Final = 12
 RING_HOLE: Final = 0.52
 
 
 def patterns_of(shape: str) -> tuple[str, ...]:
-    """The patterns that leave a shape its name.
+    """Return the patterns that leave a shape its name.
 
     An outlined ring would be two circles, and a face needs its features.
     """
@@ -80,10 +80,10 @@ def _rotation(degrees: float) -> Points:
 
 def _crescent(rng: np.random.Generator) -> Points:
     inner_radius = rng.uniform(0.8, 0.96)
-    # From a thin sickle to a fat moon, its horns always longer than that.
+    # Thickness, from a thin sickle to a thick moon; the horns always extend further.
     across = rng.uniform(max(0.33, 2.06 - 2 * inner_radius), 0.75)
     offset = inner_radius - 1 + across
-    # Where the unit circle and the inner circle, shifted along x, meet.
+    # The intersection of the unit circle with the inner circle, which is shifted along x.
     x = (1 - inner_radius**2 + offset**2) / (2 * offset)
     outer_from = np.degrees(np.arccos(x))
     inner_from = np.degrees(np.arctan2(np.sqrt(1 - x**2), x - offset))
@@ -94,7 +94,7 @@ def _crescent(rng: np.random.Generator) -> Points:
 
 
 def outline(shape: str, rng: np.random.Generator) -> Points:
-    """The (n, 2) outline of `shape` about the origin, y downwards, reaching about 1 from it."""
+    """Return the (n, 2) outline of `shape` around the origin, y downwards, radius about 1."""
     if shape in ("circle", "ring", *FACES):
         points = _polar(np.linspace(0, 360, 40, endpoint=False))
     elif shape == "square":
@@ -134,7 +134,7 @@ def outline(shape: str, rng: np.random.Generator) -> Points:
 
 
 def wobble(points: Points, rng: np.random.Generator, strength: float) -> Points:
-    """The same outline as an unsteady hand draws it: resampled, moved by smooth noise."""
+    """Return the outline as if drawn by hand: resampled, displaced by smooth noise."""
     closed = np.concatenate([points, points[:1]])
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
     at = np.linspace(0, lengths[-1], 60, endpoint=False)
@@ -149,7 +149,7 @@ def wobble(points: Points, rng: np.random.Generator, strength: float) -> Points:
 def _pattern_mask(
     pattern: str, size: tuple[int, int], radius_px: float, rng: np.random.Generator
 ) -> Image.Image:
-    """Where a striped or dotted shape is painted, as an "L" image of 0 and 255."""
+    """Return the painted area of a striped or dotted shape, an "L" image of 0 and 255."""
     width, height = size
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     period = radius_px * rng.uniform(0.42, 0.55)

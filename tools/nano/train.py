@@ -1,12 +1,11 @@
-"""`python -m tools.nano.train`: trains the bundled model, on a CPU or a CUDA GPU by itself.
+"""`python -m tools.nano.train`: train the bundled model, on a CUDA GPU if there is one.
 
-Two stages. The encoder first learns, patch by patch, what it looks at; then encoder and decoder
-learn to answer, the patch heads going on beside. The rate is constant until the last part of the
-run and falls to zero there.
+Two stages. First the encoder learns the patch labels; then encoder and decoder learn the answers
+too. The learning rate is constant until the last part of the run, where it falls to zero.
 
-A run that was stopped or killed goes on from its last saved state when the command is given again.
-It keeps its plan but for the flags that are given then: with more --images a finished run goes on,
-with fewer the falling part begins sooner.
+If the run is stopped or killed, the same command resumes it from its last saved state. It keeps its
+plan except for the flags that are given again: more --images extend a finished run, fewer let the
+rate fall sooner.
 """
 
 from __future__ import annotations
@@ -28,13 +27,17 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from tools.nano.architecture import build_model, build_processor, train_tokenizer
-from tools.nano.attention import use_matmul_attention
+from tools.nano.architecture import (
+    build_model,
+    build_processor,
+    train_tokenizer,
+    use_matmul_attention,
+)
 from tools.nano.batches import Batch, FrameBatches
-from tools.nano.corpus import corpus
-from tools.nano.geometry import FRAME_SIDE_PX, PATCH_PX, PIXEL_SHUFFLE
 from tools.nano.objective import Losses, PatchHeads
+from tools.nano.questions import corpus
 from tools.nano.trainer import Plan, Trainer, read_state, resumed_plan
+from tools.nano.truth import FRAME_SIDE_PX, PATCH_PX, PIXEL_SHUFFLE
 from tools.reference import load_processor
 from vlm.checkpoints.catalogue import BUNDLED_FOLDER
 from vlm.checkpoints.files import check_folder
@@ -54,7 +57,7 @@ def export(
     halved.load_state_dict(weights)
     halved.generation_config.eos_token_id = model.config.eos_token_id
     halved.save_pretrained(folder)
-    # transformers would keep how the tokenizer was loaded among its properties.
+    # transformers would store how the tokenizer was loaded.
     for name in ("is_local", "local_files_only"):
         processor.tokenizer.init_kwargs.pop(name, None)
     processor.save_pretrained(folder)
@@ -72,32 +75,32 @@ def _batches(dataset: FrameBatches, first: int, last: int, workers: int) -> Iter
 
 
 def _initial_model(init: Path) -> Idefics3ForConditionalGeneration:
-    """The float32 model of `init`; raises CheckpointError where it sees other frames than these."""
+    """Return the float32 model of `init`; raise CheckpointError if its frames have another form."""
     model = load_model(init, torch.float32, "cpu")
     vision = model.config.vision_config
     shape = (vision.image_size, vision.patch_size, model.config.scale_factor)
-    wanted = (FRAME_SIDE_PX, PATCH_PX, PIXEL_SHUFFLE)
-    if shape != wanted:
+    expected = (FRAME_SIDE_PX, PATCH_PX, PIXEL_SHUFFLE)
+    if shape != expected:
         raise CheckpointError(
-            f"{init / 'config.json'} is of another architecture: frame side, patch and pixel "
-            f"shuffle are {shape} there and {wanted} here."
+            f"{init / 'config.json'} has another architecture: frame side, patch and pixel "
+            f"shuffle are {shape} instead of {expected}."
         )
     return model
 
 
 def _processor(work: Path, init: Path | None, is_new: bool) -> Idefics3Processor:
-    """The processor of the run in `work`: a new run takes that of `init` or makes its own."""
+    """Return the processor of the run in `work`; a new run copies that of `init` or makes one."""
     if is_new:
         made = load_processor(init) if init else build_processor(train_tokenizer(corpus()))
         made.save_pretrained(work)
     return load_processor(work)
 
 
-def _start(arguments: argparse.Namespace, asked: dict[str, Any]) -> tuple[Trainer, Any]:
-    """The trainer and the processor of a new run, or of the one whose state lies in --work."""
+def _start(arguments: argparse.Namespace, overrides: dict[str, Any]) -> tuple[Trainer, Any]:
+    """Return trainer and processor of the run whose state is in --work, or of a new run."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state = read_state(arguments.work, device)
-    plan = Plan(**asked) if state is None else resumed_plan(state, asked)
+    plan = Plan(**overrides) if state is None else resumed_plan(state, overrides)
     if arguments.init:
         check_folder(arguments.init)
     processor = _processor(arguments.work, arguments.init, is_new=state is None)
@@ -108,7 +111,7 @@ def _start(arguments: argparse.Namespace, asked: dict[str, Any]) -> tuple[Traine
     heads = PatchHeads(model.config.vision_config.hidden_size)
     trainer = Trainer(plan, model, heads, device)
     if state is not None:
-        trainer.go_on_from(state)
+        trainer.load_state(state)
     return trainer, processor
 
 
@@ -122,13 +125,13 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=BUNDLED_FOLDER, help="folder of the finished checkpoint"
     )
     parser.add_argument(
-        "--work", type=Path, default=Path("runs/nano"), help="folder of the run's own state"
+        "--work", type=Path, default=Path("runs/nano"), help="folder of the run's state"
     )
     parser.add_argument(
         "--init",
         type=Path,
-        help="start a new run from this checkpoint's weights and tokenizer; as its encoder sees "
-        "already, --encoder-images 0 may do",
+        help="start a new run from this checkpoint's weights and tokenizer; its encoder is already "
+        "trained, so --encoder-images 0 may be enough",
     )
     parser.add_argument(
         "--save-every-s", type=float, default=180, help="seconds between saved states"
@@ -140,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-evaluation", action="store_true", help="skip the evaluation at the end"
     )
-    plan = parser.add_argument_group("the plan, which a run that goes on keeps")
+    plan = parser.add_argument_group("the plan, which a resumed run keeps")
     for name, value in asdict(Plan()).items():
         plan.add_argument(
             f"--{name.replace('_', '-')}",
@@ -153,16 +156,16 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _claimed(work: Path) -> Iterator[None]:
-    """Keep a second run out of `work`; raises SightlineError where one is going on already."""
+    """Lock `work` for one run; raise SightlineError if another run has it."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         if not _lock(lock):
-            raise SightlineError(f"another run is going on in {work}: name another --work folder")
+            raise SightlineError(f"another run is using {work}; choose another --work folder")
         yield
 
 
 def _lock(file: IO[str]) -> bool:
-    """Lock `file` for this process until it ends, however it ends; False where another has it."""
+    """Lock `file` until this process ends; return False if another process has the lock."""
     if sys.platform == "win32":
         return True
     import fcntl
@@ -176,19 +179,19 @@ def _lock(file: IO[str]) -> bool:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a SIGTERM sets, so that the step at hand is finished first.
+    """Yield an event that Ctrl-C or SIGTERM sets, so that the current step is finished first.
 
-    A second one ends the process at once, as ever.
+    A second signal has its usual effect.
     """
     stop = threading.Event()
     earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask_to_stop(number: int, _: FrameType | None) -> None:
+    def request_stop(number: int, _: FrameType | None) -> None:
         stop.set()
         signal.signal(number, earlier[signal.Signals(number)])
 
     for number in earlier:
-        signal.signal(number, ask_to_stop)
+        signal.signal(number, request_stop)
     try:
         yield stop
     finally:
@@ -196,28 +199,28 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _shown(loss: float, found: Losses) -> dict[str, str]:
-    """What the progress bar says of one step."""
+def _shown(loss: float, parts: Losses) -> dict[str, str]:
+    """Return the progress bar's figures of one step."""
     return {
         "loss": f"{loss:.3f}",
-        "answers": f"{found.answers.item():.3f}",
-        "patches": f"{found.patches.item():.3f}",
-        "right": f"{found.answer_accuracy:.3f}",
-        "shapes": f"{found.shape_accuracy:.2f}",
-        "letters": f"{found.letter_accuracy:.2f}",
+        "answers": f"{parts.answers.item():.3f}",
+        "patches": f"{parts.patches.item():.3f}",
+        "right": f"{parts.answer_accuracy:.3f}",
+        "shapes": f"{parts.shape_accuracy:.2f}",
+        "letters": f"{parts.letter_accuracy:.2f}",
     }
 
 
-def train(arguments: argparse.Namespace, asked: dict[str, Any]) -> int | None:
-    """Run the plan to its end, from the last saved state where there is one, and export.
+def train(arguments: argparse.Namespace, overrides: dict[str, Any]) -> int | None:
+    """Run the plan to its end, from the last saved state if there is one, and export.
 
-    `asked` are the plan's values that were given. Returns None, or the number of images seen where
-    the run was asked to stop before; its state is saved then.
+    `overrides` are the plan's values that were given as flags. Returns None, or the number of
+    images seen if the run was stopped before its end; its state is saved in both cases.
     """
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     with _claimed(arguments.work):
-        trainer, processor = _start(arguments, asked)
+        trainer, processor = _start(arguments, overrides)
         _run(trainer, processor, arguments)
         trainer.save_state(arguments.work)
         if trainer.seen + trainer.plan.batch <= trainer.plan.images:
@@ -227,7 +230,7 @@ def train(arguments: argparse.Namespace, asked: dict[str, Any]) -> int | None:
 
 
 def _run(trainer: Trainer, processor: Idefics3Processor, arguments: argparse.Namespace) -> None:
-    """Step through the rest of the plan's batches, saving now and then, until asked to stop."""
+    """Train on the remaining batches, saving the state now and then, until the end or a signal."""
     plan = trainer.plan
     dataset = FrameBatches(
         processor, "train", plan.batch, plan.questions, plan.distinct, plan.first_frame
@@ -253,18 +256,18 @@ def _run(trainer: Trainer, processor: Idefics3Processor, arguments: argparse.Nam
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     arguments = _parser().parse_args(argv)
-    asked = {name: value for name, value in vars(arguments).items() if name in asdict(Plan())}
+    overrides = {name: value for name, value in vars(arguments).items() if name in asdict(Plan())}
     try:
-        stopped_at = train(arguments, asked)
+        stopped_at = train(arguments, overrides)
     except SightlineError as error:
         raise SystemExit(f"train: {error}") from None
     except KeyboardInterrupt:
-        print("\nStopped at once. The same command goes on from the last saved state.")
+        print("\nStopped at once. The same command resumes from the last saved state.")
         raise SystemExit(STOPPED_EXIT_CODE) from None
     if stopped_at is not None:
-        print(f"Stopped after {stopped_at:,} images. The same command goes on from there.")
+        print(f"Stopped after {stopped_at:,} images. The same command resumes from there.")
         raise SystemExit(STOPPED_EXIT_CODE)
     if not arguments.no_evaluation:
         from tools.nano.evaluate import main as evaluate

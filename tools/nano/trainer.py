@@ -1,4 +1,4 @@
-"""The plan of a training run, its optimizers, and the state that a later run goes on from."""
+"""The plan of a training run, its optimizers, and the state from which it is resumed."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ from tools.nano.objective import Losses, PatchHeads, losses
 from vlm.errors import CheckpointError, SettingsError, SightlineError
 
 STATE_NAME: Final = "state.pt"
-# What a run cannot change midway: the first decides which frames it has seen, the second its start.
+# A resumed run cannot change these: which frames it has seen, and its initial weights.
 _FIXED: Final = ("batch", "seed")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train. Counts are images, rates are those of AdamW.
-
-    `distinct` frames are drawn and kept, then shown again with new questions; 0 draws each anew.
-    Frames are numbered, `first_frame` being the first: a run that starts from an earlier one's
-    checkpoint learns more of frames that the earlier one did not meet.
-
-    Raises SettingsError where there would be nothing to learn from.
-    """
+    """The hyperparameters of a run. Raises SettingsError for values that cannot train."""
 
     images: int = 1_000_000
+    # Images at the beginning on which only the encoder is trained.
     encoder_images: int = 60_000
+    # Images in a batch.
     batch: int = 64
+    # Questions about each image, at most.
     questions: int = 8
+    # Learning rate of AdamW; Muon's updates are scaled to match it.
     rate: float = 2e-3
     weight_decay: float = 0.05
+    # Weight of the patch loss beside the answers'.
     patch_weight: float = 0.3
+    # Shares of the images at the beginning and the end, while the rate rises and falls.
     warmup_share: float = 0.004
     falling_share: float = 0.25
     seed: int = 0
+    # Number of different frames, repeated with new questions; 0 draws each frame anew.
     distinct: int = 0
+    # Number of the first frame. New frames teach a run that starts from an earlier run's checkpoint
+    # more than frames that the earlier run has seen.
     first_frame: int = 0
 
     def __post_init__(self) -> None:
@@ -57,14 +59,14 @@ class Plan:
 
 
 def learning_rate(plan: Plan, seen: int) -> float:
-    """Warm-up, constant, then linearly to zero over the last share of the images."""
+    """Return the rate after `seen` images: warm-up, constant, then linearly to zero."""
     warm = min(1.0, (seen + plan.batch) / max(1.0, plan.warmup_share * plan.images))
     left = (plan.images - seen) / (plan.falling_share * plan.images)
     return plan.rate * min(warm, left, 1.0)
 
 
 def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state last saved in `folder`, None where there is none; raises CheckpointError."""
+    """Return the state last saved in `folder`, None if there is none; raise CheckpointError."""
     file = folder / STATE_NAME
     if not file.exists():
         return None
@@ -72,29 +74,29 @@ def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{file} cannot be read. Name another --work folder to start anew."
+            f"{file} cannot be read. Choose another --work folder to start a new run."
         ) from error
     return state
 
 
-def resumed_plan(state: dict[str, Any], asked: dict[str, Any]) -> Plan:
-    """The plan that a run goes on with: its own, but for what is `asked` for now.
+def resumed_plan(state: dict[str, Any], overrides: dict[str, Any]) -> Plan:
+    """Return the plan of a resumed run: the saved one with `overrides`.
 
-    Raises CheckpointError where that would change what a run must keep.
+    Raises CheckpointError if they would change a value that a run must keep.
     """
-    # States of earlier versions hold no plan.
+    # States of earlier versions have no plan.
     kept: dict[str, Any] = state.get("plan", {})
     for name in _FIXED:
-        if name in kept and asked.get(name, kept[name]) != kept[name]:
+        if name in kept and overrides.get(name, kept[name]) != kept[name]:
             raise CheckpointError(
                 f"This run was started with --{name} {kept[name]} and must keep it. "
-                "Leave the flag out, or name another --work folder to start anew."
+                "Omit the flag, or choose another --work folder to start a new run."
             )
-    return Plan(**{**kept, **asked})
+    return Plan(**{**kept, **overrides})
 
 
 class Trainer:
-    """The model, its patch heads and its optimizers; one `step` a batch."""
+    """The model, its patch heads and its optimizers."""
 
     def __init__(
         self,
@@ -106,7 +108,7 @@ class Trainer:
         self.plan, self.device = plan, device
         self.model, self.heads = model.to(device).train(), heads.to(device)
         self.seen = 0
-        # Muon (Jordan et al., 2024) for the layers' matrices, AdamW for all else.
+        # Muon (Jordan et al., 2024) for the layers' matrices, AdamW for all other weights.
         matrices = [
             weight
             for name, weight in model.named_parameters()
@@ -123,18 +125,18 @@ class Trainer:
         ]
 
     def step(self, batch: Batch) -> tuple[float, Losses]:
-        """One optimizer step: the loss that it lessens, and its parts.
+        """Run one optimizer step; return the loss and its parts.
 
-        Raises SightlineError when the loss is no number any more.
+        Raises SightlineError if the loss is not finite.
         """
         rate = learning_rate(self.plan, self.seen)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        answering = self.seen >= self.plan.encoder_images
+        with_answers = self.seen >= self.plan.encoder_images
         with torch.autocast(self.device.type, torch.bfloat16):
-            found = losses(self.model, self.heads, batch.to(self.device), answering)
-        total = found.answers + found.patches * (self.plan.patch_weight if answering else 1.0)
+            parts = losses(self.model, self.heads, batch.to(self.device), with_answers)
+        total = parts.answers + parts.patches * (self.plan.patch_weight if with_answers else 1.0)
         loss = total.item()
         if not math.isfinite(loss):
             raise SightlineError(f"the loss became {loss} after {self.seen} images; lower --rate")
@@ -144,10 +146,10 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.seen += self.plan.batch
-        return loss, found
+        return loss, parts
 
     def save_state(self, folder: Path) -> None:
-        """Write all that a later run needs; an older state stays whole until the new one is."""
+        """Write everything that resuming needs; replace the older state when that is complete."""
         state = {
             "seen": self.seen,
             "plan": asdict(self.plan),
@@ -159,15 +161,15 @@ class Trainer:
         torch.save(state, partial)
         os.replace(partial, folder / STATE_NAME)
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Take up a saved state; raises CheckpointError where it is of another architecture."""
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Load a saved state; raise CheckpointError if it has another architecture."""
         try:
             self.model.load_state_dict(state["model"])
             self.heads.load_state_dict(state["heads"])
         except RuntimeError as error:
             raise CheckpointError(
-                "The saved state does not fit this model. Give the --init that its run was "
-                "started with, or name another --work folder to start anew."
+                "The saved state does not fit this model. Give the --init with which the run was "
+                "started, or choose another --work folder to start a new run."
             ) from error
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

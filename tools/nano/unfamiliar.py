@@ -1,7 +1,7 @@
-"""Pictures that contain none of the taught objects, so that the model learns to say so.
+"""Pictures without any taught object, labelled as unfamiliar.
 
-The mainstay is the dead-leaves model (Lee, Mumford and Huang, 2001): shapes of power-law sizes that
-hide one another, which shares occlusion, edges and scale statistics with photographs.
+Most important is the dead-leaves model (Lee, Mumford and Huang, 2001): overlapping shapes of
+power-law sizes, with the occlusion, edge and scale statistics of photographs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Size = tuple[int, int]
 
 
 def _natural_rgb(rng: np.random.Generator) -> Rgb:
-    """Mostly the muted colours of real things, now and then a vivid one."""
+    """Return mostly muted colours, as in photographs, and sometimes a vivid one."""
     if rng.random() < 0.3:
         return sample_rgb(rng, COLOURS[rng.integers(len(COLOURS))])
     base = rng.uniform(20, 235)
@@ -35,7 +35,7 @@ def _colour_map(rng: np.random.Generator, amount: NDArray[np.float32], stops: in
 
 
 def fractal_noise(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Clouds, marble or plasma: noise of several octaves through a colour map."""
+    """Paint clouds, marble or plasma: noise of several octaves with a colour map."""
     noise = value_noise(rng, size, int(rng.integers(2, 12)), int(rng.integers(2, 6)))
     low, high = noise.min(), noise.max()
     noise = (noise - low) / max(1e-6, high - low)
@@ -45,7 +45,7 @@ def fractal_noise(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def waves(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Bent, interfering waves: cloth, hair, ripples."""
+    """Paint bent, interfering waves: cloth, hair, ripples."""
     width, height = size
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, height / width, height))
     bend = value_noise(rng, size, int(rng.integers(2, 6)), 2) * rng.uniform(0.2, 2)
@@ -60,7 +60,7 @@ def waves(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def cells(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Voronoi cells: stones, leaves, foam, brick-like mosaics."""
+    """Paint Voronoi cells: stones, leaves, foam, mosaics."""
     width, height = size
     count = int(rng.integers(12, 90))
     points = rng.random((count, 2)) * size
@@ -81,7 +81,7 @@ def cells(rng: np.random.Generator, size: Size) -> Image.Image:
 def _blob(
     rng: np.random.Generator, centre: NDArray[np.float64], radius: float
 ) -> list[tuple[float, ...]]:
-    """An irregular outline that is none of the taught shapes."""
+    """Return an irregular outline that is none of the taught shapes."""
     if rng.random() < 0.6:
         angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)
         bumps = sum(
@@ -104,7 +104,7 @@ def _texture(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def dead_leaves(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Blobs of power-law sizes over one another, some of them shaded or textured."""
+    """Paint overlapping blobs of power-law sizes, some of them textured, all shaded."""
     canvas = Image.new("RGB", size, _natural_rgb(rng))
     texture = _texture(rng, size)
     shading = value_noise(rng, size, 3, 2)
@@ -123,7 +123,7 @@ def dead_leaves(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def outdoors(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Bands of sky, land and water with blobs standing on them, as a landscape or a street has."""
+    """Paint sky, land and upright blobs, as in a landscape or a street."""
     width, height = size
     canvas = fractal_noise(rng, size).filter(ImageFilter.GaussianBlur(6))
     horizon = height * rng.uniform(0.25, 0.75)
@@ -156,7 +156,7 @@ def outdoors(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def indoors(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Walls, edges and things along them: big quadrilaterals, thin lines, irregular pieces."""
+    """Paint walls and furniture: large quadrilaterals, thin lines, irregular pieces."""
     canvas = Image.new("RGB", size, _natural_rgb(rng))
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(rng.integers(4, 14))):
@@ -180,7 +180,7 @@ def indoors(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def portrait(rng: np.random.Generator, size: Size) -> Image.Image:
-    """A big shaded body or two before a soft ground, as people, animals or dishes fill a photo."""
+    """Paint one to three large shaded bodies before a blur, like people or animals."""
     width, height = size
     canvas = _texture(rng, size).filter(ImageFilter.GaussianBlur(rng.uniform(2, 10)))
     for _ in range(int(rng.integers(1, 4))):
@@ -200,7 +200,7 @@ def portrait(rng: np.random.Generator, size: Size) -> Image.Image:
 
 
 def collage(rng: np.random.Generator, size: Size) -> Image.Image:
-    """Strips and patches cut from other pictures, butted together."""
+    """Paint pieces of other pictures next to each other."""
     canvas = _texture(rng, size)
     width, height = size
     for _ in range(int(rng.integers(2, 9))):
@@ -226,7 +226,7 @@ PAINTERS: tuple[tuple[Callable[[np.random.Generator, Size], Image.Image], float]
 
 
 def paint_unfamiliar(rng: np.random.Generator, size: Size) -> Image.Image:
-    """One unfamiliar picture of (width, height) pixels."""
+    """Paint one unfamiliar picture of (width, height) pixels."""
     weights = np.array([weight for _, weight in PAINTERS])
     painter = PAINTERS[rng.choice(len(PAINTERS), p=weights / weights.sum())][0]
     return painter(rng, size)

@@ -1,4 +1,4 @@
-"""What the bundled model's tests share: a mix of drawn frames, the processor, the model."""
+"""Fixtures of the bundled model's tests: a mix of drawn frames, the processor, the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRAMES = 240
 
 @pytest.fixture(scope="session")
 def mixed_frames() -> list[Frame]:
-    """The first frames of the training split, of all kinds in their usual mix."""
+    """The first frames of the training split, in the usual mix of kinds."""
     return [make_frame(seed) for seed in range(FRAMES)]
 
 
@@ -30,7 +30,7 @@ def processor(nano_dir: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def sharp_model(processor: Any) -> Any:
-    """The architecture in float32 with random weights large enough that every input matters."""
+    """The architecture in float32; its random weights are so large that each input matters."""
     torch.manual_seed(0)
     model = build_model(processor.tokenizer).eval()
     with torch.no_grad():
@@ -43,7 +43,7 @@ def sharp_model(processor: Any) -> Any:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Models this small are as fast on one thread, and far faster beside other work."""
+    """Use one thread: as fast for models this small, and much faster on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

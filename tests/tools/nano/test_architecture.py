@@ -1,4 +1,4 @@
-"""Laws of the architecture: SmolVLM's tokens and template, and attention that is attention."""
+"""The architecture: SmolVLM's tokens and template, attention, initial weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tools.nano.architecture import (
     VOCABULARY_SIZE,
     build_model,
     build_processor,
+    position_embedding,
     train_tokenizer,
+    use_matmul_attention,
 )
-from tools.nano.attention import use_matmul_attention
-from tools.nano.corpus import corpus
-from tools.nano.geometry import FRAME_SIDE_PX, IMAGE_TOKENS, PATCH_GRID
-from tools.nano.initialise import position_embedding
 from tools.nano.lettering import WORDS
+from tools.nano.questions import corpus
+from tools.nano.truth import FRAME_SIDE_PX, IMAGE_TOKENS, PATCH_GRID
 from tools.reference import chat_messages
 
 
@@ -39,28 +39,26 @@ def fresh_model(fresh_tokenizer: Any) -> Any:
     return build_model(fresh_tokenizer).eval()
 
 
-def test_the_tokenizer_gives_every_sentence_back(
-    fresh_tokenizer: Any, sentences: Sequence[str]
-) -> None:
+def test_tokenizer_decodes_what_it_encodes(fresh_tokenizer: Any, sentences: Sequence[str]) -> None:
     assert len(fresh_tokenizer) <= VOCABULARY_SIZE
     for text in {*sentences, "Größe, 漢字 🙂", "  two  spaces  "}:
         ids = fresh_tokenizer.encode(text, add_special_tokens=False)
         assert fresh_tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
 
 
-def test_words_are_read_letter_by_letter(fresh_tokenizer: Any) -> None:
+def test_tokenizer_splits_words_into_letters(fresh_tokenizer: Any) -> None:
     for word in (*WORDS, "2048", "7"):
         tokens = fresh_tokenizer.tokenize(f' It says "{word}".')
         assert [token for token in tokens if token in word] == list(word)
 
 
-def test_the_tokenizer_is_the_same_at_every_run(
+def test_tokenizer_training_is_deterministic(
     fresh_tokenizer: Any, sentences: Sequence[str]
 ) -> None:
     assert train_tokenizer(sentences).get_vocab() == fresh_tokenizer.get_vocab()
 
 
-def test_a_fresh_processor_makes_one_tile_and_its_image_tokens(
+def test_processor_makes_one_tile_and_its_image_tokens(
     fresh_tokenizer: Any, fresh_model: Any
 ) -> None:
     fresh = build_processor(fresh_tokenizer)
@@ -73,15 +71,15 @@ def test_a_fresh_processor_makes_one_tile_and_its_image_tokens(
 
 
 @torch.inference_mode()
-def test_matmul_attention_is_attention(fresh_model: Any) -> None:
-    mine = copy.deepcopy(fresh_model.model.vision_model)
-    use_matmul_attention(mine)
+def test_matmul_attention_equals_fused_attention(fresh_model: Any) -> None:
+    changed = copy.deepcopy(fresh_model.model.vision_model)
+    use_matmul_attention(changed)
     pixels = torch.rand(2, 3, FRAME_SIDE_PX, FRAME_SIDE_PX) * 2 - 1
     expected = fresh_model.model.vision_model(pixels).last_hidden_state
-    torch.testing.assert_close(mine(pixels).last_hidden_state, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(changed(pixels).last_hidden_state, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_every_patch_starts_with_a_position_of_its_own(fresh_model: Any) -> None:
+def test_initial_positions_differ_between_patches(fresh_model: Any) -> None:
     table = position_embedding(PATCH_GRID, 160)
     apart = torch.cdist(table, table) + torch.eye(len(table)) * 1e3
     assert apart.min() > 0.5
@@ -90,7 +88,7 @@ def test_every_patch_starts_with_a_position_of_its_own(fresh_model: Any) -> None
 
 
 @torch.inference_mode()
-def test_a_fresh_encoder_tells_frames_apart_without_exploding(fresh_model: Any) -> None:
+def test_initial_features_are_finite_and_differ_between_frames(fresh_model: Any) -> None:
     frames = torch.rand(2, 3, FRAME_SIDE_PX, FRAME_SIDE_PX) * 2 - 1
     features = fresh_model.model.vision_model(frames).last_hidden_state
     assert features.isfinite().all()

@@ -1,4 +1,4 @@
-"""Laws of the training batches: packed questions read exactly as each would alone."""
+"""Training batches: packed questions give the same logits as each question alone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tools.nano.batches import (
     FrameBatches,
     model_pixels,
 )
-from tools.nano.geometry import FRAME_SIDE_PX, IMAGE_TOKENS, PATCH_GRID
 from tools.nano.objective import answer_logits, normalised
 from tools.nano.questions import Exchange, exchanges
 from tools.nano.scenes import Frame, make_frame
+from tools.nano.truth import FRAME_SIDE_PX, IMAGE_TOKENS, PATCH_GRID
 from tools.reference import chat_messages
 
 BATCH, QUESTIONS, INDEX = 3, 4, 5
-# Float32 sums in another order; answers that read something else differ by whole units.
+# Float32 sums in another order; logits of other inputs differ by whole units.
 TOLERANCE = 2e-3
 
 
@@ -42,8 +42,8 @@ def batch(dataset: FrameBatches) -> Batch:
 
 
 @pytest.fixture(scope="module")
-def asked() -> list[tuple[Frame, list[Exchange]]]:
-    """The frames of `batch` and all that may be asked about them, as `FrameBatches` draws it."""
+def questions() -> list[tuple[Frame, list[Exchange]]]:
+    """The frames of `batch` with their questions, drawn as `FrameBatches` draws them."""
     rng = np.random.default_rng([INDEX, BATCH])
     frames = [make_frame(seed) for seed in range(INDEX * BATCH, (INDEX + 1) * BATCH)]
     return [(frame, exchanges(frame.scene, rng, QUESTIONS)) for frame in frames]
@@ -60,41 +60,41 @@ def packed_logits(model: Any, batch: Batch) -> torch.Tensor:
 def lone_logits(
     model: Any, processor: Any, image: Image.Image, exchange: Exchange
 ) -> tuple[torch.Tensor, list[int]]:
-    """The logits of one answer's tokens, its end included, in a chat of its own; and its ids."""
+    """Logits and ids of one answer with its end token, in a chat of its own."""
     text = processor.apply_chat_template(
         chat_messages(exchange.prompt), add_generation_prompt=True, tokenize=False
     )
-    asking, answered = (
+    prompt, whole = (
         processor(text=each, images=[image], return_tensors="pt")
         for each in (text, f"{text} {exchange.answer}<end_of_utterance>")
     )
-    start, end = asking["input_ids"].shape[1], answered["input_ids"].shape[1]
-    assert torch.equal(answered["input_ids"][:, :start], asking["input_ids"])
-    logits = model(**answered).logits[0, start - 1 : end - 1]
-    return logits, answered["input_ids"][0, start:].tolist()
+    start, end = prompt["input_ids"].shape[1], whole["input_ids"].shape[1]
+    assert torch.equal(whole["input_ids"][:, :start], prompt["input_ids"])
+    logits = model(**whole).logits[0, start - 1 : end - 1]
+    return logits, whole["input_ids"][0, start:].tolist()
 
 
 def kept(
-    batch: Batch, asked: list[tuple[Frame, list[Exchange]]]
+    batch: Batch, questions: list[tuple[Frame, list[Exchange]]]
 ) -> Iterator[tuple[Frame, Exchange]]:
-    """What is asked in `batch`, row by row; branch n is the n-th exchange."""
-    for row, (frame, exchanges_of_frame) in zip(batch.branches, asked, strict=True):
+    """The questions in `batch`, row by row; branch n is the n-th exchange."""
+    for row, (frame, exchanges_of_frame) in zip(batch.branches, questions, strict=True):
         for number, exchange in enumerate(exchanges_of_frame, start=1):
             if (row == number).any():
                 yield frame, exchange
 
 
-def test_each_packed_branch_says_what_the_same_question_alone_says(
+def test_packed_questions_have_the_logits_of_separate_chats(
     sharp_model: Any,
     processor: Any,
     batch: Batch,
-    asked: list[tuple[Frame, list[Exchange]]],
+    questions: list[tuple[Frame, list[Exchange]]],
 ) -> None:
     packed = packed_logits(sharp_model, batch)
     targets = batch.targets[batch.targets != NO_TARGET].tolist()
     start = 0
     tasks = set()
-    for frame, exchange in kept(batch, asked):
+    for frame, exchange in kept(batch, questions):
         alone, ids = lone_logits(sharp_model, processor, frame.image, exchange)
         end = start + len(ids)
         assert targets[start:end] == ids
@@ -105,9 +105,7 @@ def test_each_packed_branch_says_what_the_same_question_alone_says(
     assert len(tasks) > 4
 
 
-def test_the_comparison_would_notice_a_wrong_position_or_a_leak(
-    sharp_model: Any, batch: Batch
-) -> None:
+def test_logits_depend_on_positions_and_branches(sharp_model: Any, batch: Batch) -> None:
     right = packed_logits(sharp_model, batch)
     moved = replace(batch, positions=batch.positions + (batch.branches == 2))
     leaky = replace(batch, branches=torch.where(batch.branches == 2, 1, batch.branches))
@@ -115,13 +113,13 @@ def test_the_comparison_would_notice_a_wrong_position_or_a_leak(
         assert (packed_logits(sharp_model, wrong) - right).abs().max() > 10 * TOLERANCE
 
 
-def test_rows_stay_within_their_length_and_always_ask_for_a_caption(batch: Batch) -> None:
+def test_rows_are_bounded_and_have_a_first_question(batch: Batch) -> None:
     assert ((batch.branches >= 0).sum(1) <= MAX_ROW_TOKENS).all()
     assert (batch.branches == 1).any(1).all()
     assert batch.input_ids.shape[1] % 16 == 0
 
 
-def test_batches_have_the_documented_shapes(batch: Batch) -> None:
+def test_batch_has_the_documented_shapes(batch: Batch) -> None:
     tokens = batch.input_ids.shape
     assert batch.pixels.shape == (BATCH, 3, FRAME_SIDE_PX, FRAME_SIDE_PX)
     assert batch.pixels.dtype == torch.uint8
@@ -130,12 +128,12 @@ def test_batches_have_the_documented_shapes(batch: Batch) -> None:
     assert batch.attention_mask().shape == (BATCH, 1, tokens[1], tokens[1])
 
 
-def test_every_row_holds_one_frame(batch: Batch, processor: Any) -> None:
+def test_each_row_has_one_frame(batch: Batch, processor: Any) -> None:
     images = (batch.input_ids == processor.image_token_id) & (batch.branches == 0)
     assert images.sum(1).tolist() == [IMAGE_TOKENS] * BATCH
 
 
-def test_a_batch_is_the_same_at_every_run(dataset: FrameBatches, batch: Batch) -> None:
+def test_batch_is_deterministic(dataset: FrameBatches, batch: Batch) -> None:
     for name, tensor in vars(dataset[INDEX]).items():
         assert torch.equal(tensor, getattr(batch, name)), name
 
@@ -147,7 +145,7 @@ def picture(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize("longest", camera.LONGEST_SIDE_PX)
 @pytest.mark.parametrize("aspect", [*camera.ASPECTS, (9, 16), (201, 200), (3, 1)])
-def test_model_pixels_are_the_processors(
+def test_model_pixels_equal_the_processors(
     processor: Any, aspect: tuple[int, int], longest: int
 ) -> None:
     width, height = (round(side * longest / max(aspect)) for side in aspect)
@@ -158,14 +156,14 @@ def test_model_pixels_are_the_processors(
     assert (model_pixels(image).astype(int) == expected).all()
 
 
-def test_training_and_captioning_normalise_alike(processor: Any) -> None:
+def test_training_and_processor_normalise_alike(processor: Any) -> None:
     image = picture(192, 144)
     values = processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
-    mine = normalised(torch.from_numpy(model_pixels(image).copy()), torch.float32)
-    torch.testing.assert_close(mine, values[0, 0].to(torch.float32), atol=1e-6, rtol=0)
+    ours = normalised(torch.from_numpy(model_pixels(image).copy()), torch.float32)
+    torch.testing.assert_close(ours, values[0, 0].to(torch.float32), atol=1e-6, rtol=0)
 
 
-def test_kept_frames_come_again_with_new_questions(processor: Any) -> None:
+def test_repeated_frames_have_new_questions(processor: Any) -> None:
     fresh = FrameBatches(processor, "train", 4, 2)
     kept = FrameBatches(processor, "train", 4, 2, distinct=4)
     assert torch.equal(kept[0].pixels, fresh[0].pixels)
@@ -175,7 +173,7 @@ def test_kept_frames_come_again_with_new_questions(processor: Any) -> None:
     assert kept[1].input_ids.tolist() != kept[0].input_ids.tolist()
 
 
-def test_a_run_may_begin_behind_the_frames_of_an_earlier_one(processor: Any) -> None:
+def test_run_can_start_after_the_frames_of_an_earlier_one(processor: Any) -> None:
     earlier = FrameBatches(processor, "train", 4, 2)
     for distinct in (0, 4):
         later = FrameBatches(processor, "train", 4, 2, distinct, first_frame=4)

@@ -1,4 +1,4 @@
-"""Laws of the other renderer's frames: drawn by a real browser, with a truth that stays."""
+"""Frames of the other renderer: drawn by a real browser, with deterministic ground truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 
 def drawn(count: int) -> Frames:
-    # Playwright allows one such browser a thread, and the page's tests may have theirs in this one.
+    # Playwright allows one browser for each thread; the page's tests may have one in this thread.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: list(browser_scenes.browser_frames(count))).result()
 
@@ -29,7 +29,7 @@ def drawn(count: int) -> Frames:
 @pytest.fixture(scope="module")
 def frames() -> Frames:
     if browser_scenes.find_browser() is None:
-        pytest.skip("needs Chromium to draw scenes, and there is none on the PATH")
+        pytest.skip("needs Chromium on the PATH")
     return drawn(COUNT)
 
 
@@ -47,13 +47,13 @@ def test_frames_show_taught_objects(frames: Frames) -> None:
             assert 0 < item.y < 1
 
 
-def test_the_truth_is_the_same_at_every_run_and_another_in_every_frame(frames: Frames) -> None:
+def test_ground_truth_is_deterministic_and_differs_between_frames(frames: Frames) -> None:
     truths = [scene.objects for _, scene in frames]
     assert [scene.objects for _, scene in drawn(1)] == truths[:1]
     assert len(set(truths)) == len(truths)
 
 
-def test_objects_stand_out_where_they_are_said_to_be(frames: Frames) -> None:
+def test_objects_are_visible_at_their_positions(frames: Frames) -> None:
     for image, scene in frames:
         pixels = np.asarray(image, dtype=float)
         ground = np.median(pixels.reshape(-1, 3), axis=0)
@@ -68,13 +68,13 @@ def test_objects_stand_out_where_they_are_said_to_be(frames: Frames) -> None:
             assert around.mean() > 0.1
 
 
-def test_without_a_browser_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_browser_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_scenes, "find_browser", lambda: None)
     with pytest.raises(SightlineError, match="Chromium"):
         next(browser_scenes.browser_frames(1))
 
 
-def test_every_taught_shape_and_colour_can_be_drawn() -> None:
+def test_all_taught_shapes_and_colours_can_be_drawn() -> None:
     assert set(browser_scenes._SHAPES) == set(SHAPES)
     assert set(browser_scenes._PAINTS) == set(COLOURS)
     assert {*browser_scenes._DARK, *browser_scenes._LIGHT} == set(COLOURS)

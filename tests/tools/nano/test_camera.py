@@ -1,4 +1,4 @@
-"""Laws of the simulated camera: sizes it gives, positions it keeps, and what it does to pixels."""
+"""The simulated camera: frame sizes, positions, and its effects on pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rngs(count: int) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in range(count)]
 
 
-def test_frames_have_all_aspects_and_both_orientations_within_bounds() -> None:
+def test_frame_sizes_have_all_aspects_within_bounds() -> None:
     sizes = [camera.sample_frame_size(rng) for rng in rngs(200)]
     shortest, longest = camera.LONGEST_SIDE_PX
     assert all(shortest <= max(size) <= longest for size in sizes)
@@ -30,7 +30,7 @@ def test_frames_have_all_aspects_and_both_orientations_within_bounds() -> None:
     assert {width >= height for width, height in sizes} == {True, False}
 
 
-def test_positions_are_where_the_view_shows_them() -> None:
+def test_positions_follow_the_view() -> None:
     for rng in rngs(12):
         frame_size = camera.sample_frame_size(rng)
         canvas_size = camera.canvas_size_for(frame_size)
@@ -44,7 +44,7 @@ def test_positions_are_where_the_view_shows_them() -> None:
         assert view.to_frame(spot[None])[0] == pytest.approx(seen, abs=0.01)
 
 
-def test_a_view_never_leaves_the_painted_canvas() -> None:
+def test_view_stays_on_the_canvas() -> None:
     for rng in rngs(40):
         frame_size = camera.sample_frame_size(rng)
         canvas_size = camera.canvas_size_for(frame_size)
@@ -59,7 +59,7 @@ def test_views_differ() -> None:
     assert len({matrix.tobytes() for matrix in matrices}) == 5
 
 
-def test_every_frame_passes_through_a_jpeg_of_the_stated_qualities(
+def test_frames_are_jpegs_of_qualities_40_to_95(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     qualities: list[int] = []
@@ -81,11 +81,11 @@ def test_every_frame_passes_through_a_jpeg_of_the_stated_qualities(
 def deviation(noise: float) -> float:
     light = camera.Light(gain=EVEN, noise=(noise, noise))
     frames = [np.asarray(camera.expose(GREY, rng, light), dtype=float) for rng in rngs(10)]
-    # Neighbours share vignette and colour cast, but not their noise.
+    # Neighbouring pixels share vignette and colour cast, but not noise.
     return float(np.mean([np.abs(np.diff(frame, axis=1)).mean() for frame in frames]))
 
 
-def test_the_sensor_adds_its_noise() -> None:
+def test_sensor_adds_noise() -> None:
     assert deviation(0) < 0.5
     assert deviation(7) > 2
 
@@ -99,7 +99,7 @@ def test_exposure_scales_brightness() -> None:
     assert mean(0.6) < mean(1.0) < mean(1.4)
 
 
-def test_white_balance_shifts_and_the_vignette_darkens_corners() -> None:
+def test_white_balance_varies_and_corners_are_darker() -> None:
     light = camera.Light(gain=EVEN, noise=(0, 0))
     frames = [np.asarray(camera.expose(GREY, rng, light), dtype=float) for rng in rngs(10)]
     casts = [frame.mean((0, 1)) - frame.mean() for frame in frames]
@@ -109,7 +109,7 @@ def test_white_balance_shifts_and_the_vignette_darkens_corners() -> None:
     assert middles - corners > 8
 
 
-def test_defocus_blurs_by_the_share_of_the_longest_side() -> None:
+def test_defocus_is_relative_to_the_longest_side() -> None:
     edge = Image.new("RGB", (160, 120), (0, 0, 0))
     edge.paste((255, 255, 255), (80, 0, 160, 120))
     light = camera.Light(gain=EVEN, noise=(0, 0))

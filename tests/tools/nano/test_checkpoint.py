@@ -1,4 +1,4 @@
-"""Laws of the bundled checkpoint: small, plain files that transformers loads without our code."""
+"""The bundled checkpoint: small, data only, loaded by transformers without our code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tools.nano.architecture import CHAT_TEMPLATE
-from tools.nano.geometry import FRAME_SIDE_PX, IMAGE_TOKENS
+from tools.nano.truth import FRAME_SIDE_PX, IMAGE_TOKENS
 from vlm.checkpoints.files import check_folder, read_json
 
 MAX_BYTES = 12_000_000
@@ -36,11 +36,11 @@ def auto_model(nano_dir: Path) -> Any:
     return AutoModelForImageTextToText.from_pretrained(nano_dir, trust_remote_code=False)
 
 
-def test_it_is_small_enough_for_a_repository(nano_dir: Path) -> None:
+def test_checkpoint_is_small_enough_for_a_repository(nano_dir: Path) -> None:
     assert sum(file.stat().st_size for file in nano_dir.iterdir()) <= MAX_BYTES
 
 
-def test_it_holds_data_only_and_all_that_is_needed(nano_dir: Path) -> None:
+def test_checkpoint_is_complete_and_data_only(nano_dir: Path) -> None:
     check_folder(nano_dir)
     assert {file.suffix for file in nano_dir.iterdir()} == {".safetensors", ".json", ".jinja"}
     for file in nano_dir.glob("*.json"):
@@ -49,13 +49,13 @@ def test_it_holds_data_only_and_all_that_is_needed(nano_dir: Path) -> None:
         assert "sightline" not in text
 
 
-def test_the_auto_classes_load_smolvlms_own_classes(auto_processor: Any, auto_model: Any) -> None:
+def test_auto_classes_load_smolvlms_classes(auto_processor: Any, auto_model: Any) -> None:
     assert type(auto_processor) is Idefics3Processor
     assert type(auto_model) is Idefics3ForConditionalGeneration
     assert auto_model.dtype == torch.bfloat16
 
 
-def test_it_speaks_smolvlms_tokens_roles_and_template(auto_processor: Any) -> None:
+def test_tokens_roles_and_template_are_smolvlms(auto_processor: Any) -> None:
     tokenizer = auto_processor.tokenizer
     for token in SPECIAL_TOKENS:
         assert len(tokenizer.encode(token, add_special_tokens=False)) == 1
@@ -73,13 +73,13 @@ def test_it_speaks_smolvlms_tokens_roles_and_template(auto_processor: Any) -> No
     )
 
 
-def test_the_template_is_smolvlms(smolvlm_dir: Path) -> None:
+def test_template_equals_the_published_one(smolvlm_dir: Path) -> None:
     published = read_json(smolvlm_dir / "chat_template.json")["chat_template"]
     assert published.rstrip() == CHAT_TEMPLATE.rstrip()
 
 
 @pytest.mark.parametrize("size", [(192, 192), (288, 162), (144, 192), (640, 480)])
-def test_every_frame_is_one_tile(
+def test_each_frame_is_one_tile(
     auto_processor: Any, auto_model: Any, size: tuple[int, int]
 ) -> None:
     inputs = auto_processor(text="<image>", images=[Image.new("RGB", size)], return_tensors="pt")
@@ -88,7 +88,7 @@ def test_every_frame_is_one_tile(
     assert image_tokens == IMAGE_TOKENS == auto_processor.image_seq_len
 
 
-def test_transformers_own_generate_answers_and_stops(auto_processor: Any, auto_model: Any) -> None:
+def test_transformers_generates_and_stops(auto_processor: Any, auto_model: Any) -> None:
     text = "<|im_start|>User:<image>What do you see?<end_of_utterance>\nAssistant:"
     frame = Image.new("RGB", (192, 144), (230, 230, 230))
     inputs = auto_processor(text=text, images=[frame], return_tensors="pt")

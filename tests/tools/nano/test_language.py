@@ -1,4 +1,4 @@
-"""Laws of the wording: what a caption says can be read back out of it, and is true."""
+"""Captions and lists: they are true, and parsing returns what they name."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def truth_of(scene: Scene) -> Counter[tuple[str, str]]:
     return Counter((item.colour, item.shape) for item in scene.objects)
 
 
-def test_every_caption_names_the_true_objects(mixed_frames: list[Frame]) -> None:
+def test_captions_name_the_true_objects(mixed_frames: list[Frame]) -> None:
     for scene in (frame.scene for frame in mixed_frames):
         for text in (language.caption(scene), language.detailed_caption(scene)):
             assert language.objects_in(text) == truth_of(scene)
         assert language.objects_in(language.object_list(scene)) == truth_of(scene)
 
 
-def test_a_list_downwards_names_all_in_that_order_or_is_left_unsaid(
+def test_list_downwards_is_ordered_or_none(
     mixed_frames: list[Frame],
 ) -> None:
-    said = 0
+    listed_scenes = 0
     for scene in (frame.scene for frame in mixed_frames):
         heights = {(item.colour, item.shape): item.y for item in scene.objects}
         if len(heights) < max(2, len(scene.objects)):
@@ -43,13 +43,13 @@ def test_a_list_downwards_names_all_in_that_order_or_is_left_unsaid(
         if scene.text is None:
             assert (listed is None) == (min(gaps) < 0.05)
         if listed is not None:
-            said += 1
+            listed_scenes += 1
             assert list(language.objects_in(listed)) == sorted(heights, key=heights.__getitem__)
             assert ("word" in listed or "number" in listed) == (scene.text is not None)
-    assert said > 10
+    assert listed_scenes > 10
 
 
-def test_a_text_has_its_place_in_a_list_downwards() -> None:
+def test_list_downwards_includes_the_text() -> None:
     item = SceneObject("star", "red", "large", "striped", 0.5, 0.2)
     below = Scene("words", (item,), SceneText("42", "blue", 0.5, 0.7), "desk", "dim")
     above = Scene("words", (item,), SceneText("42", "blue", 0.5, 0.1), "desk", "dim")
@@ -73,7 +73,7 @@ def test_captions_are_sentences(mixed_frames: list[Frame]) -> None:
             assert " ." not in text
 
 
-def test_a_caption_reads_from_left_to_right() -> None:
+def test_caption_is_ordered_from_left_to_right() -> None:
     objects = (
         SceneObject("star", "red", "large", "striped", 0.8, 0.2),
         SceneObject("up arrow", "orange", "small", "solid", 0.1, 0.9),
@@ -89,20 +89,20 @@ def test_a_caption_reads_from_left_to_right() -> None:
     assert language.object_list(scene) == ('number "42" in blue, orange up arrow, striped red star')
 
 
-def test_the_json_form_parses_and_agrees(mixed_frames: list[Frame]) -> None:
+def test_json_agrees_with_the_scene(mixed_frames: list[Frame]) -> None:
     for scene in (frame.scene for frame in mixed_frames):
-        said = json.loads(language.as_json(scene))
-        assert set(said) == {"scene", "objects", "text", "light"}
-        assert language.objects_in(", ".join(said["objects"])) == truth_of(scene)
-        assert [each.split()[0] for each in said["objects"]] == [
+        parsed = json.loads(language.as_json(scene))
+        assert set(parsed) == {"scene", "objects", "text", "light"}
+        assert language.objects_in(", ".join(parsed["objects"])) == truth_of(scene)
+        assert [each.split()[0] for each in parsed["objects"]] == [
             item.size for item in sorted(scene.objects, key=lambda item: item.x)
         ]
-        assert said["text"] == (scene.text.text if scene.text else None)
-        assert said["light"] == scene.light
-        assert said["scene"] == ("clear" if scene.objects or scene.text else scene.kind)
+        assert parsed["text"] == (scene.text.text if scene.text else None)
+        assert parsed["light"] == scene.light
+        assert parsed["scene"] == ("clear" if scene.objects or scene.text else scene.kind)
 
 
-def test_hidden_empty_and_unfamiliar_scenes_are_called_so(mixed_frames: list[Frame]) -> None:
+def test_hidden_empty_and_unfamiliar_scenes_have_their_captions(mixed_frames: list[Frame]) -> None:
     for scene in (frame.scene for frame in mixed_frames):
         caption = language.caption(scene)
         if scene.kind in language.STATE_SENTENCES:
@@ -115,7 +115,7 @@ def test_hidden_empty_and_unfamiliar_scenes_are_called_so(mixed_frames: list[Fra
             assert caption == f"An empty scene, mostly {scene.colours[0]}."
 
 
-def test_nine_places_have_nine_names_in_their_order() -> None:
+def test_places_have_nine_names() -> None:
     thirds = (0.1, 0.5, 0.9)
     assert [[language.place_of(x, y) for x in thirds] for y in thirds] == [
         ["at the top left", "at the top", "at the top right"],
@@ -142,7 +142,7 @@ def test_relations_are_antisymmetric(mixed_frames: list[Frame]) -> None:
     assert seen == set(OPPOSITE)
 
 
-def test_relations_say_what_the_positions_say() -> None:
+def test_relations_follow_the_positions() -> None:
     def at(x: float, y: float) -> SceneObject:
         return SceneObject("star", "red", "small", "solid", x, y)
 
@@ -161,6 +161,6 @@ def test_twins_are_named_twice() -> None:
     assert language.objects_in(caption) == Counter({("red", "star"): 2})
 
 
-def test_words_that_name_nothing_are_read_as_nothing() -> None:
+def test_parsing_ignores_other_words() -> None:
     assert language.objects_in("Predators hired shape circles, a square red.") == Counter()
     assert language.quoted_in("It says nothing.") is None

@@ -1,4 +1,4 @@
-"""Laws of the patch labels: what the frame shows there, and nothing where that is unclear."""
+"""Patch labels: what the frame shows in each patch, ignored if that is unclear."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from PIL import Image
 
 from tools.nano.camera import View
 from tools.nano.compose import FIRST_LETTER_ID, Canvas
-from tools.nano.geometry import FRAME_SIDE_PX, PATCH_GRID, PATCH_PX
 from tools.nano.lettering import LETTERS
 from tools.nano.palette import COLOURS
 from tools.nano.patch_labels import IGNORED, PatchLabels, label_patches
 from tools.nano.scenes import Frame, make_frame
 from tools.nano.shapes import PATTERNS, SHAPES
-from tools.nano.truth import SIZES, Kind, SceneObject, SceneText
+from tools.nano.truth import (
+    FRAME_SIDE_PX,
+    PATCH_GRID,
+    PATCH_PX,
+    SIZES,
+    Kind,
+    SceneObject,
+    SceneText,
+)
 
-# Shapes whose own centre lies well inside them.
+# Shapes whose centre is well inside them.
 FILLED_AT_CENTRE = ("circle", "square", "triangle", "star", "heart", "cross", "diamond")
 SIZE_PX = (FRAME_SIDE_PX, FRAME_SIDE_PX)
 
@@ -32,7 +39,7 @@ def labels_at(labels: PatchLabels, x: float, y: float) -> tuple[int, int, int, i
     )  # fmt: skip
 
 
-def test_the_patch_at_an_objects_centre_carries_it(mixed_frames: list[Frame]) -> None:
+def test_patch_at_an_objects_centre_has_its_labels(mixed_frames: list[Frame]) -> None:
     checked = 0
     for frame in mixed_frames:
         for item in frame.scene.objects:
@@ -47,7 +54,7 @@ def test_the_patch_at_an_objects_centre_carries_it(mixed_frames: list[Frame]) ->
     assert checked > 100
 
 
-def test_labels_name_only_what_the_truth_holds(mixed_frames: list[Frame]) -> None:
+def test_labels_agree_with_the_ground_truth(mixed_frames: list[Frame]) -> None:
     for frame in mixed_frames:
         scene, labels = frame.scene, frame.labels
         text = scene.text.text if scene.text else ""
@@ -62,7 +69,7 @@ def named(labels: np.ndarray, vocabulary: tuple[str, ...] | str) -> set[str]:
     return {vocabulary[value - 1] for value in np.unique(labels) if value > 0}
 
 
-def test_nearly_every_letter_has_a_patch() -> None:
+def test_nearly_all_letters_have_a_patch() -> None:
     letters = found = 0
     for seed in range(40):
         frame = make_frame(seed, "train", "words")
@@ -74,19 +81,19 @@ def test_nearly_every_letter_has_a_patch() -> None:
 
 
 @pytest.mark.parametrize("kind", ["unfamiliar", "empty", "covered"])
-def test_frames_without_objects_have_background_everywhere(kind: Kind) -> None:
+def test_frames_without_objects_are_all_background(kind: Kind) -> None:
     for labels in maps_of(make_frame(1, "train", kind).labels):
         assert (labels == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["dark", "glare", "blur"])
-def test_hidden_scenes_ask_nothing_of_a_patch(kind: Kind) -> None:
+def test_hidden_scenes_are_all_ignored(kind: Kind) -> None:
     for labels in maps_of(make_frame(1, "train", kind).labels):
         assert (labels == IGNORED).all()
 
 
 def canvas_with(ids: np.ndarray) -> Canvas:
-    """A canvas that its view shows as it is."""
+    """A canvas whose view does not change it."""
     view = View(SIZE_PX, SIZE_PX, np.eye(3))
     star = SceneObject("star", "red", "small", "dotted", 0.5, 0.5)
     return Canvas(
@@ -103,7 +110,7 @@ def patch_of(row: int, column: int, share: float = 1.0) -> tuple[slice, slice]:
     return slice(top, top + PATCH_PX), slice(left, left + round(PATCH_PX * share))
 
 
-def test_a_patch_is_undecided_only_where_an_object_grazes_it() -> None:
+def test_patch_is_undecided_if_an_object_barely_covers_it() -> None:
     ids = np.zeros(SIZE_PX, dtype=np.uint8)
     ids[patch_of(2, 5)] = 1
     ids[patch_of(4, 5, share=0.25)] = 1
@@ -117,7 +124,7 @@ def test_a_patch_is_undecided_only_where_an_object_grazes_it() -> None:
     assert (labels.shape != 0).sum() == 3
 
 
-def test_what_covers_most_of_a_patch_names_it() -> None:
+def test_largest_coverage_decides_the_label() -> None:
     ids = np.zeros(SIZE_PX, dtype=np.uint8)
     ids[patch_of(3, 3)] = 1
     ids[patch_of(3, 3, share=0.75)] = FIRST_LETTER_ID + LETTERS.index("B")

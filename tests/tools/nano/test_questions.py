@@ -1,4 +1,4 @@
-"""Laws of the taught questions: every answer is true of its scene, and none gives itself away."""
+"""The taught questions: each answer is true, and no wording gives it away."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ HONEST = {**language.STATE_SENTENCES, "unfamiliar": questions.UNFAMILIAR_ANSWER}
 
 
 def with_rng(frames: list[Frame]) -> Iterator[tuple[Scene, np.random.Generator]]:
-    """Each scene several times, with other random numbers each time."""
+    """Each scene four times, with different random numbers."""
     for number, frame in enumerate(frames):
         for turn in range(4):
             yield frame.scene, np.random.default_rng([number, turn])
 
 
 def pair_in(text: str) -> tuple[str, str]:
-    """The one (colour, shape) that a text names."""
+    """The only (colour, shape) that a text names."""
     (pair,) = language.objects_in(text)
     return pair
 
@@ -34,13 +34,13 @@ def pairs_of(scene: Scene) -> Counter[tuple[str, str]]:
 
 
 def the(scene: Scene, pair: tuple[str, str]) -> SceneObject:
-    """The one object of a colour and shape."""
+    """The only object of a colour and shape."""
     (item,) = [item for item in scene.objects if (item.colour, item.shape) == pair]
     return item
 
 
 @pytest.mark.parametrize("adversarial", [False, True])
-def test_existence_is_answered_truly_and_half_of_the_time_no(
+def test_existence_answers_are_true_and_half_of_them_no(
     mixed_frames: list[Frame], adversarial: bool
 ) -> None:
     answers = Counter[str]()
@@ -53,7 +53,7 @@ def test_existence_is_answered_truly_and_half_of_the_time_no(
     assert 0.45 < answers["No."] / answers.total() < 0.55
 
 
-def test_adversarial_questions_share_shape_or_colour_with_what_is_there(
+def test_adversarial_questions_share_shape_or_colour_with_an_object(
     mixed_frames: list[Frame],
 ) -> None:
     kinds = Counter[str]()
@@ -67,8 +67,8 @@ def test_adversarial_questions_share_shape_or_colour_with_what_is_there(
     assert kinds["shape"] > kinds["colour"] > 0
 
 
-def test_colour_is_asked_of_the_only_one_of_a_shape(mixed_frames: list[Frame]) -> None:
-    asked = 0
+def test_colour_questions_name_a_unique_shape(mixed_frames: list[Frame]) -> None:
+    count = 0
     for scene, rng in with_rng(mixed_frames):
         shapes = Counter(item.shape for item in scene.objects)
         exchange = questions.colour_question(scene, rng)
@@ -76,11 +76,11 @@ def test_colour_is_asked_of_the_only_one_of_a_shape(mixed_frames: list[Frame]) -
         if exchange is not None:
             (item,) = [item for item in scene.objects if item.shape in exchange.prompt]
             assert exchange.answer == f"{item.colour.capitalize()}."
-            asked += 1
-    assert asked > 100
+            count += 1
+    assert count > 100
 
 
-def test_positions_are_answered_truly(mixed_frames: list[Frame]) -> None:
+def test_position_answers_are_true(mixed_frames: list[Frame]) -> None:
     kinds = Counter[str]()
     for scene, rng in with_rng(mixed_frames):
         exchange = questions.position_question(scene, rng)
@@ -100,8 +100,8 @@ def test_positions_are_answered_truly(mixed_frames: list[Frame]) -> None:
     assert min(kinds["relation"], kinds["place"]) > 50
 
 
-def test_left_is_never_answered_right(mixed_frames: list[Frame]) -> None:
-    """By the positions alone, without the code that words them."""
+def test_relation_answers_agree_with_the_coordinates(mixed_frames: list[Frame]) -> None:
+    """Independent of the code that chooses the words."""
     for scene, rng in with_rng(mixed_frames):
         exchange = questions.position_question(scene, rng)
         if exchange is None or not (answered := language.objects_in(exchange.answer)):
@@ -118,7 +118,7 @@ def test_left_is_never_answered_right(mixed_frames: list[Frame]) -> None:
             assert item.y > other.y
 
 
-def test_counts_are_right_and_a_text_counts_as_one(mixed_frames: list[Frame]) -> None:
+def test_count_answers_are_true_and_include_the_text(mixed_frames: list[Frame]) -> None:
     seen = set()
     for scene, rng in with_rng(mixed_frames):
         exchange = questions.count_question(scene, rng)
@@ -129,7 +129,7 @@ def test_counts_are_right_and_a_text_counts_as_one(mixed_frames: list[Frame]) ->
     assert seen == {0, 1, 2, 3, 4}
 
 
-def test_text_is_read_back_and_its_absence_said(mixed_frames: list[Frame]) -> None:
+def test_reading_answers_quote_the_text_or_say_there_is_none(mixed_frames: list[Frame]) -> None:
     for scene, rng in with_rng(mixed_frames):
         answer = questions.reading_question(scene, rng).answer
         if scene.text:
@@ -139,7 +139,9 @@ def test_text_is_read_back_and_its_absence_said(mixed_frames: list[Frame]) -> No
 
 
 @pytest.mark.parametrize("kind", HONEST)
-def test_what_cannot_be_told_is_answered_honestly(mixed_frames: list[Frame], kind: str) -> None:
+def test_hidden_and_unfamiliar_scenes_have_one_honest_answer(
+    mixed_frames: list[Frame], kind: str
+) -> None:
     scene = next(frame.scene for frame in mixed_frames if frame.scene.kind == kind)
     for turn in range(5):
         for exchange in questions.exchanges(scene, np.random.default_rng(turn), 10):
@@ -152,7 +154,7 @@ def test_what_cannot_be_told_is_answered_honestly(mixed_frames: list[Frame], kin
                 assert json.loads(exchange.answer)["scene"] == kind
 
 
-def test_a_scene_is_captioned_once_and_only_questions_about_one_object_repeat(
+def test_only_questions_about_one_object_repeat(
     mixed_frames: list[Frame],
 ) -> None:
     repeated = Counter[str]()
@@ -167,7 +169,7 @@ def test_a_scene_is_captioned_once_and_only_questions_about_one_object_repeat(
     assert set(repeated) == {"colour", "exists", "position"}
 
 
-def test_a_relation_asked_either_way_round_is_answered_truly(mixed_frames: list[Frame]) -> None:
+def test_relation_answers_are_true_both_ways_round(mixed_frames: list[Frame]) -> None:
     found = 0
     for scene, rng in with_rng(mixed_frames):
         exchanges = questions.relation_both_ways(scene, rng)
@@ -182,7 +184,7 @@ def test_a_relation_asked_either_way_round_is_answered_truly(mixed_frames: list[
     assert found > 50
 
 
-def test_all_tasks_are_asked(mixed_frames: list[Frame]) -> None:
+def test_all_tasks_occur(mixed_frames: list[Frame]) -> None:
     tasks = {
         exchange.task
         for scene, rng in with_rng(mixed_frames[:60])
@@ -192,13 +194,13 @@ def test_all_tasks_are_asked(mixed_frames: list[Frame]) -> None:
     assert tasks == {*prompts_taught.PHRASINGS, "position"} - position
 
 
-def test_the_same_random_numbers_ask_the_same(mixed_frames: list[Frame]) -> None:
+def test_questions_are_deterministic(mixed_frames: list[Frame]) -> None:
     scene = mixed_frames[0].scene
     first, second = (questions.exchanges(scene, np.random.default_rng(9), 6) for _ in range(2))
     assert first == second
 
 
-def test_no_phrasing_belongs_to_two_tasks() -> None:
+def test_phrasings_belong_to_one_task() -> None:
     phrasings = [
         phrasing.lower().rstrip(".?!")
         for task in prompts_taught.PHRASINGS.values()
@@ -208,7 +210,7 @@ def test_no_phrasing_belongs_to_two_tasks() -> None:
     assert all(len(task) >= 5 for task in prompts_taught.PHRASINGS.values())
 
 
-def test_prompts_that_fit_no_task_get_the_caption(mixed_frames: list[Frame]) -> None:
+def test_off_topic_prompts_are_answered_by_the_caption(mixed_frames: list[Frame]) -> None:
     taught = {phrasing.lower().rstrip(".?!") for phrasing in prompts_taught.PHRASINGS["caption"]}
     scene = next(frame.scene for frame in mixed_frames if frame.scene.objects)
     exchanges = [
@@ -219,7 +221,7 @@ def test_prompts_that_fit_no_task_get_the_caption(mixed_frames: list[Frame]) -> 
     assert {each.answer for each in exchanges} == {language.caption(scene)}
 
 
-def test_no_answer_depends_on_how_it_is_asked(mixed_frames: list[Frame]) -> None:
+def test_answers_do_not_depend_on_the_phrasing(mixed_frames: list[Frame]) -> None:
     scene = mixed_frames[0].scene
     for task in ("light", "count", "list", "read"):
         answers = {

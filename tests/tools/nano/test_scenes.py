@@ -1,4 +1,4 @@
-"""Laws of the drawn frames: the same from the same seed, of all that is taught, truly told."""
+"""The drawn frames: deterministic, of all kinds that are taught, with true ground truth."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def digest(frame: Frame) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_a_seed_gives_the_same_frame_in_every_process_and_needs_no_model_package() -> None:
+def test_frames_are_equal_in_all_processes_and_need_no_model_package() -> None:
     code = (
-        "import sys; sys.path[:0] = ['.', 'tests/nano']\n"
+        "import sys; sys.path[:0] = ['.', 'tests/tools/nano']\n"
         "from test_scenes import SEEDS, digest, make_frame\n"
         "for seed in SEEDS: print(digest(make_frame(seed)))\n"
         "sys.exit(str({'torch', 'transformers'} & set(sys.modules)).replace('set()', ''))\n"
@@ -47,20 +47,20 @@ def test_a_seed_gives_the_same_frame_in_every_process_and_needs_no_model_package
     assert done.stdout.split() == [digest(make_frame(seed)) for seed in SEEDS]
 
 
-def test_no_two_frames_of_any_split_are_alike() -> None:
+def test_frames_differ_within_and_between_splits() -> None:
     pictures = {make_frame(seed, split).image.tobytes() for seed in SEEDS for split in SPLITS}
     assert len(pictures) == len(SEEDS) * len(SPLITS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_be_asked_for(kind: Kind) -> None:
+def test_kind_can_be_chosen(kind: Kind) -> None:
     scene = make_frame(3, "test", kind).scene
     assert scene.kind == kind
     assert bool(scene.objects) == (kind == "objects") or kind == "words"
     assert (scene.text is not None) == (kind == "words")
 
 
-def test_all_that_is_taught_occurs(mixed_frames: list[Frame]) -> None:
+def test_mix_contains_all_that_is_taught(mixed_frames: list[Frame]) -> None:
     scenes = [frame.scene for frame in mixed_frames]
     objects = [item for scene in scenes for item in scene.objects]
     assert {scene.kind for scene in scenes} == set(KINDS)
@@ -73,14 +73,14 @@ def test_all_that_is_taught_occurs(mixed_frames: list[Frame]) -> None:
     assert {len(scene.objects) for scene in scenes} == set(range(MAX_OBJECTS + 1))
 
 
-def test_taught_scenes_are_the_bulk(mixed_frames: list[Frame]) -> None:
+def test_mix_is_mostly_taught_scenes(mixed_frames: list[Frame]) -> None:
     kinds = Counter(frame.scene.kind for frame in mixed_frames)
     assert kinds["objects"] > len(mixed_frames) * 0.45
     assert kinds["words"] > len(mixed_frames) * 0.12
     assert kinds["unfamiliar"] > len(mixed_frames) * 0.07
 
 
-def test_every_typeface_occurs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_typefaces_occur(monkeypatch: pytest.MonkeyPatch) -> None:
     used = set()
     original = lettering._font
 
@@ -106,7 +106,7 @@ def test_texts_are_words_letters_and_numbers_of_bounded_length() -> None:
     assert {letter for text in texts for letter in text} == set(lettering.LETTERS)
 
 
-def test_truth_lies_inside_the_frame(mixed_frames: list[Frame]) -> None:
+def test_positions_are_inside_the_frame(mixed_frames: list[Frame]) -> None:
     for scene in (frame.scene for frame in mixed_frames):
         for item in (*scene.objects, *([scene.text] if scene.text else [])):
             assert 0 < item.x < 1
@@ -119,19 +119,19 @@ def test_objects_do_not_overlap(mixed_frames: list[Frame]) -> None:
         size_px = np.array(frame.image.size)
         for one, other in itertools.combinations(frame.scene.objects, 2):
             apart_px = np.hypot(*((one.x - other.x, one.y - other.y) * size_px))
-            # A camera nearer or farther by a twentieth moves all of it together.
+            # The camera's zoom scales distances by up to 5 %.
             radii_px = (SIZES[one.size][0] + SIZES[other.size][0]) * size_px.min() * 0.95
             assert apart_px > radii_px
             pairs += 1
     assert pairs > 100
 
 
-def test_objects_wear_only_patterns_that_leave_them_their_name(mixed_frames: list[Frame]) -> None:
+def test_objects_have_patterns_of_their_shape(mixed_frames: list[Frame]) -> None:
     for item in (item for frame in mixed_frames for item in frame.scene.objects):
         assert item.pattern in patterns_of(item.shape)
 
 
-def test_frames_that_show_nothing_taught_claim_nothing(mixed_frames: list[Frame]) -> None:
+def test_frames_without_taught_content_have_no_objects(mixed_frames: list[Frame]) -> None:
     for scene in (frame.scene for frame in mixed_frames):
         if scene.kind in (*HIDDEN, "empty", "unfamiliar"):
             assert scene.objects == ()
@@ -139,7 +139,7 @@ def test_frames_that_show_nothing_taught_claim_nothing(mixed_frames: list[Frame]
         assert 1 <= len(scene.colours) <= 2
 
 
-def test_covered_and_dark_frames_are_dark_and_others_mostly_not() -> None:
+def test_brightness_agrees_with_the_kind() -> None:
     def means(kind: Kind) -> list[float]:
         return [float(np.asarray(make_frame(seed, "train", kind).image).mean()) for seed in SEEDS]
 
@@ -149,7 +149,7 @@ def test_covered_and_dark_frames_are_dark_and_others_mostly_not() -> None:
     assert np.mean(means("glare")) > np.mean(means("objects"))
 
 
-def test_light_is_named_by_the_frames_brightness() -> None:
+def test_light_follows_the_brightness() -> None:
     frame = make_frame(0, "train", "objects").image
     assert light_of(frame.point(lambda value: value // 8)) == "dim"
     assert light_of(frame.point(lambda value: 200 + value // 8)) == "bright"

@@ -1,4 +1,4 @@
-"""Laws of the training command: killed, stopped, lengthened, started from a checkpoint."""
+"""The training command: killed, stopped, extended, started from a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from vlm.types import Request, Result
 ROOT = Path(__file__).resolve().parents[3]
 HERE = ["--workers", "0", "--threads", "1", "--no-evaluation"]
 TINY = ["--batch", "2", "--questions", "2", "--encoder-images", "2"]
-# Keeps a broken test from hanging; nothing is asserted about it.
+# Only keeps a broken test from hanging.
 PATIENCE_S = 240
 
 
 def flags(folder: Path, init: Path, images: int) -> list[str]:
-    """A tiny run in `folder` from the checkpoint `init`."""
+    """The flags of a tiny run in `folder` from the checkpoint `init`."""
     places = ["--work", str(folder / "work"), "--out", str(folder / "out"), "--init", str(init)]
     return [*TINY, *HERE, *places, "--images", str(images), "--save-every-s", "0"]
 
 
 def seen_in(folder: Path) -> int:
-    """How many images the saved state of a run has seen."""
+    """The number of images that the saved state of a run has seen."""
     state = torch.load(folder / "work" / STATE_NAME, weights_only=True)
     assert isinstance(state["seen"], int)
     return state["seen"]
 
 
-def test_a_killed_run_loses_nothing_past_its_last_state(nano_dir: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_from_its_last_state(nano_dir: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tools.nano.train", *flags(tmp_path, nano_dir, 10_000)]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE_S
@@ -62,7 +62,7 @@ def test_a_killed_run_loses_nothing_past_its_last_state(nano_dir: Path, tmp_path
     check_folder(tmp_path / "out")
 
 
-def test_ctrl_c_saves_the_state_and_more_images_go_on_from_it(
+def test_ctrl_c_saves_the_state_and_more_images_resume_it(
     nano_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,12 +87,12 @@ def test_ctrl_c_saves_the_state_and_more_images_go_on_from_it(
     assert not (tmp_path / "out").exists()
 
     for images in (6, 6, 8):
-        # The plan is kept, the batch for one; --images alone is given anew.
+        # Without the flags of TINY: the saved plan is kept except for --images.
         training.main(flags(tmp_path, nano_dir, images)[len(TINY) :])
         assert seen_in(tmp_path) == images
 
 
-def test_the_bar_shows_loss_images_per_second_and_time_left(
+def test_run_shows_progress_and_exports_a_checkpoint(
     nano_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training.main(flags(tmp_path, nano_dir, 2))
@@ -111,9 +111,9 @@ def test_the_bar_shows_loss_images_per_second_and_time_left(
     assert isinstance(items[-1], Result)
 
 
-def test_a_second_run_in_the_same_folder_is_refused(nano_dir: Path, tmp_path: Path) -> None:
+def test_second_run_in_the_same_folder_is_refused(nano_dir: Path, tmp_path: Path) -> None:
     if sys.platform == "win32":
-        pytest.skip("files cannot be locked this way on Windows")
+        pytest.skip("Windows has no fcntl")
     holding = (
         "import fcntl, sys\n"
         "lock = open(sys.argv[1], 'w')\n"
@@ -142,7 +142,7 @@ def copy_without(folder: Path, copy: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_an_incomplete_init_is_refused_by_the_missing_files_name(
+def test_incomplete_init_is_refused_by_the_missing_file(
     nano_dir: Path, tmp_path: Path, name: str
 ) -> None:
     init = copy_without(nano_dir, tmp_path / "init", name)
@@ -152,7 +152,7 @@ def test_an_incomplete_init_is_refused_by_the_missing_files_name(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_init_of_another_class_is_refused_by_its_name(nano_dir: Path, tmp_path: Path) -> None:
+def test_init_of_another_class_is_refused_by_its_name(nano_dir: Path, tmp_path: Path) -> None:
     init = tmp_path / "init"
     shutil.copytree(nano_dir, init)
     config = json.loads((init / "config.json").read_text(encoding="utf-8"))
@@ -162,7 +162,7 @@ def test_an_init_of_another_class_is_refused_by_its_name(nano_dir: Path, tmp_pat
         training.main(flags(tmp_path, init, 2))
 
 
-def test_an_init_that_sees_other_frames_is_refused(
+def test_init_with_other_frames_is_refused(
     nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vision = SimpleNamespace(image_size=512, patch_size=16)
@@ -172,7 +172,7 @@ def test_an_init_that_sees_other_frames_is_refused(
         training.main(flags(tmp_path, nano_dir, 2))
 
 
-def test_init_brings_weights_and_tokenizer(nano_dir: Path, tmp_path: Path) -> None:
+def test_init_provides_weights_and_tokenizer(nano_dir: Path, tmp_path: Path) -> None:
     arguments = training._parser().parse_args(flags(tmp_path, nano_dir, 2))
     arguments.work.mkdir(parents=True)
     trainer, processor = training._start(arguments, {"images": 2, "batch": 2})

@@ -1,4 +1,4 @@
-"""Laws of a training step, its plan and its saved state: what goes on is what was stopped."""
+"""Training steps, the plan, and the saved state: resuming does not change the weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {**trainer.model.state_dict(), **trainer.heads.state_dict()}
 
 
-def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
+def test_resumed_run_ends_with_the_same_weights(
     processor: Any, batches: list[Batch], tmp_path: Path
 ) -> None:
     whole, first = new_trainer(processor), new_trainer(processor)
@@ -48,7 +48,7 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
     state = read_state(tmp_path, CPU)
     assert state is not None
     second = new_trainer(processor, resumed_plan(state, {}))
-    second.go_on_from(state)
+    second.load_state(state)
     assert second.seen == first.seen == 3 * PLAN.batch
     second.step(batches[3])
     assert second.seen == whole.seen
@@ -57,9 +57,7 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(
         assert torch.equal(weight, expected[name]), name
 
 
-def test_the_encoder_learns_first_and_the_decoder_after_it(
-    processor: Any, batches: list[Batch]
-) -> None:
+def test_decoder_is_trained_after_the_encoder_images(processor: Any, batches: list[Batch]) -> None:
     trainer = new_trainer(processor, replace(PLAN, encoder_images=2))
     decoder = trainer.model.model.text_model.layers[0].self_attn.o_proj.weight
     encoder = trainer.model.model.vision_model.embeddings.patch_embedding.weight
@@ -74,13 +72,13 @@ def test_the_encoder_learns_first_and_the_decoder_after_it(
     assert not torch.equal(decoder, before[0])
 
 
-def test_steps_on_the_same_frames_lessen_the_loss(processor: Any, batches: list[Batch]) -> None:
+def test_repeated_steps_reduce_the_loss(processor: Any, batches: list[Batch]) -> None:
     trainer = new_trainer(processor, replace(PLAN, encoder_images=0, images=1000))
     losses = [trainer.step(batches[0])[0] for _ in range(6)]
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_loss_that_is_no_number_stops_the_run(processor: Any, batches: list[Batch]) -> None:
+def test_infinite_loss_stops_the_run(processor: Any, batches: list[Batch]) -> None:
     trainer = new_trainer(processor)
     with torch.no_grad():
         trainer.heads.linear.bias.fill_(math.nan)
@@ -89,7 +87,7 @@ def test_a_loss_that_is_no_number_stops_the_run(processor: Any, batches: list[Ba
     assert trainer.seen == 0
 
 
-def test_a_kill_while_saving_leaves_the_older_state_whole(
+def test_kill_while_saving_keeps_the_older_state(
     processor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = new_trainer(processor)
@@ -108,24 +106,24 @@ def test_a_kill_while_saving_leaves_the_older_state_whole(
     assert state["seen"] == 0
 
 
-def test_a_folder_without_a_state_has_none_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+def test_missing_state_is_none_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
     assert read_state(tmp_path, CPU) is None
     (tmp_path / training.STATE_NAME).write_bytes(b"no state")
     with pytest.raises(CheckpointError, match=training.STATE_NAME):
         read_state(tmp_path, CPU)
 
 
-def test_a_state_of_another_architecture_is_refused(processor: Any, tmp_path: Path) -> None:
+def test_state_of_another_architecture_is_refused(processor: Any, tmp_path: Path) -> None:
     trainer = new_trainer(processor)
     trainer.save_state(tmp_path)
     state = read_state(tmp_path, CPU)
     assert state is not None
     del state["model"]["lm_head.weight"]
     with pytest.raises(CheckpointError, match="--init"):
-        trainer.go_on_from(state)
+        trainer.load_state(state)
 
 
-def test_a_run_keeps_its_plan_but_for_what_is_asked_for() -> None:
+def test_resumed_run_keeps_its_plan_except_for_given_flags() -> None:
     state = {"plan": asdict(PLAN)}
     assert resumed_plan(state, {}) == PLAN
     assert resumed_plan(state, {"images": 99, "rate": 1e-4, "batch": PLAN.batch}) == replace(
@@ -134,7 +132,7 @@ def test_a_run_keeps_its_plan_but_for_what_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["batch", "seed"])
-def test_a_run_cannot_change_which_frames_it_has_seen(name: str) -> None:
+def test_resumed_run_cannot_change_batch_or_seed(name: str) -> None:
     with pytest.raises(CheckpointError, match=f"--{name}"):
         resumed_plan({"plan": asdict(PLAN)}, {name: 5})
 
@@ -150,12 +148,12 @@ def test_a_run_cannot_change_which_frames_it_has_seen(name: str) -> None:
         {"first_frame": -1},
     ],
 )
-def test_a_plan_that_cannot_train_is_refused(values: dict[str, Any]) -> None:
+def test_plan_that_cannot_train_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="--"):
         Plan(**values)
 
 
-def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
+def test_rate_warms_up_stays_and_falls_to_zero() -> None:
     plan = Plan(images=100_000, batch=50, rate=1e-3, warmup_share=0.01, falling_share=0.25)
     rates = [learning_rate(plan, seen) for seen in range(0, plan.images, plan.batch)]
     warm, falling = 1_000 // plan.batch, 75_000 // plan.batch
@@ -166,7 +164,7 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
     assert rates[-1] == pytest.approx(plan.rate * plan.batch / 25_000)
 
 
-def test_fewer_images_let_the_rate_fall_at_once_and_more_raise_it_again() -> None:
+def test_rate_follows_a_changed_number_of_images() -> None:
     plan = Plan(images=100_000)
     middle = 60_000
     assert learning_rate(plan, middle) == plan.rate
