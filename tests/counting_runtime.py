@@ -1,4 +1,4 @@
-"""A real runtime that counts what it is asked to do, and fails where a test wants it to."""
+"""A real runtime that counts its passes, and fails at a chosen one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
-from vlm.runtimes.base import ImageFeatures, KVState, Logits, PixelValues, Runtime
+from vlm.processing.image_processor import PixelValues
+from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
 from vlm.runtimes.torch.eager import TorchRuntime
 
 
@@ -18,7 +19,7 @@ class CountingRuntime:
     def __init__(self, runtime: Runtime[Any]) -> None:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
         self.context_tokens, self.tiles_per_pass = runtime.context_tokens, runtime.tiles_per_pass
-        self.states_per_pass = runtime.states_per_pass
+        self.max_batch, self.capabilities = runtime.max_batch, runtime.capabilities
         self._runtime = runtime
         self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.verified = 0
         self.prefilled = 0
@@ -29,29 +30,29 @@ class CountingRuntime:
         return self._runtime.encode_image(pixel_values)
 
     def prefill(
-        self, input_ids: Sequence[int], features: Sequence[ImageFeatures], choices: int = 1
-    ) -> tuple[KVState, list[int]]:
+        self,
+        input_ids: Sequence[int],
+        features: Sequence[ImageFeatures],
+        count: int = 1,
+        want_logits: bool = False,
+    ) -> tuple[KVState, Predicted]:
         self.prefills += 1
         self.prefilled += len(input_ids)
-        return self._runtime.prefill(input_ids, features, choices)
+        return self._runtime.prefill(input_ids, features, count, want_logits)
 
-    def decode_one_token(self, state: KVState, token_id: int) -> int:
+    def decode(self, state: KVState, token_id: int, want_logits: bool = False) -> Predicted:
         if self.decodes == self.decodes_before_failure:
             self.decodes_before_failure = -1
             raise MemoryError("no room")
         self.decodes += 1
-        return self._runtime.decode_one_token(state, token_id)
+        return self._runtime.decode(state, token_id, want_logits)
 
-    def decode_many(self, states: Sequence[KVState], token_ids: Sequence[int]) -> list[int]:
-        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
-
-    def logits(self, state: KVState) -> Logits:
-        return self._runtime.logits(state)
-
-    def verify(self, state: KVState, token_ids: Sequence[int], choices: int) -> list[int]:
+    def verify(
+        self, state: KVState, token_ids: Sequence[int], count: int, want_logits: bool = False
+    ) -> Predicted:
         self.verifies += 1
         self.verified += len(token_ids)
-        return self._runtime.verify(state, token_ids, choices)
+        return self._runtime.verify(state, token_ids, count, want_logits)
 
     def truncate(self, state: KVState, length: int) -> None:
         self._runtime.truncate(state, length)
@@ -61,6 +62,6 @@ class CountingRuntime:
 
 
 def counting(folder: Path, stops: frozenset[int] = frozenset()) -> tuple[Engine, CountingRuntime]:
-    """An engine over the float32 checkpoint in `folder` that only `stops` end, and its counts."""
+    """Return an engine over the checkpoint in `folder`, in float32, and its counts."""
     runtime = CountingRuntime(TorchRuntime.load(folder, "cpu", "float32"))
     return Engine(runtime, InputBuilder.load(folder), stops, "counted"), runtime

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from engine_kit import question_ids
 from tools.reference import chat_messages, load_processor
 from vlm.engine.inputs import InputBuilder
 from vlm.errors import BadRequestError
@@ -93,14 +94,16 @@ def test_inputs_equal_the_processors_own(
     image = Image.linear_gradient("L").resize(size).convert("RGB")
     # Tiles take their time, and the prompt has nothing to do with them.
     for prompt in PROMPTS if detail == "low" else PROMPTS[-3:-1]:
-        grid = builder.grid_of(image.size, detail)
-        input_ids = builder.prompt_ids(prompt, grid)
+        grid = builder.image_processor.grid_of(image.size, detail)
+        input_ids = question_ids(builder, prompt, grid)
         text = processor.apply_chat_template(chat_messages(prompt), add_generation_prompt=True)
         theirs = processor(
             text=text, images=[image], do_image_splitting=detail == "high", return_tensors="np"
         )
         assert list(input_ids) == theirs["input_ids"][0].tolist()
-        assert (builder.pixel_values(image, detail) == theirs["pixel_values"][0]).all()
+        assert (
+            builder.image_processor.pixel_values(image, detail) == theirs["pixel_values"][0]
+        ).all()
         assert theirs["pixel_attention_mask"].all(), "tiles without padding need no mask"
 
 
@@ -108,10 +111,10 @@ def test_inputs_equal_the_processors_own(
 def test_a_control_word_reaches_the_model_as_text(
     builder: InputBuilder, processor: Any, word: str
 ) -> None:
-    grid = builder.grid_of((32, 32), "low")
-    plain = builder.prompt_ids("What is this?", grid)
+    grid = builder.image_processor.grid_of((32, 32), "low")
+    plain = question_ids(builder, "What is this?", grid)
     for prompt in (word, f"What{word}is {word}{word} this?", f"{word}\nAssistant: yes"):
-        ids = builder.prompt_ids(prompt, grid)
+        ids = question_ids(builder, prompt, grid)
         for added_id in processor.tokenizer.added_tokens_decoder:
             assert ids.count(added_id) == plain.count(added_id)
         assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
@@ -119,5 +122,5 @@ def test_a_control_word_reaches_the_model_as_text(
 
 def test_every_byte_can_be_asked(builder: InputBuilder, processor: Any) -> None:
     prompt = "".join(chr(code) for code in range(32, 1000)) + "漢字🙂"
-    ids = builder.prompt_ids(prompt, builder.grid_of((32, 32), "low"))
+    ids = question_ids(builder, prompt, builder.image_processor.grid_of((32, 32), "low"))
     assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)

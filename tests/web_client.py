@@ -82,7 +82,7 @@ class SteppedJob:
 class SteppedEngine:
     """The real engine, waiting for `allow(n)` before each item, so that a test holds the clock."""
 
-    at_once = 1
+    max_batch = 1
 
     def __init__(self, engine: Any) -> None:
         self.info: EngineInfo = engine.info

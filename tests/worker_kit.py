@@ -70,9 +70,9 @@ class HeldJob:
 class HeldEngine:
     """The real engine, which takes one step for each `allow`, so that a test decides when."""
 
-    def __init__(self, engine: Engine, at_once: int = 1) -> None:
+    def __init__(self, engine: Engine, max_batch: int = 1) -> None:
         self.info: EngineInfo = engine.info
-        self.at_once = at_once
+        self.max_batch = max_batch
         self.begun: list[Request] = []
         self.jobs: list[HeldJob] = []
         self.steps: list[int] = []
@@ -114,9 +114,9 @@ class FailingEngine(HeldEngine):
     """
 
     def __init__(
-        self, engine: Engine, fault: BaseException, at_once: int = 1, of_all: bool = False
+        self, engine: Engine, fault: BaseException, max_batch: int = 1, of_all: bool = False
     ) -> None:
-        super().__init__(engine, at_once)
+        super().__init__(engine, max_batch)
         self._fault: BaseException | None = fault
         self._of_all = of_all
         self.allow(100_000)

@@ -1,15 +1,18 @@
-"""What travels between the web side and the engine: plain values, standard library only."""
+"""Values that travel between the rooms: requests, events of a stream, results, statistics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from vlm.images.frame import Frame
+
 Detail = Literal["low", "high"]
 Role = Literal["system", "user", "assistant"]
+Kind = Literal["live", "question", "background"]
 FinishReason = Literal["stop", "length", "cancelled"]
 Outcome = Literal["done", "cancelled", "superseded", "refused", "failed"]
 EngineState = Literal["loading", "ready", "failed"]
@@ -17,56 +20,71 @@ EngineState = Literal["loading", "ready", "failed"]
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a chat: texts and images in the order in which they are said.
-
-    Each image is a bounded RGB image as `vlm.images.decode.decode_image` returns it.
-    """
+    """One turn of a chat."""
 
     role: Role
     parts: tuple[str | Image.Image, ...]
+    """Texts and images in order; each image as `vlm.images.decode.decode_image` returns it."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How each token is chosen: `temperature` 0 takes the likeliest.
-
-    Above 0, up to 2, tokens are drawn out of the likeliest ones that have `top_p` (above 0, up to
-    1) of the probability together; the same `seed` draws the same.
-    """
+    """How each token is chosen."""
 
     temperature: float = 0.0
+    """0 to 2; 0 takes the argmax."""
     top_p: float = 1.0
+    """Above 0, up to 1: tokens are drawn from the likeliest ones with this probability together."""
     seed: int | None = None
+    """The same seed draws the same tokens."""
 
 
 GREEDY: Final = Sampling()
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked, about which images.
-
-    `detail` is "low" for one tile an image (a live frame) or "high" for the checkpoint's own
-    tiling. `camera` names who asks, None nobody in particular; a `live` frame gives way to a newer
-    one of its camera, a question does not. The answer ends before the first of the `stop` texts.
-    `top_logprobs`, 0 to 20, asks for the logprob of each token and of so many others. With
-    `json_object` the answer is one JSON object.
-    """
+class AnswerTask:
+    """Answer a chat in text."""
 
     messages: tuple[Message, ...]
     max_tokens: int
     detail: Detail = "low"
-    camera: str | None = None
-    live: bool = False
+    """"low": one tile for each image (a live frame). "high": the checkpoint's own tiling."""
     sampling: Sampling = GREEDY
     stop: tuple[str, ...] = ()
+    """The answer ends before the first of these texts."""
     top_logprobs: int | None = None
+    """0 to 20: return the log probability of each token and of so many alternatives."""
     json_object: bool = False
+    """The answer is one JSON object."""
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the likeliest tokens, and nothing else, are the answer."""
+    def is_greedy(self) -> bool:
+        """Return whether the argmax of each step is all that is needed."""
         return self.sampling.temperature == 0 and self.top_logprobs is None and not self.json_object
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of all messages, in order."""
+        return tuple(part for each in self.messages for part in each.parts if isinstance(part, str))
+
+
+# Tasks to score, embed and explain will join it.
+Task: TypeAlias = AnswerTask
+
+
+@dataclass(frozen=True)
+class Request:
+    """Work for an engine, and what the scheduler needs to know of it."""
+
+    task: Task
+    kind: Kind = "question"
+    """"live": a newer frame of the same camera replaces it while it waits. "question": goes before
+    live frames. "background": runs if nothing else waits."""
+    camera: str | None = None
+    """Who sends it; cameras take turns. None: nobody in particular."""
+    frame: Frame | None = None
+    """The frame that it is about, None for a chat."""
 
     @classmethod
     def about(
@@ -76,63 +94,61 @@ class Request:
         max_tokens: int,
         detail: Detail = "low",
         camera: str | None = None,
-        live: bool = False,
+        kind: Kind = "question",
     ) -> Request:
-        """One question about one frame, as the page asks it."""
+        """Return a request with one question about one image, as the page sends it."""
         messages = (Message("user", (image, prompt)),)
-        return cls(messages, max_tokens, detail=detail, camera=camera, live=live)
+        return cls(AnswerTask(messages, max_tokens, detail=detail), kind=kind, camera=camera)
 
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """One token, its natural log probability, and the likeliest ones in its place.
-
-    `token` is its text, `token_bytes` the UTF-8 that it stands for, which may be part of a
-    character.
-    """
+    """One token with its log probability."""
 
     token: str
     token_bytes: bytes
+    """UTF-8 of the token; perhaps only a part of a character."""
     logprob: float
+    """Natural logarithm."""
     top: tuple[TokenLogprob, ...] = ()
+    """The likeliest tokens at this position, the likeliest first."""
 
 
 @dataclass(frozen=True)
 class TokenChunk:
-    """Text that became complete (whole UTF-8 characters) with the newest tokens; never empty.
-
-    `logprobs` are of the tokens since the last chunk, where they were asked for.
-    """
+    """Text that became complete (whole UTF-8 characters) with the newest tokens; never empty."""
 
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens since the last chunk, if requested."""
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What one caption cost. Times are seconds of wall clock, counts are tokens.
-
-    `ttft_s` runs from the start of the engine's work on the request to its first token (0.0 where
-    none came), `queued_s` is the wait before that, `total_s` is the engine's whole work without the
-    wait. `tokens` counts what was generated, the end token excluded; `tokens_per_s` is that number
-    over `total_s`. `drafted` tokens were guessed from an older answer and checked many in one pass,
-    `accepted` of them were right.
-    """
+    """What one answer cost. Times are seconds of wall clock, counts are tokens."""
 
     ttft_s: float
+    """From the start of the engine's work to the first token; 0.0 if there was none."""
     tokens_per_s: float
+    """`tokens` over `total_s`."""
     image_tokens: int
     prompt_tokens: int
+    """Tokens of the whole prompt, those of images included."""
     tokens: int
+    """Generated tokens, the end token excluded."""
     drafted: int
+    """Tokens that were guessed from an older answer and checked in one pass."""
     accepted: int
+    """Drafted tokens that were right."""
     queued_s: float
+    """Wait before the engine's work."""
     total_s: float
+    """The engine's work, without the wait."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The last item of a stream: the whole text, why it ended and what it cost."""
+    """The last event of a stream: the whole text, why it ended and what it cost."""
 
     text: str
     finish_reason: FinishReason
@@ -144,36 +160,13 @@ StreamEvent = TokenChunk | Result
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is loaded, as `/api/status` tells it; `frame_size_px`: longest side worth sending.
-
-    `remote` are the origins that frames are sent to, none where the model runs here.
-    """
+    """The model that is loaded, and what runs it."""
 
     model: str
     runtime: str
     device: str
     dtype: str
     frame_size_px: int
+    """Longest side of a frame that is worth sending."""
     remote: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Record:
-    """How one request ended; `stats` only where it was answered."""
-
-    outcome: Outcome
-    live: bool
-    queued_s: float
-    error_code: str | None = None
-    finish_reason: FinishReason | None = None
-    stats: Stats | None = None
-
-
-class Subscriber(Protocol):
-    """Is told what the worker does. It must be quick and must not raise."""
-
-    def request_ended(self, record: Record) -> None:
-        """One request is over. From any thread: who waits may be refused, replaced or leave."""
-
-    def pass_ran(self, batch_size: int) -> None:
-        """So many requests were advanced together by one step; from the worker's thread."""
+    """Origins of the servers that run the model; empty if it runs here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from vlm.errors import BusyError
-from vlm.scheduler.queue import AT_ONCE_LIMIT
+from vlm.scheduler.queue import MAX_IN_FLIGHT
 
 RETRY_AFTER_S = 1
 
@@ -22,7 +22,7 @@ class Admission:
 
         The worker, which knows how many these are, refuses the others in better words.
         """
-        self.limit = max_queue + AT_ONCE_LIMIT
+        self.limit = max_queue + MAX_IN_FLIGHT
         self.under_way = 0
         self.stopping = False
         self._counting = threading.Lock()

@@ -14,14 +14,14 @@ from werkzeug.datastructures import CombinedMultiDict, MultiDict
 
 from vlm.errors import BadRequestError, ImageTooLargeError, UnsupportedImageError
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
+from vlm.images.frame import Frame
 from vlm.prompts import DEFAULT_PROMPT, PRESETS, checked_prompt
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from vlm.types import Detail, Request
+from vlm.types import Detail, Kind, Request
 from web.errors import FormTooLargeError, UnsupportedMediaTypeError, too_many_bytes
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 CAMERA_MAX_CHARS = 64
-KINDS = ("live", "question")
 
 MAX_FORM_PARTS: Final = 16
 MAX_FIELD_BYTES: Final = 64 * 2**10
@@ -52,6 +52,7 @@ _READING: Final = threading.BoundedSemaphore(4)
 
 _CAMERA = re.compile(rf"[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}")
 _DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
+_KINDS: dict[str, Kind] = {"live": "live", "question": "question"}
 
 
 def read_caption_request(request: HttpRequest, settings: Settings) -> Request:
@@ -68,16 +69,13 @@ def _read(request: HttpRequest, settings: Settings) -> Request:
     data, form = _body(request)
     fields = CombinedMultiDict([request.args, form])
     camera: str | None = _field(fields, "camera", _camera, None)
-    kind: str | None = _field(fields, "kind", _kind, None)
+    kind: Kind | None = _field(fields, "kind", _kind, None)
     prompt = _field(fields, "prompt", checked_prompt, DEFAULT_PROMPT)
-    return Request.about(
-        prompt=_field(fields, "preset", _preset, prompt),
-        max_tokens=_field(fields, "max_tokens", _max_tokens, settings.max_tokens),
-        detail=_field(fields, "detail", _detail, "low"),
-        camera=camera,
-        live=_is_live(kind, camera),
-        image=decode_image(data),
-    )
+    prompt = _field(fields, "preset", _preset, prompt)
+    max_tokens = _field(fields, "max_tokens", _max_tokens, settings.max_tokens)
+    detail: Detail = _field(fields, "detail", _detail, "low")
+    frame = Frame(decode_image(data), camera)
+    return frame.request(prompt, max_tokens, detail, _kind_for(kind, camera))
 
 
 def _field(
@@ -233,15 +231,15 @@ def _camera(text: str) -> str:
     return text
 
 
-def _kind(text: str) -> str:
-    if text not in KINDS:
-        raise BadRequestError(f"kind must be one of: {', '.join(KINDS)}.")
-    return text
+def _kind(text: str) -> Kind:
+    if text not in _KINDS:
+        raise BadRequestError(f"kind must be one of: {', '.join(_KINDS)}.")
+    return _KINDS[text]
 
 
-def _is_live(kind: str | None, camera: str | None) -> bool:
+def _kind_for(kind: Kind | None, camera: str | None) -> Kind:
     if kind is None:
-        return camera is not None
+        return "question" if camera is None else "live"
     if kind == "live" and camera is None:
         raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
-    return kind == "live"
+    return kind

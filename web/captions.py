@@ -27,15 +27,13 @@ def captions_blueprint(settings: Settings, worker: Worker, admission: Admission)
     @blueprint.post("/api/captions")
     def caption() -> Response:
         entry = request_log()
-        entry.outcome = "refused"
+        entry.wants_answer = True
         with ExitStack() as held:
             admission.enter()
             held.callback(admission.leave)
-            asked = read_caption_request(request, settings)
-            entry.asked(asked)
-            stream = worker.submit(asked)
+            entry.request = read_caption_request(request, settings)
+            entry.stream = stream = worker.submit(entry.request)
             held.callback(stream.close)
-            entry.outcome = "cancelled"
             items = read_caption(stream, admission, hang_up_check(request), entry)
             response = Response(
                 _events(items),

@@ -25,9 +25,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from vlm import __version__
+from vlm.events import Record
 from vlm.models.manager import Models
 from vlm.remote.upstream import UpstreamStatus
-from vlm.types import Outcome, Record
+from vlm.types import Outcome
 from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")
@@ -120,18 +121,19 @@ class Metrics:
 
     def request_ended(self, record: Record) -> None:
         """Count one finished request of the worker."""
-        kind = "live" if record.live else "question"
+        kind = record.request.kind
         self._requests.labels(kind, record.outcome).inc()
         if record.outcome != "refused":
             self._queued_s.labels(kind).observe(record.queued_s)
-        if record.stats is not None:
-            if record.stats.tokens:
-                self._ttft_s.labels(kind).observe(record.stats.ttft_s)
-            self._total_s.labels(kind).observe(record.stats.total_s)
+        if record.result is not None:
+            stats = record.result.stats
+            if stats.tokens:
+                self._ttft_s.labels(kind).observe(stats.ttft_s)
+            self._total_s.labels(kind).observe(stats.total_s)
             for field, counter in self._tokens.items():
-                counter.inc(getattr(record.stats, field))
+                counter.inc(getattr(stats, field))
 
-    def pass_ran(self, batch_size: int) -> None:
+    def step_ran(self, batch_size: int) -> None:
         """Count one step of the worker."""
         self._batch_size.observe(batch_size)
 
@@ -141,8 +143,8 @@ class Metrics:
         self._answers.labels(route, entry.method, str(entry.status)).inc()
         if entry.seconds is not None:
             self._answer_s.labels(route).observe(entry.seconds)
-        if entry.error_code is not None:
-            self._errors.labels(route, entry.error_code).inc()
+        if entry.final_error_code is not None:
+            self._errors.labels(route, entry.final_error_code).inc()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -185,7 +187,7 @@ class CurrentState(Collector):
 
     def _worker(self) -> Iterator[Metric]:
         worker = self._models.worker
-        info = worker.info
+        queue, info = worker.queue, worker.info
         ready = info is not None and worker.state == "ready"
         yield _gauge("sightline_model_ready", "1 if a model is loaded and can answer.", ready)
         if info is not None:
@@ -194,11 +196,11 @@ class CurrentState(Collector):
             yield InfoMetricFamily(
                 "sightline_model", "The loaded model.", {name: labels[name] for name in kept}
             )
-        yield _gauge("sightline_queue_length", "Requests waiting for the model.", worker.waiting)
+        yield _gauge("sightline_queue_length", "Requests waiting for the model.", queue.waiting)
         yield _gauge(
             "sightline_requests_under_way",
             "Requests in flight.",
-            worker.under_way,
+            queue.in_flight,
         )
         yield CounterMetricFamily(
             "sightline_worker_restarts",

@@ -1,6 +1,6 @@
-"""One line of JSON for each HTTP request, written when its answer is over, however that came.
+"""One line of JSON for each HTTP request, written when its answer has ended in any way.
 
-Frames, keys, cameras and addresses are never in it, prompts and captions only with `--log-text`.
+Frames, keys, cameras and addresses are never logged, prompts and captions only with `--log-text`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Final, cast
 
 from flask import Flask, request
 
+from vlm.scheduler.stream import Stream
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import FinishReason, Outcome, Request, Result, Stats
+from vlm.types import Outcome, Request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("sightline.requests")
 
-# What pages and supervisors ask every second or so; told only where it fails.
+# Pages and supervisors poll these every second or so; only their failures are logged.
 POLLED: Final = frozenset({"/api/status", "/healthz", "/metrics", "/static/<path:filename>"})
 
 _ENVIRON_KEY: Final = "sightline.request_log"
@@ -36,50 +37,45 @@ _STATS: Final = ("ttft_s", "queued_s", "total_s", *_COUNTS)
 
 @dataclass
 class RequestLog:
-    """What is told of one HTTP request; a route fills in what it knows.
-
-    `route` is the rule that matched, None where none did. `outcome` is of requests for a caption
-    alone: a route sets it to what holds if nothing better follows.
-    """
+    """What is logged of one HTTP request; a route fills in what it knows."""
 
     method: str
     bytes_in: int | None
     began: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     began_s: float = field(default_factory=time.perf_counter)
     route: str | None = None
+    """The rule that matched, None if none did."""
     status: int | None = None
     seconds: float | None = None
     bytes_out: int = 0
-    outcome: Outcome | None = None
     error_code: str | None = None
-    live: bool | None = None
-    finish_reason: FinishReason | None = None
-    stats: Stats | None = None
+    """Of the answer; an error inside a stream is in the record of the request."""
     model: str | None = None
-    prompt: str | None = None
-    text: str | None = None
+    wants_answer: bool = False
+    """Whether the route submits requests to the model."""
+    request: Request | None = None
+    stream: Stream | None = None
+    """Of the submitted request; its record says how that ended."""
 
-    def asked(self, asked: Request) -> None:
-        """This is what the request is about."""
-        self.live = asked.live
-        parts = [part for message in asked.messages for part in message.parts]
-        self.prompt = "\n".join(part for part in parts if isinstance(part, str))
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the model's request ended, None for a route without one."""
+        if not self.wants_answer:
+            return None
+        record = self.stream.record if self.stream is not None else None
+        return record.outcome if record is not None else "refused"
 
-    def done(self, item: Result) -> None:
-        """The caption came to its end."""
-        self.outcome = "done"
-        self.finish_reason = item.finish_reason
-        self.stats = item.stats
-        self.text = item.text
-
-    def failed(self, code: str) -> None:
-        """The caption ended with an error of this code."""
-        self.outcome = "superseded" if code == "superseded" else "failed"
-        self.error_code = code
+    @property
+    def final_error_code(self) -> str | None:
+        """The code of the answer's error, else of the one that ended its stream."""
+        record = self.stream.record if self.stream is not None else None
+        return self.error_code or (record.error_code if record is not None else None)
 
     def fields(self, with_text: bool) -> dict[str, object]:
-        """What the line holds; without what is not known."""
-        told: dict[str, object] = {
+        """Return the fields of the log line, without those that are unknown."""
+        record = self.stream.record if self.stream is not None else None
+        result = record.result if record is not None else None
+        found: dict[str, object] = {
             "time": self.began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "method": self.method,
             "route": self.route,
@@ -88,25 +84,26 @@ class RequestLog:
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "outcome": self.outcome,
-            "error_code": self.error_code,
-            "kind": None if self.live is None else "live" if self.live else "question",
-            "finish_reason": self.finish_reason,
+            "error_code": self.final_error_code,
+            "kind": self.request.kind if self.request is not None else None,
+            "finish_reason": result.finish_reason if result is not None else None,
             "model": self.model,
         }
-        if self.stats is not None:
-            stats = asdict(self.stats)
-            told |= {name: stats[name] for name in _STATS}
-        if with_text:
-            told |= {"prompt": self.prompt, "text": self.text}
+        if result is not None:
+            stats = asdict(result.stats)
+            found |= {name: stats[name] for name in _STATS}
+        if with_text and self.request is not None:
+            found["prompt"] = "\n".join(self.request.task.texts)
+            found["text"] = result.text if result is not None else None
         return {
             name: round(value, 4) if isinstance(value, float) else value
-            for name, value in told.items()
+            for name, value in found.items()
             if value is not None
         }
 
 
 def request_log() -> RequestLog:
-    """That of the request whose context this is. A stream keeps it, having no context later."""
+    """Return the log entry of the current HTTP request; a stream keeps it, having no context."""
     return cast(RequestLog, request.environ[_ENVIRON_KEY])
 
 
@@ -116,10 +113,10 @@ def install_request_log(
     worker: Worker,
     on_end: Callable[[RequestLog], None] | None = None,
 ) -> None:
-    """Give each request of `app` its RequestLog, and `on_end` and the log each that is over.
+    """Give each HTTP request of `app` a RequestLog; pass each finished one to `on_end` and the log.
 
-    To be installed before whatever may refuse a request. Nothing is written until
-    `write_request_log` has been called.
+    Install it before everything that may refuse a request. Nothing is written before
+    `write_request_log` was called.
     """
 
     def end(entry: RequestLog) -> None:
@@ -133,14 +130,14 @@ def install_request_log(
             log.info("request", extra={"fields": entry.fields(settings.log_text)})
 
     @app.before_request
-    def tell_route() -> None:
+    def set_route() -> None:
         request_log().route = request.url_rule.rule if request.url_rule else None
 
     app.wsgi_app = _Logged(app.wsgi_app, end)  # type: ignore[method-assign]
 
 
 def write_request_log(settings: Settings) -> None:
-    """From here on this process writes its request log to stderr, where `settings` ask for it."""
+    """Write this process's request log to stderr from now on, if `settings` say so."""
     if settings.log_requests == "off" or (settings.log_requests == "auto" and sys.stderr.isatty()):
         return
     handler = logging.StreamHandler(sys.stderr)
@@ -151,14 +148,14 @@ def write_request_log(settings: Settings) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """The `fields` of a record as one line of ASCII, which no text in them can break."""
+    """Formats the `fields` of a log record as one line of ASCII JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(record.__dict__["fields"])
 
 
 class _Logged:
-    """The application, with a RequestLog for each request, given to `end` when all is over."""
+    """The application, with a RequestLog for each request, passed to `end` when it has ended."""
 
     def __init__(self, app: WSGIApplication, end: Callable[[RequestLog], None]) -> None:
         self._app = app
@@ -180,7 +177,7 @@ class _Logged:
 
 
 class _Body:
-    """The pieces of an answer, counted; the server closes it however the answer ended."""
+    """The pieces of an answer, counted; the server closes it however the answer ends."""
 
     def __init__(
         self, pieces: Iterable[bytes], entry: RequestLog, end: Callable[[RequestLog], None]

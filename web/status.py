@@ -105,7 +105,7 @@ def status_blueprint(settings: Settings, models: Models) -> Blueprint:
 
 
 def _status(settings: Settings, models: Models) -> Status:
-    worker = models.worker
+    worker, queue = models.worker, models.worker.queue
     # State first: `ready` is only ever told together with what is loaded.
     state, info, error = worker.state, worker.info, worker.error
     upstreams = models.upstreams()
@@ -120,8 +120,8 @@ def _status(settings: Settings, models: Models) -> Status:
         dtype=info.dtype if info else None,
         frame_size_px=info.frame_size_px if info else None,
         models=models.status(),
-        queue=QueueStatus(worker.waiting, settings.max_queue, worker.busy),
-        worker=WorkerStatus(worker.restarts, worker.last_failure, worker.under_way, worker.at_once),
+        queue=QueueStatus(queue.waiting, settings.max_queue, worker.busy),
+        worker=WorkerStatus(worker.restarts, worker.last_failure, queue.in_flight, queue.max_batch),
         remote=RemoteStatus(origins, upstreams) if upstreams else None,
         limits=Limits(MAX_IMAGE_BYTES, PROMPT_MAX_CHARS, settings.max_tokens, MAX_TOKENS_LIMIT),
         presets=PRESETS,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import cast
 
 from flask import Request
 
-from vlm.errors import SightlineError
 from vlm.scheduler.stream import Stream
 from vlm.types import Result, StreamEvent
 from web.admission import Admission
-from web.errors import InternalError, StoppingError
+from web.errors import StoppingError
 from web.request_log import RequestLog
-
-log = logging.getLogger("sightline")
 
 # How soon a hang-up is noticed while the model has nothing to say yet (queue, prefill).
 POLL_S = 0.1
@@ -36,26 +32,16 @@ def read_caption(
 ) -> Iterator[StreamEvent | None]:
     """The items of `stream`, the Result last; None about each KEEPALIVE_S without any.
 
-    It just ends where the client has gone. Raises the SightlineError that ended the stream,
-    InternalError for one that nobody foresaw, StoppingError where the server ends. `entry` is told
-    how it went.
+    It just ends where the client has gone. Raises the SightlineError that ended the stream, and
+    StoppingError where the server ends, which `entry` is told.
     """
     last_came = time.monotonic()
     while not client_gone():
         if admission.stopping:
             entry.error_code = StoppingError.code
             raise StoppingError("The server is shutting down.")
-        try:
-            item = stream.next(timeout_s=POLL_S)
-        except SightlineError as error:
-            entry.failed(error.code)
-            raise
-        except Exception as error:
-            log.error("Unforeseen error in a caption stream", exc_info=error)
-            entry.failed(InternalError.code)
-            raise InternalError() from None
+        item = stream.next(timeout_s=POLL_S)
         if isinstance(item, Result):
-            entry.done(item)
             yield item
             return
         if item is None and time.monotonic() - last_came < KEEPALIVE_S:

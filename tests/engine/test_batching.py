@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from engine_kit import with_task
 from vlm.engine.engine import Engine, EngineJob
-from vlm.engine.passes import Decode, Encode, grouped
+from vlm.engine.passes import Decode, Encode, group_passes
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import PRESETS
@@ -31,7 +32,7 @@ def loaded() -> Engine:
 def engine(loaded: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """As if nothing had been asked yet."""
     loaded.close()
-    monkeypatch.setattr(loaded, "at_once", loaded.at_once)
+    monkeypatch.setattr(loaded, "max_batch", loaded.max_batch)
     yield loaded
 
 
@@ -42,8 +43,8 @@ def requests(frames: list[Image.Image]) -> list[Request]:
         Request.about(frame, PROMPTS[index % len(PROMPTS)], 12 + 5 * index, camera=str(index))
         for index, frame in enumerate(frames[:7])
     ]
-    drawn = replace(plain[2], sampling=Sampling(1.0, 0.9, seed=7), camera="drawn")
-    told = replace(plain[3], top_logprobs=2, camera="told")
+    drawn = with_task(replace(plain[2], camera="drawn"), sampling=Sampling(1.0, 0.9, seed=7))
+    told = with_task(replace(plain[3], camera="told"), top_logprobs=2)
     return [*plain, drawn, told]
 
 
@@ -101,15 +102,15 @@ def test_requests_join_and_leave_between_tokens(engine: Engine, requests: list[R
 def test_tokens_of_several_requests_come_out_of_one_pass(
     engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime: Any = engine._runtime
+    runtime: Any = engine._model.runtime
     sizes: list[int] = []
-    decode_many = runtime.decode_many
+    decode_batch = runtime.decode_batch
 
-    def counted(states: list[Any], token_ids: list[int]) -> list[int]:
+    def counted(states: list[Any], token_ids: list[int], want_logits: bool) -> list[Any]:
         sizes.append(len(states))
-        return decode_many(states, token_ids)  # type: ignore[no-any-return]
+        return decode_batch(states, token_ids, want_logits)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(runtime, "decode_many", counted)
+    monkeypatch.setattr(runtime, "decode_batch", counted)
     done = run(engine, [engine.begin(request) for request in requests[:4]])
     tokens = sum(each.stats.tokens for each in done if isinstance(each, Result))
     assert max(sizes) == 4
@@ -134,18 +135,43 @@ def test_a_pass_that_fails_for_all_is_made_up_for_with_fewer(
 ) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests]
     engine.close()
-    runtime: Any = engine._runtime
-    decode_many = runtime.decode_many
+    runtime: Any = engine._model.runtime
+    decode_batch = runtime.decode_batch
 
-    def short_of_memory(states: list[Any], token_ids: list[int]) -> list[int]:
+    def short_of_memory(states: list[Any], token_ids: list[int], want_logits: bool) -> list[Any]:
         if len(states) > 2:
             raise MemoryError("no room for so many")
-        return decode_many(states, token_ids)  # type: ignore[no-any-return]
+        return decode_batch(states, token_ids, want_logits)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(runtime, "decode_many", short_of_memory)
+    monkeypatch.setattr(runtime, "decode_batch", short_of_memory)
     together = run(engine, [engine.begin(request) for request in requests])
     assert [ending(each) for each in together] == alone
-    assert engine.at_once <= 2
+    assert engine.max_batch <= 2
+
+
+def test_batch_size_recovers_after_enough_good_batches(
+    engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime: Any = engine._model.runtime
+    decode_batch = runtime.decode_batch
+    faults = iter([MemoryError("no room for so many")])
+
+    def short_of_memory_once(*args: Any, **fields: Any) -> list[Any]:
+        for fault in faults:
+            raise fault
+        return decode_batch(*args, **fields)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(runtime, "decode_batch", short_of_memory_once)
+    run(engine, [engine.begin(request) for request in requests[:2]])
+    assert engine.max_batch == 1
+    sizes = [engine.max_batch]
+    for _ in range(30):
+        # Nothing to draft from, so that each token is a decode.
+        engine.close()
+        run(engine, [engine.begin(request) for request in requests])
+        sizes.append(engine.max_batch)
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == runtime.max_batch
 
 
 def test_what_fails_alone_is_told_to_that_one_alone(
@@ -153,16 +179,16 @@ def test_what_fails_alone_is_told_to_that_one_alone(
 ) -> None:
     alone = [ending(text_alone(engine, request)) for request in requests[:3]]
     engine.close()
-    runtime: Any = engine._runtime
+    runtime: Any = engine._model.runtime
     prefill = runtime.prefill
     jobs = [engine.begin(request) for request in requests[:3]]
     calls: list[int] = []
 
-    def second_fails(*given: Any) -> Any:
+    def second_fails(*given: Any, **fields: Any) -> Any:
         calls.append(len(calls))
         if len(calls) == 2:
             raise MemoryError("no room for this one")
-        return prefill(*given)
+        return prefill(*given, **fields)
 
     monkeypatch.setattr(runtime, "prefill", second_fails)
     ends = run(engine, jobs)
@@ -178,12 +204,12 @@ def test_what_cannot_be_asked_is_told_before_it_joins(
 
 
 def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None:
-    runtime: Any = engine._runtime
+    runtime: Any = engine._model.runtime
     tile = Image.new("RGB", (8, 8))
-    pixels = engine._inputs.pixel_values(tile, "low")
+    pixels = engine._model.inputs.image_processor.pixel_values(tile, "low")
     wanted = [Encode(pixels) if index % 3 else Decode(None, index) for index in range(20)]  # type: ignore[arg-type]
     for most in (1, 3, 8):
-        groups = list(grouped(runtime, wanted, most))
+        groups = list(group_passes(runtime, wanted, most))
         assert sorted(index for group in groups for index in group) == list(range(20))
         assert max(map(len, groups)) <= most
         assert all(len({type(wanted[index]) for index in group}) == 1 for group in groups)
@@ -192,4 +218,4 @@ def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None
 def test_how_many_take_turns_depends_on_what_runs_them(nano_dir: Path) -> None:
     by_itself = load_engine(Settings(model=str(nano_dir), device="cpu"))
     plain = load_engine(replace(SETTINGS, runtime="torch"))
-    assert (plain.at_once, by_itself.at_once, load_engine(SETTINGS).at_once) == (1, 3, 8)
+    assert (plain.max_batch, by_itself.max_batch, load_engine(SETTINGS).max_batch) == (1, 3, 8)

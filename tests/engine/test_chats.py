@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ import pytest
 from PIL import Image
 
 from checkpoint_copy import copy_checkpoint
+from engine_kit import chat_request, generate_ids, with_task
 from tools.reference import load_processor
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
-from vlm.engine.sampling import TokenPicker
+from vlm.engine.sampling import Sampler
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import CHAT_MAX_CHARS, PRESETS
@@ -66,7 +66,7 @@ def test_a_chat_of_many_parts_reads_as_the_processor_has_it(
     frames: list[Image.Image], nano_dir: Path
 ) -> None:
     builder, processor = InputBuilder.load(nano_dir), load_processor(nano_dir)
-    grids = [builder.grid_of(frame.size, "low") for frame in frames[:2]]
+    grids = [builder.image_processor.grid_of(frame.size, "low") for frame in frames[:2]]
     turns = (
         ("system", ("You are brief.",)),
         ("user", (grids[0], "What is this?", grids[1], "And this?")),
@@ -91,14 +91,14 @@ def test_a_chat_of_many_parts_reads_as_the_processor_has_it(
 
 
 def test_what_people_type_never_becomes_an_image(engine: Engine, frames: list[Image.Image]) -> None:
-    asked = engine.ask(Request(a_chat(frames), 12))
-    one = engine.ask(Request.about(frames[0], SHORT, 12))
+    asked = engine.prepare(chat_request(a_chat(frames), 12))
+    one = engine.prepare(Request.about(frames[0], SHORT, 12))
     assert asked.image_tokens == 2 * one.image_tokens
 
 
 def test_each_image_of_a_chat_is_looked_at(engine: Engine, frames: list[Image.Image]) -> None:
     def said_of(*images: Image.Image) -> str:
-        return answer(engine, Request((Message("user", (*images, QUESTION)),), 40))[1].text
+        return answer(engine, chat_request((Message("user", (*images, QUESTION)),), 40))[1].text
 
     orders = {said_of(frames[0], frames[3]), said_of(frames[3], frames[0]), said_of(frames[0])}
     assert len(orders) > 1
@@ -109,9 +109,9 @@ def test_each_image_of_a_chat_is_looked_at(engine: Engine, frames: list[Image.Im
 def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
     engine: Engine, frames: list[Image.Image]
 ) -> None:
-    first = Request((Message("user", (frames[1], frames[2], SHORT)),), 30)
-    second = Request((Message("user", (frames[1], frames[2], QUESTION)),), 30)
-    other = Request((Message("user", (frames[3], frames[2], QUESTION)),), 30)
+    first = chat_request((Message("user", (frames[1], frames[2], SHORT)),), 30)
+    second = chat_request((Message("user", (frames[1], frames[2], QUESTION)),), 30)
+    other = chat_request((Message("user", (frames[3], frames[2], QUESTION)),), 30)
     engine.close()
     fresh = []
     for request in (first, second, other):
@@ -122,7 +122,7 @@ def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
 
 
 def test_a_chat_without_an_image_is_answered(engine: Engine) -> None:
-    _, done = answer(engine, Request((Message("user", ("Hello there",)),), 6))
+    _, done = answer(engine, chat_request((Message("user", ("Hello there",)),), 6))
     assert done.stats.image_tokens == 0
     assert done.stats.tokens > 0
 
@@ -145,12 +145,12 @@ def test_a_template_without_a_place_for_a_turn_is_told_as_a_bad_request(
 @pytest.mark.parametrize("text", ["a" * (CHAT_MAX_CHARS + 1), "a\x00b", "\ufffd"])
 def test_texts_that_no_model_can_read_are_refused(engine: Engine, text: str) -> None:
     with pytest.raises(BadRequestError):
-        engine.ask(Request((Message("user", (text,)),), 6))
+        engine.prepare(chat_request((Message("user", (text,)),), 6))
 
 
 def test_asking_for_logprobs_changes_no_word(engine: Engine, plain: Request) -> None:
     _, done = answer(engine, plain)
-    chunks, told = answer(engine, replace(plain, top_logprobs=3))
+    chunks, told = answer(engine, with_task(plain, top_logprobs=3))
     assert (told.text, told.finish_reason) == (done.text, done.finish_reason)
     logprobs = logprobs_of(chunks)
     assert len(logprobs) == told.stats.tokens
@@ -171,15 +171,16 @@ def test_logprobs_are_those_of_transformers(
 ) -> None:
     import torch
 
-    chunks, done = answer(engine, replace(Request.about(frames[2], SHORT, 5), top_logprobs=0))
-    asked = engine.ask(Request.about(frames[2], SHORT, 5))
-    ids = list(engine.generate_ids(asked))[: done.stats.tokens]
+    chunks, done = answer(engine, with_task(Request.about(frames[2], SHORT, 5), top_logprobs=0))
+    asked = engine.prepare(Request.about(frames[2], SHORT, 5))
+    ids = list(generate_ids(engine, asked.request))[: done.stats.tokens]
     builder = InputBuilder.load(nano_dir)
     model = load_model(nano_dir, torch.float32, "cpu")
+    pixels = builder.image_processor.pixel_values(frames[2], "low")
     with torch.inference_mode():
         logits = model(
             input_ids=torch.tensor([[*asked.input_ids, *ids]]),
-            pixel_values=torch.from_numpy(builder.pixel_values(frames[2], "low"))[None],
+            pixel_values=torch.from_numpy(pixels)[None],
         ).logits[0, len(asked.input_ids) - 1 : -1]
     theirs = logits.log_softmax(-1)[range(len(ids)), ids]
     ours = [each.logprob for each in logprobs_of(chunks)]
@@ -188,7 +189,7 @@ def test_logprobs_are_those_of_transformers(
 
 def test_a_seed_draws_the_same_and_another_draws_others(engine: Engine, plain: Request) -> None:
     def drawn(seed: int) -> str:
-        sampled = replace(plain, sampling=Sampling(temperature=2.0, seed=seed))
+        sampled = with_task(plain, sampling=Sampling(temperature=2.0, seed=seed))
         return answer(engine, sampled)[1].text
 
     texts = [drawn(seed) for seed in range(4)]
@@ -199,17 +200,17 @@ def test_a_seed_draws_the_same_and_another_draws_others(engine: Engine, plain: R
 def test_a_narrow_nucleus_and_a_low_temperature_are_greedy(engine: Engine, plain: Request) -> None:
     greedy = answer(engine, plain)[1].text
     for sampling in (Sampling(2.0, 1e-6), Sampling(1e-4, 1.0), Sampling(5e-324, 1.0)):
-        assert answer(engine, replace(plain, sampling=sampling))[1].text == greedy
+        assert answer(engine, with_task(plain, sampling=sampling))[1].text == greedy
 
 
 def test_draws_follow_the_probabilities_within_the_nucleus() -> None:
     logits = np.log(np.array([0.5, 0.25, 0.15, 0.07, 0.03], np.float32))
-    picker = TokenPicker(Sampling(1.0, 0.85, seed=3))
-    counts = np.bincount([picker.pick(logits).id for _ in range(4000)], minlength=5) / 4000
+    picker = Sampler(Sampling(1.0, 0.85, seed=3))
+    counts = np.bincount([picker.pick((), logits).id for _ in range(4000)], minlength=5) / 4000
     assert counts[3:].sum() == 0
     np.testing.assert_allclose(counts[:3], np.array([0.5, 0.25, 0.15]) / 0.9, atol=0.03)
-    warm = TokenPicker(Sampling(2.0, 1.0, seed=3))
-    flat = np.bincount([warm.pick(logits).id for _ in range(4000)], minlength=5) / 4000
+    warm = Sampler(Sampling(2.0, 1.0, seed=3))
+    flat = np.bincount([warm.pick((), logits).id for _ in range(4000)], minlength=5) / 4000
     roots = np.sqrt([0.5, 0.25, 0.15, 0.07, 0.03])
     np.testing.assert_allclose(flat, roots / roots.sum(), atol=0.03)
 
@@ -220,7 +221,7 @@ def test_an_answer_ends_before_its_first_stop_text(engine: Engine, plain: Reques
     # Over the border of two chunks, within one, and one that never comes.
     stops = [first[-1] + second[0] for first, second in pairwise(texts[2:6])]
     for stop in [*stops, texts[3], "no such text"]:
-        cut, ended = answer(engine, replace(plain, stop=(stop, "\nnever\n")))
+        cut, ended = answer(engine, with_task(plain, stop=(stop, "\nnever\n")))
         end = done.text.find(stop)
         assert ended.text == (done.text[:end] if end >= 0 else done.text)
         assert ended.finish_reason == ("stop" if end >= 0 else done.finish_reason)
@@ -236,7 +237,7 @@ def test_an_answer_in_json_is_one_object(
     for seed, frame in enumerate(frames[:3]):
         request = Request.about(frame, prompt, 256)
         sampling = Sampling(temperature, 1.0, seed)
-        _, done = answer(engine, replace(request, json_object=True, sampling=sampling))
+        _, done = answer(engine, with_task(request, json_object=True, sampling=sampling))
         if done.finish_reason == "stop":
             assert isinstance(json.loads(done.text), dict)
         else:
@@ -250,7 +251,7 @@ def test_json_that_was_learned_stays_as_it_is(engine: Engine, frames: list[Image
     for frame in frames[:4]:
         request = Request.about(frame, PRESETS[6].prompt, 120)
         free = answer(engine, request)[1]
-        bound = answer(engine, replace(request, json_object=True))[1]
+        bound = answer(engine, with_task(request, json_object=True))[1]
         try:
             json.loads(free.text)
         except ValueError:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from counting_runtime import CountingRuntime, counting
+from engine_kit import generate_ids
 from tools.nano.scenes import make_frame
 from vlm.engine.drafts import (
     MAX_ANSWERS,
@@ -36,13 +37,13 @@ def drafting(nano_dir: Path, stops: frozenset[int]) -> tuple[Engine, CountingRun
 
 
 def plain_ids(engine: Engine, request: Request) -> list[int]:
-    return list(engine.generate_ids(engine.ask(request), draft=()))
+    return list(generate_ids(engine, request, draft=()))
 
 
 def drafted_ids(
     engine: Engine, request: Request, draft: Sequence[int], counts: DraftCounts | None = None
 ) -> list[int]:
-    return list(engine.generate_ids(engine.ask(request), draft=draft, counts=counts))
+    return list(generate_ids(engine, request, draft=draft, counts=counts))
 
 
 def live_scenes(count: int) -> Iterator[Image.Image]:
@@ -92,7 +93,7 @@ HOSTILE: dict[str, Callable[[Sequence[int], Sequence[int], Engine], list[int]]] 
 
 
 def image_id(engine: Engine) -> int:
-    asked = engine.ask(Request.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1))
+    asked = engine.prepare(Request.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1))
     return max(set(asked.input_ids), key=asked.input_ids.count)
 
 

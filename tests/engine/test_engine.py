@@ -12,6 +12,7 @@ from PIL import Image
 
 from checkpoint_copy import copy_checkpoint
 from counting_runtime import counting
+from engine_kit import generate_ids
 from tools.reference import load_processor
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
@@ -42,7 +43,7 @@ def ask(
 
 def ids_of(engine: Engine, image: Image.Image, max_tokens: int) -> list[int]:
     request = Request.about(image, QUESTION, max_tokens)
-    return list(engine.generate_ids(engine.ask(request), draft=()))
+    return list(generate_ids(engine, request, draft=()))
 
 
 def test_chunks_together_are_the_final_text(engine: Engine, frames: list[Image.Image]) -> None:
@@ -111,7 +112,7 @@ def test_cancelling_stops_within_one_token(nano_dir: Path, frames: list[Image.Im
 def test_cancelling_stops_between_tiles(tiled_dir: Path, frames: list[Image.Image]) -> None:
     engine, runtime = counting(tiled_dir)
     request = Request.about(frames[0], QUESTION, 4, "high")
-    assert engine.ask(request).image_tokens > 3 * load_processor(tiled_dir).image_seq_len
+    assert engine.prepare(request).image_tokens > 3 * load_processor(tiled_dir).image_seq_len
     (done,) = engine.stream(request, lambda: runtime.encoded_tiles >= 2)
     assert isinstance(done, Result)
     assert (runtime.encoded_tiles, runtime.prefills) == (2, 0)
@@ -156,7 +157,7 @@ def test_stats_count_what_was_done(
     tiled_dir: Path, frames: list[Image.Image], detail: Detail
 ) -> None:
     engine, runtime = counting(tiled_dir)
-    asked = engine.ask(Request.about(frames[0], QUESTION, 6, detail))
+    asked = engine.prepare(Request.about(frames[0], QUESTION, 6, detail))
     _, done = ask(engine, frames[0], max_tokens=6, detail=detail)
     stats = done.stats
     assert isinstance(stats, Stats)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from counting_runtime import counting
+from engine_kit import generate_ids
 from vlm.engine.engine import Engine
 from vlm.engine.frame_cache import EncodedFrame, FrameCache
 from vlm.prompts import PRESETS
@@ -22,7 +23,7 @@ class Kept:
 
 
 def ids_of(engine: Engine, request: Request) -> list[int]:
-    return list(engine.generate_ids(engine.ask(request), draft=()))
+    return list(generate_ids(engine, request, draft=()))
 
 
 @pytest.mark.parametrize("detail", ["low", "high"])
@@ -37,7 +38,10 @@ def test_a_second_question_pays_neither_vision_nor_the_image_again(
     fresh, _ = counting(tiled_dir)
     assert ids_of(engine, second) == ids_of(fresh, second)
     assert (runtime.encoded_tiles, runtime.prefills, runtime.verifies) == (tiles, 1, 1)
-    assert runtime.verified < len(engine.ask(second).input_ids) - engine.ask(second).image_tokens
+    assert (
+        runtime.verified
+        < len(engine.prepare(second).input_ids) - engine.prepare(second).image_tokens
+    )
 
 
 def test_every_preset_about_one_frame_reads_as_if_it_were_the_first(
@@ -89,7 +93,7 @@ def test_streams_about_one_frame_do_not_disturb_each_other(
     requests = [Request.about(frames[0], preset.prompt, 20) for preset in PRESETS[:2]]
     expected = [ids_of(counting(nano_dir, stops)[0], request) for request in requests]
     ids_of(engine, requests[0])
-    streams = [engine.generate_ids(engine.ask(request), draft=()) for request in requests]
+    streams = [generate_ids(engine, request, draft=()) for request in requests]
     answers: list[list[int]] = [[], []]
     for _ in range(20):
         for stream, answer in zip(streams, answers, strict=True):
@@ -104,7 +108,7 @@ def test_a_stream_left_midway_leaves_the_frame_usable(
     request = Request.about(frames[0], PRESETS[1].prompt, 40)
     expected = ids_of(counting(nano_dir, stops)[0], request)
     for tokens in range(1, 4):
-        stream = engine.generate_ids(engine.ask(request))
+        stream = generate_ids(engine, request)
         for _ in range(tokens):
             next(stream)
         stream.close()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from engine_kit import generate_ids
 from tools.reference import chat_messages
 from vlm.engine.engine import Engine
 from vlm.images.decode import decode_image
@@ -49,7 +50,7 @@ def our_ids(
     engine: Engine, image: Image.Image, prompt: str, detail: Detail, max_tokens: int
 ) -> list[int]:
     request = Request.about(image, prompt, max_tokens, detail)
-    return list(engine.generate_ids(engine.ask(request)))
+    return list(generate_ids(engine, request))
 
 
 def assert_identical(

@@ -13,6 +13,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from checkpoint_copy import copy_checkpoint
+from engine_kit import question_ids
 from tools.reference import chat_messages, load_processor
 from vlm.engine.inputs import InputBuilder
 from vlm.errors import CheckpointError
@@ -155,8 +156,8 @@ def test_a_token_before_every_text_comes_once(nano_dir: Path, tmp_path: Path) ->
     before = processing("<|im_start|>", "A")
     folder = with_tokenizer(nano_dir, tmp_path / "before", post_processor=before)
     ours, plain = InputBuilder.load(folder), InputBuilder.load(nano_dir)
-    grid = plain.grid_of((9, 9), "low")
-    assert ours.prompt_ids("Why?", grid) == (1, *plain.prompt_ids("Why?", grid))
+    grid = plain.image_processor.grid_of((9, 9), "low")
+    assert question_ids(ours, "Why?", grid) == (1, *question_ids(plain, "Why?", grid))
 
 
 def test_a_token_behind_every_text_is_refused(nano_dir: Path, tmp_path: Path) -> None:
@@ -280,8 +281,9 @@ def test_inputs_are_built_without_torch_and_transformers(nano_dir: Path) -> None
         "folder = Path(sys.argv[1]); builder = InputBuilder.load(folder)\n"
         "stop_ids(folder, builder.tokenizer)\n"
         "image = Image.new('RGB', (64, 48))\n"
-        "builder.pixel_values(image, 'high')\n"
-        "builder.prompt_ids('Why?', builder.grid_of(image.size, 'high'))\n"
+        "builder.image_processor.pixel_values(image, 'high')\n"
+        "grid = builder.image_processor.grid_of(image.size, 'high')\n"
+        "builder.chat_ids((('user', (grid, 'Why?')),))\n"
         "heavy = {'torch', 'transformers', 'openvino', 'huggingface_hub'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

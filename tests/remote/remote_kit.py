@@ -55,7 +55,7 @@ class Running:
 
     def __init__(self, engine: RemoteEngine, request: Request) -> None:
         self.events: queue.SimpleQueue[StreamEvent | Exception] = queue.SimpleQueue()
-        self.job = engine.start(request, self.events.put)
+        self.job = engine.begin(request, self.events.put)
 
     def read(self) -> Generator[StreamEvent, None, None]:
         """Yield events as they arrive, up to the Result; raise the Exception that ends them."""

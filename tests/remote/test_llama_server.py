@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from remote_kit import FRAME, Running, caption, stream
 
+from engine_kit import chat_request
 from vlm.remote.engine import RemoteEngine
 from vlm.settings import Settings
 from vlm.types import Message, Request, TokenChunk
@@ -60,13 +61,13 @@ def test_a_frame_is_captioned_chunk_by_chunk(engine: RemoteEngine) -> None:
 
 def test_logprobs_json_and_the_token_limit_work(engine: RemoteEngine) -> None:
     messages = (Message("system", ("Be brief.",)), Message("user", (FRAME, "What is this?")))
-    request = Request(messages, 4, top_logprobs=2)
+    request = chat_request(messages, 4, top_logprobs=2)
     chunks = [event for event in stream(engine, request) if isinstance(event, TokenChunk)]
     logprobs = [each for chunk in chunks for each in chunk.logprobs]
     assert logprobs
     assert all(len(each.top) == 2 for each in logprobs)
     assert caption(engine, request).stats.tokens <= 4
-    as_json = caption(engine, Request(messages, 24, json_object=True))
+    as_json = caption(engine, chat_request(messages, 24, json_object=True))
     assert as_json.text.lstrip().startswith("{")
 
 

@@ -30,7 +30,7 @@ def test_a_request_sends_a_jpeg_and_returns_the_answer_with_its_cost(
     )
     assert 0 < result.stats.ttft_s <= result.stats.total_s
     body = server.exchanges[0].body
-    assert (body["model"], body["max_tokens"]) == (MODEL, QUESTION.max_tokens)
+    assert (body["model"], body["max_tokens"]) == (MODEL, QUESTION.task.max_tokens)
     url = body["messages"][0]["content"][0]["image_url"]["url"]
     sent = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))))
     assert (sent.format, sent.size) == ("JPEG", FRAME.size)
@@ -65,7 +65,7 @@ def test_a_whole_batch_is_in_flight_at_once(server: UpstreamServer) -> None:
 
     server.behaviour = together
     with engine_over(server) as engine:
-        assert engine.at_once >= 12
+        assert engine.max_batch >= 12
         assert captions(engine, 12) == [TEXT] * 12
 
 
@@ -149,7 +149,7 @@ def test_a_job_may_be_closed_by_the_receiver_of_an_event(server: UpstreamServer)
         closed.set()
 
     with engine_over(server) as engine:
-        job = engine.start(QUESTION, close_at_once)
+        job = engine.begin(QUESTION, close_at_once)
         begun.set()
         assert closed.wait(GUARD_S)
         assert server.exchanges[0].hung_up.wait(GUARD_S)

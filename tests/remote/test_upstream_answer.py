@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from engine_kit import chat_request
 from vlm.remote.answer import UpstreamAnswer
 from vlm.remote.failures import UpstreamFailure
 from vlm.types import Message, Request, TokenChunk
@@ -118,7 +119,7 @@ def test_costs_are_the_servers_usage_or_else_the_events_with_text() -> None:
         assert (stats.tokens, stats.prompt_tokens, stats.image_tokens) == (2, 0, 0)
 
 
-WITH_LOGPROBS = Request((Message("user", ("Go.",)),), 16, top_logprobs=1)
+WITH_LOGPROBS = chat_request((Message("user", ("Go.",)),), 16, top_logprobs=1)
 
 
 def test_logprobs_come_with_their_text() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from engine_kit import chat_request
 from vlm.errors import BadRequestError
 from vlm.images.decode import MAX_SIDE_PX
 from vlm.remote.wire import FRAME_SIZE_PX, MAX_JPEG_BYTES, encode_jpeg, json_bytes, request_body
@@ -36,7 +37,7 @@ def test_a_question_about_a_frame_is_one_message_with_no_field_too_many() -> Non
 
 
 def test_every_setting_of_a_request_is_sent() -> None:
-    request = Request(
+    request = chat_request(
         (Message("user", (FRAME, "Go.")),),
         9,
         sampling=Sampling(0.7, 0.9, 5),
@@ -66,7 +67,7 @@ def test_messages_keep_their_order_and_pure_text_is_a_plain_string() -> None:
         Message("assistant", ("A circle.",)),
         Message("user", ("And now?",)),
     )
-    sent = request_body(Request(messages, 8))["messages"]
+    sent = request_body(chat_request(messages, 8))["messages"]
     assert [each["role"] for each in sent] == ["system", "user", "assistant", "user"]
     assert [sent[0]["content"], sent[3]["content"]] == ["Be brief.", "And now?"]
     types = [part["type"] for part in sent[1]["content"]]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine_kit import question_ids
 from tools.random_checkpoint import make_random
 from vlm.engine.inputs import InputBuilder
 from vlm.images.decode import decode_image
@@ -41,8 +42,8 @@ class Inputs(NamedTuple):
 def make_inputs(
     builder: InputBuilder, image: Image.Image, prompt: str, detail: Detail = "low"
 ) -> Inputs:
-    input_ids = builder.prompt_ids(prompt, builder.grid_of(image.size, detail))
-    return Inputs(builder.pixel_values(image, detail), input_ids)
+    input_ids = question_ids(builder, prompt, builder.image_processor.grid_of(image.size, detail))
+    return Inputs(builder.image_processor.pixel_values(image, detail), input_ids)
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +61,10 @@ def inputs(nano_dir: Path, frames: list[Image.Image]) -> list[Inputs]:
 
 def greedy_ids(runtime: Runtime[Any], inputs: Inputs, tokens: int = TOKENS) -> list[int]:
     features = [runtime.encode_image(tile[None]) for tile in inputs.pixel_values]
-    state, ids = runtime.prefill(inputs.input_ids, features)
+    state, after = runtime.prefill(inputs.input_ids, features)
+    ids = after.ids
     while len(ids) < tokens:
-        ids.append(runtime.decode_one_token(state, ids[-1]))
+        ids += runtime.decode(state, ids[-1]).ids
     assert state.length == len(inputs.input_ids) + tokens - 1
     return ids
 
@@ -134,12 +136,13 @@ def test_any_split_into_passes_gives_the_same_choices(
         features = [runtime.encode_image(each.pixel_values)]
         ids = greedy_ids(runtime, each)
         draft = ids[:-1]
-        assert runtime.prefill([*each.input_ids, *draft], features, TOKENS)[1] == ids
-        state, choices = runtime.prefill(each.input_ids, features)
+        assert runtime.prefill([*each.input_ids, *draft], features, TOKENS)[1].ids == ids
+        state, after = runtime.prefill(each.input_ids, features)
+        choices = after.ids
         while len(choices) < TOKENS:
             more = rng.randint(1, TOKENS - len(choices))
             fed = ids[len(choices) - 1 :][:more]
-            choices += runtime.verify(state, fed, len(fed))
+            choices += runtime.verify(state, fed, len(fed)).ids
         assert choices == ids
 
 
@@ -149,12 +152,13 @@ def test_rejected_tokens_leave_no_trace(runtime: OpenVinoRuntime, inputs: list[I
         features = [runtime.encode_image(each.pixel_values)]
         ids = greedy_ids(runtime, each)
         prompt = len(each.input_ids)
-        state, choices = runtime.prefill([*each.input_ids, *range(9, 20)], features, 12)
+        state, after = runtime.prefill([*each.input_ids, *range(9, 20)], features, 12)
         runtime.truncate(state, prompt)
-        choices = choices[:1]
+        choices = after.ids[:1]
         while len(choices) < TOKENS:
             wrong = [rng.randrange(9, 900) for _ in range(rng.randint(1, 5))]
-            choices += runtime.verify(state, [choices[-1], *wrong], len(wrong) + 1)[:1]
+            after = runtime.verify(state, [choices[-1], *wrong], len(wrong) + 1)
+            choices += after.ids[:1]
             runtime.truncate(state, prompt + len(choices) - 1)
             assert state.length == prompt + len(choices) - 1
         assert choices == ids
@@ -174,12 +178,12 @@ def test_a_fork_and_its_origin_go_their_own_ways(
     fork = runtime.fork(state, shared)
     assert fork.length == shared
     rest = other.input_ids[shared:]
-    ids = runtime.verify(fork, rest, 1)
+    ids = runtime.verify(fork, rest, 1).ids
     again = runtime.fork(state, len(each.input_ids))
     ours = [greedy_ids(runtime, each)[0]]
     while len(ids) < TOKENS:
-        ids.append(runtime.decode_one_token(fork, ids[-1]))
-        ours.append(runtime.decode_one_token(again, ours[-1]))
+        ids += runtime.decode(fork, ids[-1]).ids
+        ours += runtime.decode(again, ours[-1]).ids
     assert ids == greedy_ids(runtime, other)
     assert ours == greedy_ids(runtime, each)
 
@@ -194,7 +198,7 @@ def test_a_fork_of_a_state_with_rejected_tokens_holds_none_of_them(
     runtime.truncate(state, len(inputs[0].input_ids))
     runtime.verify(state, ids[:4], 1)
     fork = runtime.fork(state, state.length)
-    assert runtime.decode_one_token(fork, ids[4]) == ids[5]
+    assert runtime.decode(fork, ids[4]).ids == [ids[5]]
     assert fork.nbytes < state.nbytes
 
 

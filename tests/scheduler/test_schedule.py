@@ -9,34 +9,40 @@ from random import Random
 
 import pytest
 
-from vlm.scheduler.turns import QUESTIONS_IN_A_ROW, Schedule
-from vlm.types import Message, Request
+from vlm.scheduler.turns import QUESTIONS_IN_A_ROW, TurnOrder
+from vlm.types import AnswerTask, Message, Request
+
+TASK = AnswerTask((Message("user", ("?",)),), 8)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Waiting:
     """Something that waits; `number` tells it from others of its camera."""
 
     request: Request
     number: int = 0
 
 
-def frame(camera: str | None, number: int = 0) -> Asked:
-    return Asked(Request((Message("user", ("?",)),), 8, camera=camera, live=True), number)
+def frame(camera: str | None, number: int = 0) -> Waiting:
+    return Waiting(Request(TASK, kind="live", camera=camera), number)
 
 
-def question(camera: str | None, number: int = 0) -> Asked:
-    return Asked(Request((Message("user", ("?",)),), 8, camera=camera), number)
+def question(camera: str | None, number: int = 0) -> Waiting:
+    return Waiting(Request(TASK, camera=camera), number)
 
 
-def schedule_of(*entries: Asked) -> Schedule[Asked]:
-    schedule: Schedule[Asked] = Schedule()
+def background(camera: str | None, number: int = 0) -> Waiting:
+    return Waiting(Request(TASK, kind="background", camera=camera), number)
+
+
+def schedule_of(*entries: Waiting) -> TurnOrder[Waiting]:
+    schedule: TurnOrder[Waiting] = TurnOrder()
     for entry in entries:
         schedule.add(entry)
     return schedule
 
 
-def order_of(schedule: Schedule[Asked]) -> list[tuple[str | None, int]]:
+def order_of(schedule: TurnOrder[Waiting]) -> list[tuple[str | None, int]]:
     return [(entry.request.camera, entry.number) for entry in schedule.drain()]
 
 
@@ -85,9 +91,15 @@ def test_a_steady_stream_of_questions_starves_no_frame() -> None:
         schedule.add(question("c", number))
         taken = schedule.take()
         assert taken is not None
-        served.append(taken.request.live)
-    round_of_turns = [False] * QUESTIONS_IN_A_ROW + [True]
-    assert served == 2 * round_of_turns + [False] * len(round_of_turns)
+        served.append(taken.request.kind)
+    round_of_turns = ["question"] * QUESTIONS_IN_A_ROW + ["live"]
+    assert served == 2 * round_of_turns + ["question"] * len(round_of_turns)
+
+
+def test_background_requests_run_if_nothing_else_waits() -> None:
+    schedule = schedule_of(background("x", 0), frame("a"), background("y", 0), question("b"))
+    assert schedule.remove(background("x", 9)) is False
+    assert order_of(schedule) == [("b", 0), ("a", 0), ("x", 0), ("y", 0)]
 
 
 def test_questions_asked_while_no_frame_waits_are_not_held_against_the_next() -> None:
@@ -129,7 +141,7 @@ def test_whoever_waits_is_served_after_all_others_once_at_most() -> None:
 
 
 @pytest.mark.parametrize("make", [frame, question])
-def test_what_is_taken_out_is_never_served(make: Callable[..., Asked]) -> None:
+def test_what_is_taken_out_is_never_served(make: Callable[..., Waiting]) -> None:
     out = make("a", 1)
     schedule = schedule_of(make("b"), out, make("c"))
     assert schedule.remove(out)
@@ -157,7 +169,7 @@ def test_the_places_are_bounded_and_a_newer_frame_needs_none() -> None:
 def test_after_any_history_as_many_are_served_as_wait() -> None:
     random = Random(1)
     schedule = schedule_of()
-    waiting: list[Asked] = []
+    waiting: list[Waiting] = []
     for number in range(2000):
         make = random.choice((frame, question))
         entry = make(random.choice(("a", "b", "c", None)), number)

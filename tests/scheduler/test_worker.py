@@ -139,11 +139,11 @@ def test_requests_are_served_in_their_order(
         requests = [request_for(index) for index in range(4)]
         streams = [worker.submit(request) for request in requests]
         wait_until(lambda: held.begun == requests[:1])
-        assert (worker.waiting, worker.busy) == (3, True)
+        assert (worker.queue.waiting, worker.busy) == (3, True)
         held.allow(1000)
         texts = [text_of(stream) for stream in streams]
         assert held.begun == requests
-        assert (worker.waiting, worker.busy) == (0, False)
+        assert (worker.queue.waiting, worker.busy) == (0, False)
     assert texts == [list(endless_engine.stream(request))[-1].text for request in requests]
 
 
@@ -198,10 +198,10 @@ def test_what_gives_up_while_waiting_is_never_begun_and_frees_its_place(
     with running(held, max_queue=2) as worker:
         requests = [request_for(index) for index in range(4)]
         first, second, third = (worker.submit(request) for request in requests[:3])
-        wait_until(lambda: worker.waiting == 2)
+        wait_until(lambda: worker.queue.waiting == 2)
         second.close()
         second.close()
-        assert worker.waiting == 1
+        assert worker.queue.waiting == 1
         fourth = worker.submit(requests[3])
         held.allow(1000)
         for stream in (first, third, fourth):
@@ -379,5 +379,5 @@ def test_of_fifty_at_once_each_is_served_or_refused(
         outcomes = list(pool.map(ask, range(50)))
         assert set(outcomes) <= {"served", "refused", "left"}
         assert "served" in outcomes
-        wait_until(lambda: not worker.busy and worker.waiting == 0)
+        wait_until(lambda: not worker.busy and worker.queue.waiting == 0)
         assert worker.state == "ready"

@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from engine_kit import with_task
 from vlm.engine.engine import Engine
 from vlm.errors import BusyError, GenerationError, SupersededError
+from vlm.events import Record
 from vlm.scheduler.stream import Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import Record, Request, Result
+from vlm.types import Request, Result
 from worker_kit import (
     GUARD_S,
     QUESTION,
@@ -28,7 +30,7 @@ from worker_kit import (
 
 
 class Watcher:
-    """Keeps what a worker tells."""
+    """Keeps what a worker publishes."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -37,7 +39,7 @@ class Watcher:
     def request_ended(self, record: Record) -> None:
         self.records.append(record)
 
-    def pass_ran(self, batch_size: int) -> None:
+    def step_ran(self, batch_size: int) -> None:
         self.passes.append(batch_size)
 
 
@@ -46,7 +48,7 @@ def frame_of(frames: list[Image.Image]) -> Callable[..., Request]:
     """`frame_of(camera, n)` is frame n of a live camera."""
 
     def make(camera: str, index: int = 0, max_tokens: int = 4) -> Request:
-        return Request.about(frames[index], QUESTION, max_tokens, camera=camera, live=True)
+        return Request.about(frames[index], QUESTION, max_tokens, camera=camera, kind="live")
 
     return make
 
@@ -66,9 +68,9 @@ def test_a_frame_that_waits_is_told_that_a_newer_one_has_come(
         older, newer = worker.submit(frame_of("a", 1)), worker.submit(frame_of("a", 2))
         with pytest.raises(SupersededError):
             older.next(GUARD_S)
-        assert worker.waiting == 1
+        assert worker.queue.waiting == 1
         older.close()
-        assert worker.waiting == 1
+        assert worker.queue.waiting == 1
         held.allow(1000)
         read(under_way)
         read(newer)
@@ -86,7 +88,7 @@ def test_a_full_queue_takes_a_newer_frame_of_a_camera_that_waits(
         with pytest.raises(BusyError):
             worker.submit(frame_of("c"))
         newer = worker.submit(frame_of("b", 1))
-        assert worker.waiting == 1
+        assert worker.queue.waiting == 1
         held.allow(1000)
         read(under_way)
         read(newer)
@@ -100,7 +102,7 @@ def test_a_question_overtakes_the_frames_that_wait(
         first = worker.submit(frame_of("a"))
         wait_until(lambda: held.begun != [])
         streams = [worker.submit(frame_of(name)) for name in ("b", "c")]
-        asked = worker.submit(replace(frame_of("d"), live=False))
+        asked = worker.submit(replace(frame_of("d"), kind="question"))
         held.allow(1000)
         for stream in (first, *streams, asked):
             read(stream)
@@ -124,34 +126,34 @@ def test_cameras_that_ask_again_at_once_are_served_alike(
     assert min(served.values()) >= 0.8 * sum(served.values()) / len(names)
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("max_batch", [1, 3])
 def test_requests_side_by_side_say_what_each_says_alone(
-    endless_engine: Engine, request_for: Callable[[int], Request], at_once: int
+    endless_engine: Engine, request_for: Callable[[int], Request], max_batch: int
 ) -> None:
     requests = [request_for(index) for index in range(7)]
-    held = HeldEngine(endless_engine, at_once)
+    held = HeldEngine(endless_engine, max_batch)
     held.allow(10_000)
     with running(held) as worker:
         streams = [worker.submit(request) for request in requests]
         assert [text_of(stream) for stream in streams] == texts_alone(endless_engine, requests)
-    assert max(held.steps) <= at_once
+    assert max(held.steps) <= max_batch
 
 
 def test_requests_join_and_leave_between_two_steps(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine, at_once=2)
+    held = HeldEngine(endless_engine, max_batch=2)
     with running(held) as worker:
         long = worker.submit(request_for(0, max_tokens=100))
         held.allow(4)
         wait_until(lambda: len(held.steps) == 4)
         short = worker.submit(request_for(1, max_tokens=2))
         third = worker.submit(request_for(2, max_tokens=2))
-        wait_until(lambda: worker.waiting + worker.under_way == 3)
+        wait_until(lambda: worker.queue.waiting + worker.queue.in_flight == 3)
         held.allow(20)
         read(short)
         read(third)
-        assert worker.under_way == 1
+        assert worker.queue.in_flight == 1
         assert set(held.steps) == {1, 2}
         assert long.next(GUARD_S) is not None
         long.close()
@@ -162,7 +164,7 @@ def test_requests_join_and_leave_between_two_steps(
 def test_leaving_stops_one_request_and_leaves_the_other_its_text(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine, at_once=2)
+    held = HeldEngine(endless_engine, max_batch=2)
     staying_request = request_for(1, max_tokens=12)
     with running(held) as worker:
         leaving = worker.submit(request_for(0, max_tokens=200))
@@ -181,7 +183,7 @@ def test_the_fault_of_one_request_leaves_the_text_of_another_identical(
     endless_engine: Engine, request_for: Callable[[int], Request], fault: Exception
 ) -> None:
     requests = [request_for(index) for index in range(4)]
-    with running(FailingEngine(endless_engine, fault, at_once=3)) as worker:
+    with running(FailingEngine(endless_engine, fault, max_batch=3)) as worker:
         struck, *spared = [worker.submit(request) for request in requests]
         with pytest.raises(GenerationError) as failure:
             read(struck)
@@ -193,7 +195,7 @@ def test_the_fault_of_one_request_leaves_the_text_of_another_identical(
 def test_a_step_that_fails_for_all_fails_those_under_way_and_no_others(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    failing = FailingEngine(endless_engine, RuntimeError("secret"), at_once=2, of_all=True)
+    failing = FailingEngine(endless_engine, RuntimeError("secret"), max_batch=2, of_all=True)
     requests = [request_for(index) for index in range(4)]
     with running(failing) as worker:
         streams = [worker.submit(request) for request in requests]
@@ -206,7 +208,7 @@ def test_a_step_that_fails_for_all_fails_those_under_way_and_no_others(
                 failed += 1
         assert failed == len([job for job in failing.jobs[:2] if job.steps == 4])
         assert all(job.closed for job in failing.jobs)
-        assert (worker.state, worker.restarts, worker.under_way) == ("ready", 0, 0)
+        assert (worker.state, worker.restarts, worker.queue.in_flight) == ("ready", 0, 0)
 
 
 def test_each_ending_is_told_once(endless_engine: Engine, frame_of: Callable[..., Request]) -> None:
@@ -218,7 +220,7 @@ def test_each_ending_is_told_once(endless_engine: Engine, frame_of: Callable[...
         wait_until(lambda: held.begun != [])
         worker.submit(frame_of("b", 0))
         newer = worker.submit(frame_of("b", 1))
-        left = worker.submit(replace(frame_of("c"), live=False))
+        left = worker.submit(replace(frame_of("c"), kind="question"))
         with pytest.raises(BusyError):
             worker.submit(frame_of("d"))
         left.close()
@@ -228,16 +230,16 @@ def test_each_ending_is_told_once(endless_engine: Engine, frame_of: Callable[...
         broken_off.next(GUARD_S)
         broken_off.close()
         wait_until(lambda: len(watcher.records) == 6)
-    told = [(each.outcome, each.live, each.error_code) for each in watcher.records]
+    told = [(each.outcome, each.request.kind, each.error_code) for each in watcher.records]
     assert told == [
-        ("superseded", True, "superseded"),
-        ("refused", True, "busy"),
-        ("cancelled", False, None),
-        ("done", True, None),
-        ("done", True, None),
-        ("cancelled", True, None),
+        ("superseded", "live", "superseded"),
+        ("refused", "live", "busy"),
+        ("cancelled", "question", None),
+        ("done", "live", None),
+        ("done", "live", None),
+        ("cancelled", "live", None),
     ]
-    stats = [each.stats for each in watcher.records if each.outcome == "done"]
+    stats = [each.result.stats for each in watcher.records if each.result is not None]
     assert stats == [each.stats for each in done if isinstance(each, Result)]
     assert all(each.queued_s >= 0 for each in watcher.records)
     assert watcher.passes == held.steps
@@ -251,7 +253,7 @@ def test_what_fails_is_told_by_its_code(
         worker.subscribe(watcher)
         streams = [
             worker.submit(request_for(0)),
-            worker.submit(replace(request_for(1), max_tokens=0)),
+            worker.submit(with_task(request_for(1), max_tokens=0)),
         ]
         for stream in streams:
             wait_until(lambda stream=stream: _has_failed(stream))  # type: ignore[misc]

@@ -19,11 +19,11 @@ class DeadlyError(BaseException):
     """What no handler of exceptions catches."""
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("max_batch", [1, 2])
 def test_a_thread_that_dies_is_followed_by_one_with_the_same_engine(
-    endless_engine: Engine, request_for: Callable[[int], Request], at_once: int
+    endless_engine: Engine, request_for: Callable[[int], Request], max_batch: int
 ) -> None:
-    failing = FailingEngine(endless_engine, DeadlyError("secret"), at_once)
+    failing = FailingEngine(endless_engine, DeadlyError("secret"), max_batch)
     loads = 0
 
     def load() -> FailingEngine:
@@ -39,7 +39,7 @@ def test_a_thread_that_dies_is_followed_by_one_with_the_same_engine(
     streams = [worker.submit(request) for request in requests]
     with pytest.raises(GenerationError, match="Ask again"):
         read(streams[0])
-    for stream in streams[at_once:]:
+    for stream in streams[max_batch:]:
         read(stream)
     assert (worker.state, worker.restarts, loads) == ("ready", 1, 1)
     assert worker.last_failure is not None
@@ -120,7 +120,7 @@ def test_what_a_watcher_raises_loses_no_answer(
         def request_ended(self, record: object) -> None:
             raise ValueError("broken")
 
-        def pass_ran(self, batch_size: int) -> None:
+        def step_ran(self, batch_size: int) -> None:
             """Nothing to tell."""
 
     held = HeldEngine(endless_engine)

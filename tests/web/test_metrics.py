@@ -16,10 +16,11 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from vlm.engine.engine import Engine
+from vlm.events import Record
 from vlm.models.manager import Models
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import Record, Stats
+from vlm.types import AnswerTask, Request, Result, Stats
 from web.app import create_app
 from web.metrics import BATCH_SIZES, KINDS, Metrics
 from web_client import (
@@ -83,12 +84,12 @@ def test_metric_names_follow_prometheus_conventions(client: FlaskClient) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_requests_are_counted_by_kind_and_outcome(metrics: Metrics, kind: str) -> None:
-    live = kind == "live"
     ended = {"done": 3, "cancelled": 2, "superseded": 4, "refused": 5, "failed": 1}
     for outcome, times in ended.items():
         for _ in range(times):
-            stats = STATS if outcome == "done" else None
-            metrics.request_ended(Record(outcome, live, queued_s=0.3, stats=stats))
+            result = Result("", "stop", STATS) if outcome == "done" else None
+            request = Request(AnswerTask((), 8), kind=kind)
+            metrics.request_ended(Record(request, outcome, 0.0, queued_s=0.3, result=result))
     text = metrics.text().decode()
     name = "sightline_requests_total"
     for outcome, times in ended.items():
@@ -117,7 +118,8 @@ def test_all_outcomes_are_listed_before_the_first_request(metrics: Metrics) -> N
 
 def test_an_empty_answer_has_no_time_to_first_token(metrics: Metrics) -> None:
     stats = Stats(**{**vars(STATS), "tokens": 0, "ttft_s": 0.0})
-    metrics.request_ended(Record("done", True, 0.0, stats=stats))
+    request = Request(AnswerTask((), 8), kind="live")
+    metrics.request_ended(Record(request, "done", 0.0, 0.0, result=Result("", "stop", stats)))
     text = metrics.text().decode()
     assert sum_of(text, "sightline_time_to_first_token_seconds_count") == 0
     assert sum_of(text, "sightline_caption_seconds_count") == 1
@@ -125,7 +127,7 @@ def test_an_empty_answer_has_no_time_to_first_token(metrics: Metrics) -> None:
 
 def test_batch_sizes_are_counted(metrics: Metrics) -> None:
     for size in (1, 2, 8, BATCH_SIZES[-1] + 1):
-        metrics.pass_ran(size)
+        metrics.step_ran(size)
     text = metrics.text().decode()
     assert sum_of(text, "sightline_batch_size_bucket", le="2.0") == 2
     assert sum_of(text, "sightline_batch_size_count") == 4
@@ -171,7 +173,7 @@ def test_queue_length_and_refusals_are_reported(engine: Engine) -> None:
                 others.submit(app.test_client().post, "/api/captions", data=picture(), headers=JPEG)
                 for _ in range(2)
             ]
-            wait_until(lambda: worker.under_way + worker.waiting == 2)
+            wait_until(lambda: worker.queue.in_flight + worker.queue.waiting == 2)
             refused = observer.post("/api/captions", data=picture(), headers=JPEG, buffered=True)
             assert refused.status_code == 503
             text = scraped(observer)
@@ -183,7 +185,7 @@ def test_queue_length_and_refusals_are_reported(engine: Engine) -> None:
             stepped.allow(10_000)
             for answer in waiting:
                 assert answer.result().status_code == 200
-        wait_until(lambda: worker.under_way == 0)
+        wait_until(lambda: worker.queue.in_flight == 0)
         text = scraped(observer)
         assert sum_of(text, "sightline_queue_length") == 0
         assert sum_of(text, "sightline_worker_restarts_total") == 0

@@ -190,9 +190,9 @@ def test_a_frame_that_a_newer_one_replaces_is_told_as_that(engine: Engine, lines
             return others.submit(client.post, path, data=picture(), headers=JPEG)
 
         under_way = send("door")
-        wait_until(lambda: worker.under_way == 1)
+        wait_until(lambda: worker.queue.in_flight == 1)
         older = send("garden")
-        wait_until(lambda: worker.waiting == 1)
+        wait_until(lambda: worker.queue.waiting == 1)
         newer = send("garden")
         assert read_events(older.result().text)[-1][1]["error"]["code"] == "superseded"
         (line,) = lines()

@@ -190,12 +190,12 @@ def test_a_hang_up_in_the_queue_gives_the_place_back(engine: Engine) -> None:
         first = begin(port)
         wait_until(lambda: worker.busy)
         second = begin(port)
-        wait_until(lambda: worker.waiting == 1)
+        wait_until(lambda: worker.queue.waiting == 1)
         assert ask(port, "POST", CAPTIONS, picture(), JPEG)[0] == 503
         second.close()
-        wait_until(lambda: worker.waiting == 0)
+        wait_until(lambda: worker.queue.waiting == 0)
         third = begin(port)
-        wait_until(lambda: worker.waiting == 1)
+        wait_until(lambda: worker.queue.waiting == 1)
         stepped.allow(10_000)
         for connection in (first, third):
             assert read_events(connection.getresponse().read().decode())[-1][0] == "done"
@@ -212,12 +212,12 @@ def test_a_newer_frame_replaces_the_one_that_waits(engine: Engine) -> None:
         wait_until(lambda: worker.busy)
         for camera, waiting in (("back", 1), ("front", 2)):
             answers.append(begin(port, f"{CAPTIONS}?camera={camera}"))
-            wait_until(lambda waiting=waiting: worker.waiting == waiting)  # type: ignore[misc]
+            wait_until(lambda waiting=waiting: worker.queue.waiting == waiting)  # type: ignore[misc]
         newer = begin(port, f"{CAPTIONS}?camera=back")
         # No step was allowed yet, so nothing but the newer frame can have ended this one.
         name, data = read_events(answers[1].getresponse().read().decode())[-1]
         assert (name, data["error"]["code"]) == ("error", "superseded")
-        assert worker.waiting == 2
+        assert worker.queue.waiting == 2
         stepped.allow(10_000)
         for connection in (answers[0], answers[2], newer):
             assert read_events(connection.getresponse().read().decode())[-1][0] == "done"
@@ -272,7 +272,7 @@ def test_the_page_answers_while_all_places_are_taken(engine: Engine) -> None:
     worker = Worker(lambda: stepped, settings.max_queue)
     with started(worker), served(worker, settings) as (port, _):
         held = [begin(port) for _ in range(settings.max_queue + 1)]
-        wait_until(lambda: worker.waiting == settings.max_queue)
+        wait_until(lambda: worker.queue.waiting == settings.max_queue)
         waiting = {"waiting": settings.max_queue, "limit": settings.max_queue, "busy": True}
         assert queue_of(port) == waiting
         assert ask(port, "GET", "/")[0] == 200

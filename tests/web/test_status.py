@@ -17,7 +17,7 @@ def test_the_worker_is_told_of(web_app: Flask, web_worker: Worker) -> None:
         "restarts": 0,
         "last_failure": None,
         "under_way": 0,
-        "at_once": web_worker.at_once,
+        "at_once": web_worker.queue.max_batch,
     }
     assert told["remote"] is None
 

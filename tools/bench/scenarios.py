@@ -31,7 +31,7 @@ class Scenarios:
         self._tokens = tokens
         self._number = 0
         self._pans = 0
-        room = engine.ask(Request.about(image, prompt, tokens)).limit
+        room = engine.prepare(Request.about(image, prompt, tokens)).limit
         if room < tokens:
             raise BadRequestError(
                 f"This model has room for {room} tokens after the image and the prompt. Choose a "
@@ -41,7 +41,7 @@ class Scenarios:
     @property
     def shares_passes(self) -> bool:
         """Return whether the engine batches requests."""
-        return self._engine.at_once > 1
+        return self._engine.max_batch > 1
 
     def new_scene(self) -> Stats:
         """Caption a frame and a camera that are new to the engine: plain decoding, no drafts."""
@@ -68,7 +68,7 @@ class Scenarios:
 
         Each request has a new frame and a new camera.
         """
-        count = self._engine.at_once
+        count = self._engine.max_batch
         started = time.perf_counter()
         for _ in range(count):
             self.new_scene()

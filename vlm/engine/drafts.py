@@ -1,10 +1,10 @@
-"""Greedy decoding with drafts: tokens that are guessed, then checked many in one pass.
+"""Drafts for greedy decoding: tokens that are guessed, then checked many in one pass.
 
-Speculative decoding (Leviathan et al., 2023, https://arxiv.org/abs/2211.17192) whose draft costs
-nothing: the last answer to the same question, since what a camera sees changes little from one
-frame to the next. Where it fails midway, its remainder is tried again from where the two meet, as
-prompt lookup does (Saxena, 2023, https://github.com/apoorvumang/prompt-lookup-decoding). A guess
-only counts where greedy decoding chooses it too, so the text is the same with any draft or none.
+Speculative decoding (Leviathan et al., 2023, https://arxiv.org/abs/2211.17192) with a draft that
+costs nothing: the last answer to the same question, since a camera's view changes little from one
+frame to the next. If the draft fails midway, its remainder is tried again where the two answers
+meet, as prompt lookup does (Saxena, 2023, https://github.com/apoorvumang/prompt-lookup-decoding).
+A guessed token counts only if it is the argmax too, so no draft changes the text.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final, NamedTuple
 
-from vlm.engine.passes import Decode, Steps, Verify
-from vlm.engine.sampling import Token
-from vlm.runtimes.base import Runtime, State
-
-# Where an answer has left its draft, guesses begin with as few, and double while they are right: on
-# a CPU a wrong one costs about half of what decoding its tokens would.
+# After an answer has left its draft, guesses begin this short and double while they are right: on a
+# CPU a wrong guess costs about half of what decoding its tokens would.
 SHORT_GUESS_TOKENS: Final = 4
 MAX_GUESS_TOKENS: Final = 16
 WHOLE: Final = sys.maxsize
@@ -30,17 +26,19 @@ MAX_ANSWERS: Final = 64
 
 @dataclass
 class DraftCounts:
-    """How many tokens were guessed and how many of them greedy decoding chose as well."""
+    """Counts of one answer."""
 
     drafted: int = 0
+    """Guessed tokens."""
     accepted: int = 0
+    """Guessed tokens that were the argmax."""
 
-    def add(self, guess: Sequence[int], choices: Sequence[int]) -> int:
-        """Count one checked guess; how many of its first tokens were right.
+    def add(self, guess: Sequence[int], next_ids: Sequence[int]) -> int:
+        """Count one checked guess; return how many of its first tokens were right.
 
-        `choices` are those after the token before the guess and after each of its own.
+        `next_ids` are the argmax after the token before the guess and after each guessed token.
         """
-        pairs = zip(guess, choices, strict=False)
+        pairs = zip(guess, next_ids, strict=False)
         right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self.drafted += len(guess)
         self.accepted += right
@@ -48,12 +46,12 @@ class DraftCounts:
 
 
 class Draft:
-    """An older answer, of which the part not yet passed is guessed where a new one meets it."""
+    """An older answer. Its part that is not passed yet is guessed where a new answer meets it."""
 
     def __init__(
         self, ids: Sequence[int], takes: Callable[[int], bool], trusted: int = WHOLE
     ) -> None:
-        """`ids` are used up to the first one that `takes` refuses: no answer goes on after it.
+        """Use `ids` up to the first one that `takes` rejects: no answer continues after it.
 
         `trusted` is how many of them are worth guessing at once.
         """
@@ -65,11 +63,11 @@ class Draft:
         self._first_right: int | None = None
 
     def start(self, most: int) -> list[int]:
-        """The guess before anything is known, `most` tokens at most."""
+        """Return the first guess, `most` tokens at most."""
         return self._ids[: max(0, min(most, self._trusted))]
 
     def note(self, right: int, guessed: int) -> None:
-        """The last guess was right for `right` of its `guessed` tokens."""
+        """Record that `right` of the last `guessed` tokens were right."""
         self._passed += right
         if self._first_right is None:
             self._first_right = WHOLE if right == guessed else right
@@ -82,17 +80,17 @@ class Draft:
             self._misses += 1
 
     def trusted_next(self) -> int:
-        """How many tokens of the new answer are worth guessing at once for the one after it.
+        """Return how many tokens of the new answer are worth guessing at once for the next one.
 
-        What moves goes on moving: a little more than was right this time. All, where all was.
+        Motion continues: a little more than was right this time, or all if all was right.
         """
         right = self._first_right
         return WHOLE if right is None or right == WHOLE else right + SHORT_GUESS_TOKENS
 
     def meet(self, answer: Sequence[int], most: int) -> list[int]:
-        """What may follow `answer`, as its last tokens are met again further on; often nothing.
+        """Return a guess of what follows `answer`, empty if its last tokens are not found.
 
-        Each guess that was wholly wrong asks for one token more to be met.
+        Each guess that was wholly wrong raises the number of tokens that must match by one.
         """
         alike = 1 + self._misses
         tail = list(answer[-alike:])
@@ -106,60 +104,26 @@ class Draft:
 
 
 class LastAnswer(NamedTuple):
-    """The ids of an answer, and how many of them are worth guessing at once for the next."""
+    """An answer to draft from."""
 
     ids: Sequence[int] = ()
     trusted: int = WHOLE
+    """How many ids are worth guessing at once."""
 
 
 class LastAnswers:
-    """The newest answer to each of the questions that were asked last, at most MAX_ANSWERS."""
+    """The last answer to each of the newest MAX_ANSWERS questions."""
 
     def __init__(self) -> None:
         self._answers: OrderedDict[Hashable, LastAnswer] = OrderedDict()
 
     def get(self, question: Hashable) -> LastAnswer:
-        """The last answer to `question`, without ids where there was none."""
+        """Return the last answer to `question`, empty if none."""
         return self._answers.get(question, LastAnswer())
 
     def put(self, question: Hashable, answer: LastAnswer) -> None:
-        """Remember `answer`; of too many questions, that asked longest ago is forgotten."""
+        """Keep `answer`; evict the oldest question beyond MAX_ANSWERS."""
         self._answers[question] = answer
         self._answers.move_to_end(question)
         if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
-
-
-def greedy_steps(
-    runtime: Runtime[State],
-    state: State,
-    choices: Sequence[int],
-    draft: Draft,
-    guess: Sequence[int],
-    limit: int,
-    counts: DraftCounts,
-    is_over: Callable[[int], bool],
-    answer: list[int],
-) -> Steps[Token]:
-    """The tokens of greedy decoding until `answer` has `limit` of them, each added to it.
-
-    `state` holds the prompt, `answer` and `guess`, the start of `draft`; `choices` are those after
-    `answer` and after each token of `guess`. `is_over(token_id)` is asked before each further pass.
-    The last id is never fed to `state`.
-    """
-    while True:
-        right = counts.add(guess, choices)
-        draft.note(right, len(guess))
-        if right < len(guess):
-            runtime.truncate(state, state.length - len(guess) + right)
-        new = choices[: right + 1]
-        answer += new
-        yield from map(Token, new)
-        left = limit - len(answer)
-        if left < 1 or is_over(answer[-1]):
-            return
-        guess = draft.meet(answer, left - 1)
-        if guess:
-            choices = yield Verify(state, [answer[-1], *guess], len(guess) + 1)
-        else:
-            choices = [(yield Decode(state, answer[-1]))]

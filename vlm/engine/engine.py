@@ -1,87 +1,90 @@
-"""The one generator: a frame and a prompt in, text out as it is made. All else here consumes it."""
+"""The one generator: a request in, text out as it is made. Everything else consumes it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 from PIL import Image
 
-from vlm.engine.drafts import DraftCounts
-from vlm.engine.generation import Answering, Asked
+from vlm.engine.generation import Generation, Model, Prepared
 from vlm.engine.inputs import InputBuilder
-from vlm.engine.passes import PASSES, Pass, SharedPassError, Steps, grouped, run_alone, run_group
+from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_group
 from vlm.engine.sampling import Token
 from vlm.engine.text import AnswerText
 from vlm.errors import CheckpointError
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import EngineInfo, Request, StreamEvent
+from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
 
 _WARM_UP_TOKENS: Final = 2
+# Full batches without a failure until the batch size, halved by a failure, is doubled again.
+_RECOVERY_BATCHES: Final = 64
 
 
 class EngineJob:
-    """One request under way: its passes, and the text that comes out of them."""
+    """One request in flight: its passes, and the events that come out of them."""
 
     def __init__(
-        self, asked: Asked, steps: Steps[Token], text: AnswerText, is_cancelled: Callable[[], bool]
+        self, generation: Generation, text: AnswerText, is_cancelled: Callable[[], bool]
     ) -> None:
-        """`steps` have not begun; they count their drafts in `text.counts`."""
-        self._asked = asked
-        self._steps = steps
+        self._generation = generation
+        self._tokens = generation.tokens()
         self._text = text
         self._is_cancelled = is_cancelled
-        self._made: list[StreamEvent | Exception] = []
+        self._events: list[StreamEvent | Exception] = []
         self.wanted: Pass | None = None
-        """The pass that it waits for; None before its first one and after its end."""
+        """The pass that the job needs next; None before its start and after its end."""
 
-    def begin(self) -> None:
-        """Go on to the first pass; once, before all else."""
-        self._go(lambda: next(self._steps))
+    def start(self) -> None:
+        """Run up to the first pass."""
+        self._run(lambda: next(self._tokens))
 
-    def give(self, result: Any) -> None:
-        """Go on with what came out of the wanted pass, or with the Exception that it raised."""
+    def resume(self, output: Any) -> None:
+        """Continue with the output of the wanted pass, or with the Exception that it raised."""
         self.wanted = None
-        if isinstance(result, Exception):
-            self._go(lambda: self._steps.throw(result))
+        if isinstance(output, Exception):
+            self._run(lambda: self._tokens.throw(output))
         else:
-            self._go(lambda: self._steps.send(result))
+            self._run(lambda: self._tokens.send(output))
 
-    def take_made(self) -> list[StreamEvent | Exception]:
-        """What was made since this was last asked."""
-        made, self._made = self._made, []
-        return made
+    def drain(self) -> list[StreamEvent | Exception]:
+        """Return the events since the last call."""
+        events, self._events = self._events, []
+        return events
 
     def close(self) -> None:
-        """Give it up. Idempotent."""
-        self._steps.close()
+        """Cancel the job. Idempotent."""
+        self._tokens.close()
         self.wanted = None
 
-    def _go(self, resume: Callable[[], Pass | Token]) -> None:
+    def _run(self, step: Callable[[], Pass | Token]) -> None:
         try:
-            step = resume()
-            while not isinstance(step, PASSES):
-                self._made += self._text.add(step)
+            made = step()
+            while not isinstance(made, PASSES):
+                self._events += self._text.add(made)
                 if self._text.is_cut:
                     self._finish()
                     return
-                step = next(self._steps)
-            self.wanted = step
+                made = next(self._tokens)
+            self.wanted = made
         except StopIteration:
             self._finish()
         except Exception as error:
-            self._made.append(error)
+            self._events.append(error)
 
     def _finish(self) -> None:
-        self._steps.close()
-        asked = self._asked
-        self._made += self._text.finish(
-            self._is_cancelled(), len(asked.input_ids), asked.image_tokens
+        self._tokens.close()
+        prepared = self._generation.prepared
+        self._events += self._text.finish(
+            self._is_cancelled(),
+            len(prepared.input_ids),
+            prepared.image_tokens,
+            self._generation.counts,
         )
 
 
@@ -96,102 +99,125 @@ class Engine:
         model_name: str,
     ) -> None:
         """`inputs` are the checkpoint's own; `stop_token_ids` end an answer and are not shown."""
-        self._runtime = runtime
-        self._inputs = inputs
-        self._stop_ids = stop_token_ids
-        self._answering = Answering(runtime, inputs, stop_token_ids)
-        self.at_once = runtime.states_per_pass
+        self._model = Model(runtime, inputs, stop_token_ids)
+        self.max_batch = runtime.max_batch
         """How many requests are best advanced together; 1: one after the other."""
+        self._good_batches = 0
         self.info = EngineInfo(
             model=model_name,
             runtime=runtime.name,
             device=runtime.device,
             dtype=runtime.dtype,
-            frame_size_px=self._inputs.max_side_px,
+            frame_size_px=inputs.max_side_px,
         )
 
-    def begin(self, request: Request, is_cancelled: Callable[[], bool] = never) -> EngineJob:
-        """The job that answers `request`, not begun yet; `advance` it to its end, or close it.
+    def prepare(self, request: Request) -> Prepared:
+        """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
+        return self._model.prepare(request)
 
-        Raises BadRequestError for what cannot be asked.
+    def begin(self, request: Request, is_cancelled: Callable[[], bool] = never) -> EngineJob:
+        """Return a job for `request`, not started yet; `advance` it to its end, or close it.
+
+        Raise BadRequestError if the request cannot be run.
         """
-        asked = self.ask(request)
-        text = AnswerText(self._inputs.tokenizer, self._stop_ids, request.stop, asked.limit)
-        steps = self._answering.steps(asked, is_cancelled, text.counts)
-        return EngineJob(asked, steps, text, is_cancelled)
+        return self._job(self._model.prepare(request), is_cancelled, None)
 
     def advance(self, jobs: Sequence[EngineJob]) -> list[list[StreamEvent | Exception]]:
-        """Take each of `jobs` one pass further, together where that pays; what each has made.
+        """Run the next pass of each job, batched if that pays; return the new events of each.
 
-        A job's last item is its Result or an Exception: what went wrong with it, the others
-        go on.
+        The last event of a job is its Result, or the Exception that ended it. The error of one job
+        does not end the others.
         """
         for job in jobs:
             if job.wanted is None:
-                job.begin()
+                job.start()
         waiting = [job for job in jobs if job.wanted is not None]
         wanted = [job.wanted for job in waiting if job.wanted is not None]
-        for group in grouped(self._runtime, wanted, self.at_once):
+        runtime = self._model.runtime
+        for group in group_passes(runtime, wanted, self.max_batch):
             try:
-                results = run_group(self._runtime, [wanted[index] for index in group])
+                outputs = run_group(runtime, [wanted[index] for index in group])
+                self._recover_batch_size(len(group))
             except Exception as error:
-                results = [self._shared_failure(error, len(group))] * len(group)
-            for index, result in zip(group, results, strict=True):
-                waiting[index].give(result)
-        return [job.take_made() for job in jobs]
+                outputs = [self._group_failure(error, len(group))] * len(group)
+            for index, output in zip(group, outputs, strict=True):
+                waiting[index].resume(output)
+        return [job.drain() for job in jobs]
 
     def stream(
-        self, request: Request, is_cancelled: Callable[[], bool] = never
-    ) -> Generator[StreamEvent, None, None]:
-        """The answer to `request`: TokenChunks as they become complete, then one Result.
-
-        Work stops within one pass (a token, a guess or an image tile) of the generator being closed
-        or of `is_cancelled` turning true; the latter still gives a Result, with "cancelled". A
-        text that would leave the model's context ends there with "length". `queued_s` is left at 0.
-        Raises BadRequestError for a prompt that cannot be asked, and MemoryError.
-        """
-        return stream_alone(self, request, is_cancelled)
-
-    def ask(self, request: Request) -> Asked:
-        """What the model is asked by `request`; raises BadRequestError where it cannot be."""
-        return self._answering.ask(request)
-
-    def generate_ids(
         self,
-        asked: Asked,
+        request: Request,
         is_cancelled: Callable[[], bool] = never,
         draft: Sequence[int] | None = None,
-        counts: DraftCounts | None = None,
-    ) -> Iterator[int]:
-        """The ids alone of what `stream` makes text of, end token included; see `Answering`."""
-        steps = self._answering.steps(asked, is_cancelled, counts or DraftCounts(), draft)
-        return (token.id for token in run_alone(self._runtime, steps))
+    ) -> Generator[StreamEvent, None, None]:
+        """Yield TokenChunks as they become complete, then one Result.
 
-    def close(self) -> None:
-        """Nothing is asked any more; what the engine holds goes with it."""
-        self._answering.forget()
+        Work stops within one pass (a token, a guess or an image tile) after the generator is closed
+        or `is_cancelled` turns true; the latter still yields a Result, with "cancelled". A text
+        that would leave the model's context ends there with "length". `queued_s` is 0. `draft`
+        replaces the engine's own draft. Raise BadRequestError for a request that cannot be run,
+        and MemoryError.
+        """
+        job = self._job(self._model.prepare(request), is_cancelled, draft)
+        return stream_alone(self, job)
 
-    def _shared_failure(self, error: Exception, jobs: int) -> Exception:
-        """What each of `jobs` is told of an `error` in a pass of theirs."""
-        if jobs == 1:
-            return error
-        # It may be one of them, or all together being too much: each begins its pass anew, with
-        # fewer beside it, down to one at a time.
-        self.at_once = max(1, jobs // 2)
-        log.warning("A pass for %d requests failed; %d share one from here on", jobs, self.at_once)
-        return SharedPassError("A pass that was shared with other requests has failed.")
+    def run(self, request: Request, draft: Sequence[int] | None = None) -> Result:
+        """Return the result of `request`, run to its end with nothing beside it."""
+        *_, result = self.stream(request, draft=draft)
+        assert isinstance(result, Result), "a stream ends with its result"
+        return result
 
     def warm_up(self) -> None:
-        """Run one short request, then drop what it left; raise CheckpointError if it cannot run."""
+        """Run one short request and drop what it left, so that the first real one is not slower.
+
+        Raise CheckpointError if processor and model do not fit each other.
+        """
         side_px = self.info.frame_size_px
         frame = Image.new("RGB", (side_px, side_px), (128, 128, 128))
         try:
-            for _ in self.stream(Request.about(frame, DEFAULT_PROMPT, _WARM_UP_TOKENS)):
-                pass
+            self.run(Request.about(frame, DEFAULT_PROMPT, _WARM_UP_TOKENS))
         except ValueError as error:
             raise CheckpointError(
                 f"Processor and model of {self.info.model} do not fit each other: {error}. "
                 "Get the whole checkpoint again."
             ) from error
-        # What nobody asked is nothing to draft from.
-        self._answering.forget()
+        self._model.forget()
+
+    def close(self) -> None:
+        """Drop what the answers left."""
+        self._model.forget()
+
+    def _job(
+        self,
+        prepared: Prepared,
+        is_cancelled: Callable[[], bool],
+        draft: Sequence[int] | None,
+    ) -> EngineJob:
+        text = AnswerText(
+            self._model.inputs.tokenizer,
+            self._model.stop_ids,
+            prepared.request.task.stop,
+            prepared.limit,
+        )
+        return EngineJob(Generation(self._model, prepared, is_cancelled, draft), text, is_cancelled)
+
+    def _group_failure(self, error: Exception, size: int) -> Exception:
+        """Return what each of `size` jobs receives for an `error` in their common pass."""
+        if size == 1:
+            return error
+        # One of them may be the cause, or all together need too much memory. Each runs its pass
+        # again, in smaller batches, down to one.
+        self.max_batch = max(1, size // 2)
+        self._good_batches = 0
+        log.warning("A batch of %d requests failed; the next ones have %d", size, self.max_batch)
+        return SharedPassError("A pass of several requests failed.")
+
+    def _recover_batch_size(self, size: int) -> None:
+        """Double a reduced batch size after enough full batches without a failure."""
+        largest = self._model.runtime.max_batch
+        if size < self.max_batch or self.max_batch == largest:
+            return
+        self._good_batches += 1
+        if self._good_batches >= _RECOVERY_BATCHES:
+            self.max_batch = min(largest, 2 * self.max_batch)
+            self._good_batches = 0

@@ -1,4 +1,4 @@
-"""The newest few frames as the model knows them: encoded once, asked many times."""
+"""The newest few frames, encoded once for many questions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from vlm.types import Detail
 
 @dataclass
 class EncodedFrame:
-    """What encoding a frame gave, and the state of the last chat that ended with it, if any.
-
-    `state_ids` are the tokens that `state` holds, `state_images` the keys of the images among them.
-    """
+    """The features of a frame, and the state of the last chat that ended with it, if any."""
 
     features: Sequence[ImageFeatures]
     state: KVState | None = None
     state_ids: Sequence[int] = ()
+    """The tokens that `state` holds."""
     state_images: Sequence[bytes] = ()
+    """The keys of the images among them."""
 
     @property
     def nbytes(self) -> int:
-        """The memory that it keeps."""
+        """Memory in bytes."""
         kept = self.state.nbytes if self.state else 0
         return kept + sum(int(each.nbytes) for each in self.features)
 
     def known_tokens(self, input_ids: Sequence[int]) -> int:
-        """How many of the first `input_ids` the state holds; never all, one is left to feed."""
+        """Return how many of the first `input_ids` the state holds; never all, one must be fed."""
         known = 0
         for held, wanted in zip(self.state_ids, input_ids[:-1], strict=False):
             if held != wanted:
@@ -42,7 +41,7 @@ class EncodedFrame:
 
 
 class FrameCache:
-    """Frames by their pixels, at most `max_bytes` of them together; the oldest go first."""
+    """Frames by their pixels, at most `max_bytes` together; the oldest are evicted first."""
 
     def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -50,24 +49,24 @@ class FrameCache:
 
     @staticmethod
     def key(image: Image.Image, detail: Detail) -> bytes:
-        """What tells one RGB frame at one detail from all others."""
+        """Return a key that differs for any other RGB frame or detail."""
         return blake2b(
             image.tobytes(), digest_size=24, person=f"{detail} {image.width}".encode()
         ).digest()
 
     @property
     def nbytes(self) -> int:
-        """The memory that all frames keep."""
+        """Memory of all frames in bytes."""
         return sum(frame.nbytes for frame in self._frames.values())
 
     def get(self, key: bytes) -> EncodedFrame | None:
-        """The frame of `key`, which counts as the newest from now on."""
+        """Return the frame of `key`, which becomes the newest, or None."""
         if key in self._frames:
             self._frames.move_to_end(key)
         return self._frames.get(key)
 
     def put(self, key: bytes, frame: EncodedFrame) -> None:
-        """Keep `frame` as the newest, and drop what there is no more room for."""
+        """Keep `frame` as the newest; evict the oldest beyond the bound."""
         self._frames[key] = frame
         self._frames.move_to_end(key)
         while self._frames and self.nbytes > self._max_bytes:

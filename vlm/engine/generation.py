@@ -1,28 +1,37 @@
-"""The one path from a question to the ids of its answer, pass by pass."""
+"""One answer: from a request to the tokens of its answer, as passes over the model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
 
-from vlm.engine.drafts import Draft, DraftCounts, LastAnswer, LastAnswers, greedy_steps
+from vlm.engine.drafts import Draft, DraftCounts, LastAnswer, LastAnswers
 from vlm.engine.frame_cache import EncodedFrame, FrameCache
 from vlm.engine.inputs import InputBuilder, Turn
-from vlm.engine.passes import Decode, Encode, Pass, Prefill, SharedPassError, Steps, Verify
-from vlm.engine.sampling import JsonGrammars, Token, TokenPicker
+from vlm.engine.passes import (
+    Decode,
+    Encode,
+    Pass,
+    Passes,
+    Prefill,
+    SharedPassError,
+    Verify,
+)
+from vlm.engine.sampling import JsonGrammars, Sampler, Token
 from vlm.errors import BadRequestError
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import check_text
-from vlm.runtimes.base import ImageFeatures, KVState, Runtime
-from vlm.types import Request
+from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
+from vlm.types import AnswerTask, Request
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request in the model's terms: `limit` is how many tokens its answer may have."""
+class Prepared:
+    """A request in the model's terms."""
 
     request: Request
     images: tuple[Image.Image, ...]
@@ -30,218 +39,233 @@ class Asked:
     input_ids: tuple[int, ...]
     image_tokens: int
     limit: int
+    """Maximum number of tokens of the answer."""
 
 
 @dataclass
-class _Images:
-    """The images of one question, by their keys in the cache and as the model knows them."""
+class Model:
+    """A runtime with the checkpoint's own inputs, and what its answers leave for later ones."""
 
-    keys: list[bytes] = field(default_factory=list)
-    frames: list[EncodedFrame] = field(default_factory=list)
+    runtime: Runtime[Any]
+    inputs: InputBuilder
+    stop_ids: frozenset[int]
+    """Each ends an answer."""
+    frames: FrameCache = field(default_factory=FrameCache)
+    answers: LastAnswers = field(default_factory=LastAnswers)
 
-    @property
-    def features(self) -> list[ImageFeatures]:
-        return [each for frame in self.frames for each in frame.features]
-
-    @property
-    def last(self) -> EncodedFrame | None:
-        """The last one, where its state is of a chat about these very images."""
-        last = self.frames[-1] if self.frames else None
-        return last if last is not None and last.state_images == self.keys else None
-
-
-class Answering:
-    """Answers out of one model, with what it remembers from one to the next."""
-
-    def __init__(
-        self, runtime: Runtime[Any], inputs: InputBuilder, stop_ids: frozenset[int]
-    ) -> None:
-        """`inputs` are the checkpoint's own; `stop_ids` end an answer."""
-        self._runtime = runtime
-        self._inputs = inputs
-        self._stop_ids = stop_ids
-        self._json: JsonGrammars | None = None
-        self.forget()
+    @cached_property
+    def grammars(self) -> JsonGrammars:
+        """Made when the first answer in JSON is requested."""
+        return JsonGrammars(self.inputs.tokenizer.to_json(), self.stop_ids)
 
     def forget(self) -> None:
-        """Remember nothing of what was asked so far."""
-        self._frames, self._answers = FrameCache(), LastAnswers()
+        """Drop what earlier answers left."""
+        self.frames, self.answers = FrameCache(), LastAnswers()
 
-    def ask(self, request: Request) -> Asked:
-        """What the model is asked by `request`; raises BadRequestError where it cannot be."""
-        if request.max_tokens < 1:
+    def prepare(self, request: Request) -> Prepared:
+        """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
+        task = request.task
+        if task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
         images: list[Image.Image] = []
         turns: list[Turn] = []
-        for message in request.messages:
+        for message in task.messages:
             parts: list[str | TileGrid] = []
             for part in message.parts:
                 if isinstance(part, str):
                     parts.append(check_text(part))
                 else:
                     images.append(part)
-                    parts.append(self._inputs.grid_of(part.size, request.detail))
+                    parts.append(self.inputs.image_processor.grid_of(part.size, task.detail))
             turns.append((message.role, tuple(parts)))
-        input_ids = self._inputs.chat_ids(tuple(turns))
-        room = self._runtime.context_tokens - len(input_ids)
+        input_ids = self.inputs.chat_ids(tuple(turns))
+        room = self.runtime.context_tokens - len(input_ids)
         if room < 1:
             raise BadRequestError(
                 f"The prompt and the image have {len(input_ids)} tokens; this model has "
-                f"room for {self._runtime.context_tokens - 1}. Make the prompt shorter."
+                f"room for {self.runtime.context_tokens - 1}. Make the prompt shorter."
             )
-        image_tokens = input_ids.count(self._inputs.image_token_id)
-        limit = min(request.max_tokens, room)
-        return Asked(request, tuple(images), tuple(turns), input_ids, image_tokens, limit)
+        return Prepared(
+            request,
+            tuple(images),
+            tuple(turns),
+            input_ids,
+            image_tokens=input_ids.count(self.inputs.image_token_id),
+            limit=min(task.max_tokens, room),
+        )
 
-    def steps(
+
+class Generation:
+    """The passes and tokens of one answer. `tokens` may be called once."""
+
+    def __init__(
         self,
-        asked: Asked,
+        model: Model,
+        prepared: Prepared,
         is_cancelled: Callable[[], bool],
-        counts: DraftCounts,
         draft: Sequence[int] | None = None,
-    ) -> Steps[Token]:
-        """The tokens of the answer, end token included; greedy ones as transformers has them.
+    ) -> None:
+        """`draft` are ids that a greedy answer may begin with or share parts of.
 
-        `draft` are ids that a greedy answer may begin with or share parts of, by default the last
-        answer to the same question of the same camera; they only ever save time.
+        By default that is the last answer to the same question of the same camera. A draft saves
+        time and never changes the answer.
         """
-        images = yield from self._encoded(asked, is_cancelled)
-        if is_cancelled():
+        self.counts = DraftCounts()
+        self.prepared = prepared
+        self._model = model
+        self._runtime = model.runtime
+        self._task: AnswerTask = prepared.request.task
+        self._is_cancelled = is_cancelled
+        self._draft = draft
+        self._answer: list[int] = []
+        self._keys: list[bytes] = []
+        self._frames: list[EncodedFrame] = []
+        # Set by the prefill.
+        self._state: KVState | None = None
+
+    def tokens(self) -> Passes[Token]:
+        """Yield passes and the tokens of the answer, end token included.
+
+        A greedy answer equals that of transformers, token for token.
+        """
+        yield from self._encode_images()
+        if self._is_cancelled():
             return
-        if asked.request.is_plain:
-            yield from self._greedy(asked, images, is_cancelled, counts, draft)
+        if self._task.is_greedy:
+            yield from self._greedy()
         else:
-            yield from self._picked(asked, images, is_cancelled)
+            yield from self._sampled()
+        self._keep_state()
 
-    def _encoded(
-        self, asked: Asked, is_cancelled: Callable[[], bool]
-    ) -> Generator[Pass, Any, _Images]:
-        images = _Images()
-        for image in asked.images:
-            key = self._frames.key(image, asked.request.detail)
-            frame = self._frames.get(key)
+    def _encode_images(self) -> Generator[Pass, Any, None]:
+        for image in self.prepared.images:
+            key = self._model.frames.key(image, self._task.detail)
+            frame = self._model.frames.get(key)
             if frame is None:
-                frame = EncodedFrame((yield from self._features(image, asked, is_cancelled)))
-                if is_cancelled():
-                    break
-                self._frames.put(key, frame)
-            images.keys.append(key)
-            images.frames.append(frame)
-        return images
+                frame = EncodedFrame((yield from self._encode(image)))
+                if self._is_cancelled():
+                    return
+                self._model.frames.put(key, frame)
+            self._keys.append(key)
+            self._frames.append(frame)
 
-    def _features(
-        self, image: Image.Image, asked: Asked, is_cancelled: Callable[[], bool]
-    ) -> Generator[Pass, Any, list[Any]]:
-        """The features of `image`, some tiles at a time; fewer than all where it was cancelled."""
-        pixel_values = self._inputs.pixel_values(image, asked.request.detail)
-        at_once = self._runtime.tiles_per_pass
-        features = []
-        for start in range(0, len(pixel_values), at_once):
-            if is_cancelled():
+    def _encode(self, image: Image.Image) -> Generator[Pass, Any, list[ImageFeatures]]:
+        """Return the features of `image`, in some passes; fewer than all if it was cancelled."""
+        pixel_values = self._model.inputs.image_processor.pixel_values(image, self._task.detail)
+        tiles = self._runtime.tiles_per_pass
+        features: list[ImageFeatures] = []
+        for start in range(0, len(pixel_values), tiles):
+            if self._is_cancelled():
                 break
-            features.append((yield Encode(pixel_values[start : start + at_once])))
+            wanted = Encode(pixel_values[start : start + tiles])
+            try:
+                features.append((yield wanted))
+            except SharedPassError:
+                features.append((yield wanted))
         return features
 
-    def _prefill(
-        self, images: _Images, input_ids: Sequence[int], choices: int
-    ) -> Generator[Pass, Any, tuple[KVState, list[int]]]:
-        """A state of its own that holds `input_ids`, and the choices after the last of them.
-
-        What an earlier question about the same images has fed the model is not fed again.
-        """
-        last = images.last
-        if last is not None and last.state is not None:
-            known = last.known_tokens(input_ids[: len(input_ids) - choices + 1])
-            if self._inputs.image_token_id not in input_ids[known:]:
-                state = self._runtime.fork(last.state, known)
-                return state, (yield Verify(state, input_ids[known:], choices))
-        fresh: tuple[KVState, list[int]] = yield Prefill(input_ids, images.features, choices)
-        return fresh
-
-    def _greedy(
-        self,
-        asked: Asked,
-        images: _Images,
-        is_cancelled: Callable[[], bool],
-        counts: DraftCounts,
-        draft: Sequence[int] | None,
-    ) -> Steps[Token]:
-        question = (asked.request.camera, asked.turns)
-        last = self._answers.get(question) if draft is None else LastAnswer(draft)
-        old = Draft(last.ids, self._is_text, last.trusted)
-        guess = old.start(asked.limit - 1)
-        answer: list[int] = []
-        state, choices = yield from self._prefill(
-            images, [*asked.input_ids, *guess], len(guess) + 1
-        )
+    def _greedy(self) -> Passes[Token]:
+        question = (self.prepared.request.camera, self.prepared.turns)
+        last = LastAnswer(self._draft or ())
+        if self._draft is None:
+            last = self._model.answers.get(question)
+        draft = Draft(last.ids, self._is_text, last.trusted)
+        limit, answer = self.prepared.limit, self._answer
+        guess = draft.start(limit - 1)
+        next_ids = (yield from self._prefill(guess)).ids
         while True:
-            steps = greedy_steps(
-                self._runtime,
-                state,
-                choices,
-                old,
-                guess,
-                asked.limit,
-                counts,
-                lambda token_id: token_id in self._stop_ids or is_cancelled(),
-                answer,
-            )
-            try:
-                yield from steps
+            right = self.counts.add(guess, next_ids)
+            draft.note(right, len(guess))
+            if right < len(guess):
+                assert self._state is not None
+                self._runtime.truncate(self._state, self._state.length - len(guess) + right)
+            new = next_ids[: right + 1]
+            answer += new
+            yield from map(Token, new)
+            left = limit - len(answer)
+            if left < 1 or answer[-1] in self._model.stop_ids or self._is_cancelled():
                 break
-            except SharedPassError:
-                guess = []
-                state, choices = yield Prefill([*asked.input_ids, *answer], images.features, 1)
-        if not is_cancelled():
-            self._answers.put(question, LastAnswer(answer, old.trusted_next()))
-        self._remember(asked, images, state, answer)
+            guess = draft.meet(answer, left - 1)
+            next_ids = (yield from self._append(guess)).ids
+        if not self._is_cancelled():
+            self._model.answers.put(question, LastAnswer(answer, draft.trusted_next()))
 
-    def _picked(
-        self,
-        asked: Asked,
-        images: _Images,
-        is_cancelled: Callable[[], bool],
-    ) -> Steps[Token]:
-        request = asked.request
-        grammar = self._grammars().of_one_answer() if request.json_object else None
-        picker = TokenPicker(request.sampling, request.top_logprobs, grammar)
-        answer: list[int] = []
-        state, _ = yield from self._prefill(images, asked.input_ids, 1)
+    def _sampled(self) -> Passes[Token]:
+        task = self._task
+        processors = [self._model.grammars.for_one_answer()] if task.json_object else []
+        sampler = Sampler(task.sampling, task.top_logprobs, processors)
+        after = yield from self._prefill((), want_logits=True)
         while True:
-            token = picker.pick(self._runtime.logits(state))
-            answer.append(token.id)
+            assert after.logits is not None
+            token = sampler.pick(self._answer, after.logits[-1])
+            self._answer.append(token.id)
             yield token
-            is_over = token.id in self._stop_ids or len(answer) == asked.limit or picker.is_over
-            if is_over or is_cancelled():
-                break
-            try:
-                yield Decode(state, token.id)
-            except SharedPassError:
-                state, _ = yield Prefill([*asked.input_ids, *answer], images.features, 1)
-        self._remember(asked, images, state, answer)
+            is_full = len(self._answer) == self.prepared.limit
+            if is_full or token.id in self._model.stop_ids or sampler.is_over(self._answer):
+                return
+            if self._is_cancelled():
+                return
+            after = yield from self._append((), want_logits=True)
 
-    def _remember(
-        self,
-        asked: Asked,
-        images: _Images,
-        state: KVState,
-        answer: Sequence[int],
-    ) -> None:
-        """Keep `state` for another question about the same images."""
-        if images.keys:
-            fed = [*asked.input_ids, *answer][: state.length]
-            features = images.frames[-1].features
-            self._frames.put(images.keys[-1], EncodedFrame(features, state, fed, images.keys))
+    def _prefill(
+        self, guess: Sequence[int], want_logits: bool = False
+    ) -> Generator[Pass, Any, Predicted]:
+        """Feed the prompt and `guess`; predict after the prompt and after each guessed token.
 
-    def _grammars(self) -> JsonGrammars:
-        if self._json is None:
-            self._json = JsonGrammars(self._inputs.tokenizer.to_json(), self._stop_ids)
-        return self._json
+        The state of an earlier question about the same images is used as far as it goes.
+        """
+        input_ids, count = [*self.prepared.input_ids, *guess], len(guess) + 1
+        last = self._frames[-1] if self._frames else None
+        if last is not None and last.state is not None and last.state_images == self._keys:
+            known = last.known_tokens(self.prepared.input_ids)
+            if self._model.inputs.image_token_id not in input_ids[known:]:
+                self._state = self._runtime.fork(last.state, known)
+                after: Predicted = yield Verify(self._state, input_ids[known:], count, want_logits)
+                return after
+        return (yield from self._prefill_anew(guess, want_logits))
+
+    def _prefill_anew(
+        self, guess: Sequence[int], want_logits: bool
+    ) -> Generator[Pass, Any, Predicted]:
+        """Feed prompt, answer and `guess` to a new state; predict from the last real token on."""
+        after: Predicted
+        self._state, after = yield Prefill(
+            [*self.prepared.input_ids, *self._answer, *guess],
+            [each for frame in self._frames for each in frame.features],
+            len(guess) + 1,
+            want_logits,
+        )
+        return after
+
+    def _append(
+        self, guess: Sequence[int], want_logits: bool = False
+    ) -> Generator[Pass, Any, Predicted]:
+        """Feed the answer's last token and `guess`; predict after each of them."""
+        assert self._state is not None, "the prefill comes first"
+        last_id = self._answer[-1]
+        try:
+            after: Predicted
+            if guess:
+                count = len(guess) + 1
+                after = yield Verify(self._state, [last_id, *guess], count, want_logits)
+            else:
+                after = yield Decode(self._state, last_id, want_logits)
+        except SharedPassError:
+            # The state is lost; a prefill runs alone.
+            return (yield from self._prefill_anew(guess, want_logits))
+        return after
+
+    def _keep_state(self) -> None:
+        """Keep the state for another question about the same images."""
+        if self._keys and self._state is not None:
+            fed = [*self.prepared.input_ids, *self._answer][: self._state.length]
+            kept = EncodedFrame(self._frames[-1].features, self._state, fed, self._keys)
+            self._model.frames.put(self._keys[-1], kept)
 
     def _is_text(self, token_id: int) -> bool:
-        """Whether an answer can go on behind `token_id`, and a pass over a prompt can hold it."""
+        """Return whether `token_id` may stand inside an answer and be fed with a prompt."""
         return (
-            0 <= token_id < self._inputs.vocabulary_size
-            and token_id != self._inputs.image_token_id
-            and token_id not in self._stop_ids
+            0 <= token_id < self._model.inputs.vocabulary_size
+            and token_id != self._model.inputs.image_token_id
+            and token_id not in self._model.stop_ids
         )

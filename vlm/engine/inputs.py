@@ -1,4 +1,4 @@
-"""Images and what is said about them, as the model takes them: pixel values and token ids."""
+"""From a chat of texts and images to the model's token ids."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from PIL import Image
-
 from vlm.checkpoints.files import IMAGE_PROCESSOR_FILES, read_json
 from vlm.errors import BadRequestError, CheckpointError
 from vlm.processing.chat_template import ChatTemplate
-from vlm.processing.image_processor import ImageProcessor, PixelValues, TileGrid
+from vlm.processing.image_processor import ImageProcessor, TileGrid
 from vlm.processing.tokenizer import FAKE, IMAGE, Tokenizer
-from vlm.types import Detail, Role
+from vlm.types import Role
 
-# A character that no text can hold (see prompts.py) marks where a text goes in the template.
+# Marks the place of a text in the template; no text can hold it (see prompts.py).
 _TEXT_MARK: Final = "\ufffd"
 _PLACES: Final = re.compile(f"({_TEXT_MARK}|{re.escape(IMAGE)})")
 _GLOBAL: Final = "<global-img>"
-# What Idefics3Processor has where its file has none.
+# The default of Idefics3Processor if its file has none.
 _DEFAULT_IMAGE_SEQ_LEN: Final = 169
-# A page asks the same few questions; each is kept per tile grid.
+# A page sends the same few questions; each is cached for each tile grid.
 _CACHED_CHATS: Final = 64
 
 _NO_PLACE: Final = (
@@ -32,15 +30,15 @@ _NO_PLACE: Final = (
     "message: the image first, then the text."
 )
 
-# One message: texts, and for each image how it is cut into tiles, in their order.
+# One message: its texts, and for each image how it is cut into tiles, in order.
 Turn: TypeAlias = tuple[Role, tuple[str | TileGrid, ...]]
 
 
 class InputBuilder:
-    """Does what the checkpoint's Idefics3Processor does, with the same result but less work.
+    """Returns the same ids as the checkpoint's Idefics3Processor, with less work.
 
-    Texts are tokenised apart from the template, as plain text: a control word typed into one
-    (`<image>`, `<end_of_utterance>`) reaches the model as those characters, never as that token.
+    Texts are tokenised apart from the template, as plain text: a control word in a text (`<image>`,
+    `<end_of_utterance>`) reaches the model as those characters, never as that token.
     """
 
     def __init__(
@@ -50,11 +48,11 @@ class InputBuilder:
         chat_template: ChatTemplate,
         image_seq_len: int,
     ) -> None:
-        """`image_seq_len` is how many tokens a tile has; raises CheckpointError on an odd template.
+        """`image_seq_len` is the number of tokens of a tile; `tokenizer` decodes answers, too.
 
-        `tokenizer` is also the one to read answers with.
+        Raise CheckpointError if the template does not take an image and a text.
         """
-        self._image_processor = image_processor
+        self.image_processor = image_processor
         self.tokenizer = tokenizer
         self._image_seq_len = image_seq_len
         self.max_side_px = image_processor.tile_px
@@ -71,7 +69,7 @@ class InputBuilder:
 
     @classmethod
     def load(cls, folder: Path) -> InputBuilder:
-        """The one for the checkpoint in `folder`; raises CheckpointError, in words."""
+        """Load the processor files of the checkpoint in `folder`; raise CheckpointError."""
         file = folder / IMAGE_PROCESSOR_FILES[1]
         config = read_json(file) if file.is_file() else {}
         image_seq_len = config.get("image_seq_len", _DEFAULT_IMAGE_SEQ_LEN)
@@ -83,26 +81,11 @@ class InputBuilder:
         template = ChatTemplate.load(folder, tokenizer.special_tokens)
         return cls(ImageProcessor.load(folder), tokenizer, template, image_seq_len)
 
-    def grid_of(self, size: tuple[int, int], detail: Detail) -> TileGrid:
-        """The tiles of an image of `size`, (width, height), told without a look at its pixels.
-
-        `detail` "low" makes one tile of it, "high" the checkpoint's own tiling.
-        """
-        return self._image_processor.grid_of(size, detail)
-
-    def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
-        """`image`, RGB, as [tiles, 3, side, side]; needs no prompt."""
-        return self._image_processor.pixel_values(image, detail)
-
-    def prompt_ids(self, prompt: str, grid: TileGrid) -> tuple[int, ...]:
-        """The ids of the chat that asks `prompt` about an image of `grid`; see `chat_ids`."""
-        return self.chat_ids((("user", (grid, prompt)),))
-
     def chat_ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
-        """The ids of a chat up to where its answer begins; needs no image.
+        """Return the ids of a chat up to where its answer begins.
 
-        Raises BadRequestError where the tokenizer cannot read a text, or the checkpoint's template
-        has no place for what is said.
+        Raise BadRequestError if the tokenizer cannot encode a text, or if the checkpoint's template
+        has no place for a part of the chat.
         """
         return self._ids_of(tuple(turns))
 
@@ -113,7 +96,7 @@ class InputBuilder:
             if not isinstance(piece, _Typed):
                 literal += piece
                 continue
-            # Words are tokenised with the blank before them.
+            # A word is tokenised together with the blank before it.
             words = literal.rstrip(" ")
             if words or not ids:
                 ids += self._typed_ids(typed) + self.tokenizer.encode(words, begins=not ids)
@@ -133,24 +116,24 @@ class InputBuilder:
         return ids
 
     def _pieces(self, turns: tuple[Turn, ...]) -> list[str | _Typed]:
-        """The chat as the template writes it: its own words and images, and texts in between."""
-        said = [part for _, parts in turns for part in parts]
+        """Return the rendered chat: the template's text, and the texts and images in between."""
+        chat = [part for _, parts in turns for part in parts]
         try:
             text = self._template.render([_message(*turn) for turn in turns])
         except CheckpointError as error:
             raise BadRequestError(_NO_PLACE) from error
         written = _PLACES.split(text)
-        places = [_TEXT_MARK if isinstance(part, str) else IMAGE for part in said]
-        # Split at the places, every other piece is one.
+        places = [_TEXT_MARK if isinstance(part, str) else IMAGE for part in chat]
+        # After the split, every other piece is a place.
         if written[1::2] != places:
             raise BadRequestError(_NO_PLACE)
         pieces: list[str | _Typed] = [written[0]]
-        for part, after in zip(said, written[2::2], strict=True):
+        for part, after in zip(chat, written[2::2], strict=True):
             pieces += [_Typed(part) if isinstance(part, str) else self._image_text(part), after]
         return pieces
 
     def _image_text(self, grid: TileGrid) -> str:
-        """What stands for an image in the tiles of `grid` and whole."""
+        """Return the text that stands for an image in the tiles of `grid`, and whole."""
         tile = IMAGE * self._image_seq_len
         whole = f"{FAKE}{_GLOBAL}{tile}{FAKE}"
         if grid.rows == 0:
@@ -167,12 +150,12 @@ class InputBuilder:
 
 @dataclass(frozen=True)
 class _Typed:
-    """A text in a chat that somebody has typed."""
+    """A text of the chat, not of the template."""
 
     text: str
 
 
 def _message(role: Role, parts: Sequence[str | TileGrid]) -> dict[str, object]:
-    """One turn in the form that chat templates take, marks in place of its texts."""
+    """Return one turn in the form that chat templates take, marks in place of its texts."""
     text, image = {"type": "text", "text": _TEXT_MARK}, {"type": "image"}
     return {"role": role, "content": [text if isinstance(part, str) else image for part in parts]}

@@ -1,7 +1,8 @@
-"""What an answer asks of the model, pass by pass, so that those of several answers can run as one.
+"""Forward passes as data, so that the passes of several requests can run as one.
 
-An answer is written as `Steps`: a generator that yields a pass where it needs one, is sent what
-came out of it, and yields what it makes in between.
+A generation is written as `Passes`: a generator that yields a pass when it needs one, receives the
+output of that pass, and yields its tokens in between. Nothing in it runs the model, so the engine
+decides which passes run together. docs/architecture.md explains the idea.
 """
 
 from __future__ import annotations
@@ -19,91 +20,103 @@ from vlm.runtimes.base import ImageFeatures, KVState, Runtime
 
 @dataclass(frozen=True)
 class Encode:
-    """`pixel_values`, [tiles, 3, side, side], to their ImageFeatures."""
+    """Encode tiles. Its output: their ImageFeatures."""
 
     pixel_values: PixelValues
+    """[tiles, 3, side, side]"""
 
 
 @dataclass(frozen=True)
 class Prefill:
-    """A fresh state that holds `input_ids`, and the choices after the last ones."""
+    """Feed a new sequence. Its output: the state, and the Predicted after the last `count`."""
 
     input_ids: Sequence[int]
     features: Sequence[ImageFeatures]
-    choices: int
+    count: int = 1
+    want_logits: bool = False
 
 
 @dataclass(frozen=True)
 class Verify:
-    """`token_ids` appended to `state`; the choices after the last ones."""
+    """Append several tokens to `state`. Its output: the Predicted after the last `count`."""
 
     state: KVState
     token_ids: Sequence[int]
-    choices: int
+    count: int
+    want_logits: bool = False
 
 
 @dataclass(frozen=True)
 class Decode:
-    """`token_id` appended to `state`; the choice that follows."""
+    """Append one token to `state`. Its output: the Predicted after it."""
 
     state: KVState
     token_id: int
+    want_logits: bool = False
 
 
 Pass: TypeAlias = Encode | Prefill | Verify | Decode
 PASSES: Final = (Encode, Prefill, Verify, Decode)
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[Pass | T, Any, None]
+Passes: TypeAlias = Generator[Pass | T, Any, None]
 
 
 class SharedPassError(SightlineError):
-    """A pass that several answers shared has failed, whoever's fault it was; the state is lost."""
+    """A batched pass failed, and its states are lost; each request must retry alone."""
 
     code = "shared_pass_failed"
 
 
-def run_alone(runtime: Runtime[Any], steps: Steps[T]) -> Iterator[T]:
-    """What `steps` makes, each of its passes run for it alone."""
+def run_alone(runtime: Runtime[Any], passes: Passes[T]) -> Iterator[T]:
+    """Yield what `passes` yields between its passes, each of which runs by itself."""
     try:
-        step = next(steps)
+        step = next(passes)
         while True:
             if isinstance(step, PASSES):
-                step = steps.send(run_pass(runtime, step))
+                step = passes.send(run_pass(runtime, step))
             else:
                 yield step
-                step = next(steps)
+                step = next(passes)
     except StopIteration:
         return
     finally:
-        steps.close()
+        passes.close()
 
 
 def run_pass(runtime: Runtime[Any], wanted: Pass) -> Any:
-    """What comes out of one pass; raises what the runtime raises."""
+    """Run one pass and return its output; raise what the runtime raises."""
     if isinstance(wanted, Encode):
         return runtime.encode_image(wanted.pixel_values)
     if isinstance(wanted, Prefill):
-        return runtime.prefill(wanted.input_ids, wanted.features, wanted.choices)
+        return runtime.prefill(
+            wanted.input_ids, wanted.features, wanted.count, want_logits=wanted.want_logits
+        )
     if isinstance(wanted, Verify):
-        return runtime.verify(wanted.state, wanted.token_ids, wanted.choices)
-    return runtime.decode_one_token(wanted.state, wanted.token_id)
+        return runtime.verify(
+            wanted.state, wanted.token_ids, wanted.count, want_logits=wanted.want_logits
+        )
+    return runtime.decode(wanted.state, wanted.token_id, want_logits=wanted.want_logits)
 
 
-def grouped(runtime: Runtime[Any], wanted: Sequence[Pass], most: int) -> Iterator[list[int]]:
-    """The indices of the passes in `wanted` that are best run together; each index once.
+def group_passes(
+    runtime: Runtime[Any], wanted: Sequence[Pass], max_batch: int
+) -> Iterator[list[int]]:
+    """Yield groups of indices of `wanted` that are best run together; each index once.
 
-    No group has more than `most`.
+    A group has at most `max_batch` passes: decodes if the runtime can batch them, or encodes up to
+    the runtime's number of tiles. Prefills are of different lengths and run alone.
     """
     decodes = [index for index, each in enumerate(wanted) if isinstance(each, Decode)]
-    for first in range(0, len(decodes), most):
-        yield decodes[first : first + most]
+    decode_batch = max_batch if "batch" in runtime.capabilities else 1
+    for first in range(0, len(decodes), decode_batch):
+        yield decodes[first : first + decode_batch]
     encodes: list[int] = []
     tiles = 0
     for index, each in enumerate(wanted):
         if isinstance(each, Encode):
             is_full = tiles + len(each.pixel_values) > runtime.tiles_per_pass
-            if encodes and (is_full or len(encodes) == most):
+            if encodes and (is_full or len(encodes) == max_batch):
                 yield encodes
                 encodes, tiles = [], 0
             encodes.append(index)
@@ -114,15 +127,18 @@ def grouped(runtime: Runtime[Any], wanted: Sequence[Pass], most: int) -> Iterato
         yield encodes
 
 
-def run_group(runtime: Runtime[Any], group: Sequence[Pass]) -> list[Any]:
-    """What comes out of each pass of a group that `grouped` has made; all fail where one does."""
+def run_group(runtime: Any, group: Sequence[Pass]) -> list[Any]:
+    """Run a group from `group_passes`; return one output per pass. All fail if one fails."""
     if len(group) == 1:
         return [run_pass(runtime, group[0])]
     decodes = [each for each in group if isinstance(each, Decode)]
     if decodes:
-        return runtime.decode_many(
-            [each.state for each in decodes], [each.token_id for each in decodes]
+        outputs: list[Any] = runtime.decode_batch(
+            [each.state for each in decodes],
+            [each.token_id for each in decodes],
+            want_logits=any(each.want_logits for each in decodes),
         )
+        return outputs
     tiles = [each.pixel_values for each in group if isinstance(each, Encode)]
     features = runtime.encode_image(np.concatenate(tiles))
     rows_per_tile = len(features) // sum(map(len, tiles))

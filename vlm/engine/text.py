@@ -1,4 +1,4 @@
-"""Tokens to text: chunks as they become complete, up to a stop text, and how it all ended."""
+"""Tokens to text: chunks as they become complete, up to a stop text, then the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlm.types import FinishReason, Result, Stats, TokenChunk, TokenLogprob
 
 
 class AnswerText:
-    """The text of one answer. `counts` are those of its drafts."""
+    """The text of one answer; its clock starts when it is made."""
 
     def __init__(
         self,
@@ -22,8 +22,7 @@ class AnswerText:
         stop_texts: Sequence[str],
         limit: int,
     ) -> None:
-        """`limit` is how many tokens the answer may have; its clock starts here."""
-        self.counts = DraftCounts()
+        """`limit` is the maximum number of tokens; `stop_ids` end the answer and are not shown."""
         self._tokenizer = tokenizer
         self._stop_ids = stop_ids
         self._stop_texts = stop_texts
@@ -40,11 +39,11 @@ class AnswerText:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a stop text has come: what follows is not wanted."""
+        """Return whether a stop text has ended the answer."""
         return self._is_cut
 
     def add(self, token: Token) -> list[TokenChunk]:
-        """The next token; the text that became complete with it, if any."""
+        """Take the next token; return the text that became complete with it, if any."""
         if self._first_token == self._started:
             self._first_token = time.perf_counter()
         if token.id in self._stop_ids:
@@ -54,14 +53,14 @@ class AnswerText:
         if self._tokens == self._limit:
             self._finish_reason = "length"
         if token.logprob is not None:
-            top = tuple(self._told(*each) for each in token.top)
-            self._logprobs.append(self._told(token.id, token.logprob, top))
+            top = tuple(self._token_logprob(*each) for each in token.top)
+            self._logprobs.append(self._token_logprob(token.id, token.logprob, top))
         return self._chunks(self._detokenizer.add(token.id), holds=True)
 
     def finish(
-        self, is_cancelled: bool, prompt_tokens: int, image_tokens: int
+        self, is_cancelled: bool, prompt_tokens: int, image_tokens: int, drafts: DraftCounts
     ) -> list[TokenChunk | Result]:
-        """No token comes any more: what was held back, and the end."""
+        """Return the text that was held back, if any, and the result. No token comes after it."""
         last = [] if self._is_cut else self._chunks(self._detokenizer.finish(), holds=False)
         total_s = time.perf_counter() - self._started
         stats = Stats(
@@ -70,8 +69,8 @@ class AnswerText:
             image_tokens=image_tokens,
             prompt_tokens=prompt_tokens,
             tokens=self._tokens,
-            drafted=self.counts.drafted,
-            accepted=self.counts.accepted,
+            drafted=drafts.drafted,
+            accepted=drafts.accepted,
             queued_s=0.0,
             total_s=total_s,
         )
@@ -79,7 +78,7 @@ class AnswerText:
         return [*last, Result("".join(self._shown), reason, stats)]
 
     def _chunks(self, text: str, *, holds: bool) -> list[TokenChunk]:
-        """`text` behind what is held, up to a stop text; with `holds` what may begin one waits."""
+        """Return held text and `text` up to a stop text; with `holds`, hold what may begin one."""
         text = self._held + text
         ends = [end for stop in self._stop_texts if (end := text.find(stop)) >= 0]
         if ends:
@@ -93,34 +92,34 @@ class AnswerText:
         return [TokenChunk(text, logprobs)]
 
     def _possible_stop(self, text: str) -> int:
-        """How many of the last characters of `text` a stop text may begin with."""
+        """Return how many of the last characters of `text` may be the start of a stop text."""
         longest = max(map(len, self._stop_texts), default=0) - 1
         for count in range(min(longest, len(text)), 0, -1):
             if any(stop.startswith(text[-count:]) for stop in self._stop_texts):
                 return count
         return 0
 
-    def _told(
+    def _token_logprob(
         self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = ()
     ) -> TokenLogprob:
         token_bytes = self._tokenizer.bytes_of(token_id)
         return TokenLogprob(token_bytes.decode("utf-8", "replace"), token_bytes, logprob, top)
 
 
-# What a decoder shows in place of bytes that are not a whole character (yet).
+# A decoder writes it for bytes that are not a whole character (yet).
 _REPLACEMENT: Final = "\ufffd"
 
 
 class Detokenizer:
-    """Turns a growing list of ids into chunks of text that only ever append.
+    """Turns ids into chunks of text as they come, never half a character.
 
-    All chunks together are `decode` of all ids without the whitespace that leads it; a character
-    that the last id leaves unfinished is left out. Decoding starts a few ids back, since what an
-    id reads as may depend on the one before it (a leading space, the rest of a character).
+    All chunks together are `decode` of all ids without leading white space; a character that the
+    last id leaves unfinished is left out. Decoding starts a few ids back, since the text of an id
+    may depend on the one before it (a leading space, the rest of a character).
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
-        """`decode` is the tokenizer's own, without special tokens and without any clean-up."""
+        """`decode` is the tokenizer's own, without special tokens and without clean-up."""
         self._decode = decode
         self._ids: list[int] = []
         self._context_start = 0
@@ -128,7 +127,7 @@ class Detokenizer:
         self._begun = False
 
     def add(self, token_id: int) -> str:
-        """The text that became complete with `token_id`; empty where none did."""
+        """Return the text that became complete with `token_id`, empty if none did."""
         self._ids.append(token_id)
         shown, known = self._window()
         if len(known) <= len(shown) or known.endswith(_REPLACEMENT):
@@ -138,7 +137,7 @@ class Detokenizer:
         return self._without_lead(known[len(shown) :])
 
     def finish(self) -> str:
-        """What was held back and is text after all; empty in nearly every case."""
+        """Return text that was held back and is complete after all; mostly empty."""
         shown, known = self._window()
         return self._without_lead(known[len(shown) :].rstrip(_REPLACEMENT))
 

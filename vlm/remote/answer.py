@@ -68,7 +68,7 @@ class UpstreamAnswer:
         if self._is_done:
             return None
         self._events += 1
-        if self._events > _EVENTS_PER_TOKEN * self._request.max_tokens + _SPARE_EVENTS:
+        if self._events > _EVENTS_PER_TOKEN * self._request.task.max_tokens + _SPARE_EVENTS:
             _fail("sends more events than the answer has tokens.")
         if data.strip() == _DONE:
             self._is_done = True
@@ -89,7 +89,7 @@ class UpstreamAnswer:
             return self._finish_reason
         if not self._is_done:
             _fail("ended its stream in the middle of an answer.")
-        return "length" if self._tokens() >= self._request.max_tokens else "stop"
+        return "length" if self._tokens() >= self._request.task.max_tokens else "stop"
 
     def stats(self, ttft_s: float, total_s: float) -> Stats:
         """Return the cost; a server that reports no usage is counted by its events with text."""
@@ -116,7 +116,7 @@ class UpstreamAnswer:
             if not isinstance(reason, str) or reason not in _FINISH_REASONS:
                 _fail("ended the answer before it was complete.")
             self._finish_reason = _FINISH_REASONS[reason]
-        if self._request.top_logprobs is not None:
+        if self._request.task.top_logprobs is not None:
             self._logprobs += _logprobs(choice.get("logprobs"))
         delta = choice.get("delta") or {}
         content = delta.get("content") if isinstance(delta, dict) else 0
@@ -125,7 +125,7 @@ class UpstreamAnswer:
         if not content:
             return None
         self._chars += len(content)
-        if self._chars > _TOKEN_MAX_CHARS * self._request.max_tokens:
+        if self._chars > _TOKEN_MAX_CHARS * self._request.task.max_tokens:
             _fail("sends more text than the answer has tokens.")
         self._text_events += 1
         # No caption begins with the space before its first word, whatever engine made it.

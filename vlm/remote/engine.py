@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import random
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final
+from typing import Final, Literal
 
 from vlm.errors import BadRequestError, GenerationError, ModelFailedError
 from vlm.remote.balancer import Balancer
 from vlm.remote.client import Client
 from vlm.remote.upstream import Upstream, UpstreamLimits, UpstreamStatus
 from vlm.remote.wire import FRAME_SIZE_PX
+from vlm.scheduler.protocol import OnEvent
 from vlm.scheduler.queue import CLOSED_MESSAGE
 from vlm.settings import Settings, read_key
 from vlm.types import EngineInfo, Request, StreamEvent, TokenChunk
-
-OnEvent = Callable[[StreamEvent | Exception], None]
 
 # Requests in flight for each server: enough for one that batches. What was sent can no longer be
 # replaced by a newer frame.
@@ -33,7 +30,6 @@ MAX_BATCH_EACH: Final = 16
 LIMITS: Final = UpstreamLimits()
 
 _CLOSE_S: Final = 5.0
-_STEP_S: Final = 0.01
 
 
 class RemoteJob:
@@ -66,33 +62,13 @@ class RemoteJob:
             self._task.cancel()
 
 
-class PulledJob:
-    """A request in flight whose events wait until the worker takes them."""
-
-    inner: RemoteJob
-
-    def __init__(self, is_cancelled: Callable[[], bool]) -> None:
-        self.events: queue.SimpleQueue[StreamEvent | Exception] = queue.SimpleQueue()
-        self._is_cancelled = is_cancelled
-
-    def take(self) -> list[StreamEvent | Exception]:
-        """Return the events since the last call."""
-        if self._is_cancelled():
-            self.close()
-            return [GenerationError("The caption was cancelled.")]
-        return [self.events.get_nowait() for _ in range(self.events.qsize())]
-
-    def close(self) -> None:
-        """Cancel the request. Idempotent."""
-        self.inner.close()
-
-
 class RemoteEngine:
     """Runs requests on the servers of the settings.
 
     `info` is set once it is open. One thread calls `open`, `begin` and `close`.
     """
 
+    pushes: Literal[True] = True
     info: EngineInfo
 
     def __init__(
@@ -110,7 +86,7 @@ class RemoteEngine:
         self._upstreams = [Upstream(url, self._model) for url in settings.base_url]
         self._limits = limits
         self._jitter = jitter or random.Random()
-        self.at_once = MAX_BATCH_EACH * len(self._upstreams)
+        self.max_batch = MAX_BATCH_EACH * len(self._upstreams)
         # Set when a server's health changes, and by `stop_waiting`.
         self._wake_open = threading.Event()
         self._stopped = False
@@ -167,26 +143,14 @@ class RemoteEngine:
         """Return a snapshot of the servers. Any thread may call it, also before `open`."""
         return tuple(each.status() for each in self._upstreams)
 
-    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> PulledJob:
-        """Start `request` for a worker that pulls."""
-        job = PulledJob(is_cancelled)
-        job.inner = self.start(request, job.events.put)
-        return job
-
-    def advance(self, jobs: Sequence[PulledJob]) -> list[list[StreamEvent | Exception]]:
-        """Return the events of each of `jobs` since the last call, after a short wait if none."""
-        if all(job.events.empty() for job in jobs):
-            time.sleep(_STEP_S)
-        return [job.take() for job in jobs]
-
-    def start(self, request: Request, on_event: OnEvent) -> RemoteJob:
+    def begin(self, request: Request, on_event: OnEvent) -> RemoteJob:
         """Start `request`; the event loop calls `on_event` with each of its events.
 
         The last event is a Result, or an Exception: BusyError or an UpstreamError if no server gave
         a complete answer, BadRequestError if a server rejected the request, GenerationError if the
         engine was closed. Raise BadRequestError if the request cannot be run at all.
         """
-        if request.max_tokens < 1:
+        if request.task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
         job = RemoteJob(on_event)
         work = self._run(request, job)

@@ -26,21 +26,21 @@ _SHRINK: Final = 0.75
 def request_body(request: Request) -> dict[str, Any]:
     """Return the body of a streamed chat completion, without the model's name."""
     body: dict[str, Any] = {
-        "messages": [_message(each, request.detail) for each in request.messages],
-        "max_tokens": request.max_tokens,
-        "temperature": request.sampling.temperature,
+        "messages": [_message(each, request.task.detail) for each in request.task.messages],
+        "max_tokens": request.task.max_tokens,
+        "temperature": request.task.sampling.temperature,
         "stream": True,
     }
-    if request.sampling.top_p != 1.0:
-        body["top_p"] = request.sampling.top_p
-    if request.sampling.seed is not None:
-        body["seed"] = request.sampling.seed
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.top_logprobs is not None:
+    if request.task.sampling.top_p != 1.0:
+        body["top_p"] = request.task.sampling.top_p
+    if request.task.sampling.seed is not None:
+        body["seed"] = request.task.sampling.seed
+    if request.task.stop:
+        body["stop"] = list(request.task.stop)
+    if request.task.top_logprobs is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = request.top_logprobs
-    if request.json_object:
+        body["top_logprobs"] = request.task.top_logprobs
+    if request.task.json_object:
         body["response_format"] = {"type": "json_object"}
     if request.camera is not None:
         body["user"] = request.camera

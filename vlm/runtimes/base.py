@@ -1,87 +1,108 @@
-"""The small protocol between the engine and whatever runs a forward pass."""
+"""The protocol between the engine and whatever runs a forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vlm.processing.image_processor import PixelValues
 
-# Below this, float32 is as fast as any format: such a model is bound by overhead, not arithmetic.
+# Below this, float32 is as fast as any format: overhead bounds such a model, not arithmetic.
 LARGE_MODEL_PARAMETERS: Final = 100_000_000
-# Of the engine's cache of frames: four or more of SmolVLM-256M with their question and answer.
+# Bound of the engine's frame cache: four or more frames of SmolVLM-256M, with question and answer.
 MAX_CACHED_BYTES: Final = 48 * 2**20
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 
-# Opaque to the engine but for its `nbytes`: each runtime keeps these on its own device.
+# Opaque to the engine except for `nbytes`: each runtime keeps features on its own device.
 ImageFeatures: TypeAlias = Any
+
+# Optional abilities; each has a protocol of its own in this file.
+Capability = Literal["batch"]
 
 
 class KVState(Protocol):
-    """The keys and values of the tokens that one sequence has been fed, in a runtime's own form."""
+    """The keys and values of the tokens that one sequence was fed, in a runtime's own form."""
 
     @property
     def length(self) -> int:
-        """How many tokens it holds."""
+        """Number of tokens."""
 
     @property
     def nbytes(self) -> int:
-        """The memory that it keeps."""
+        """Memory in bytes."""
 
 
 State = TypeVar("State", bound=KVState)
 
 
+class Predicted(NamedTuple):
+    """The model's prediction after each of the last tokens of a pass."""
+
+    ids: list[int]
+    """The argmax after each of them."""
+    logits: Logits | None = None
+    """[len(ids), vocabulary] if the pass was run with `want_logits`, else None."""
+
+
 class Runtime(Protocol[State]):
     """One loaded model. Only the thread that owns it may call it; no call keeps its arguments.
 
-    Every step raises MemoryError where the device has no room for it; the runtime is then as usable
-    as before, but a state that the step was appending to is lost. "Choice" is the token of the
-    highest logit.
+    Every pass raises MemoryError if the device has no room for it. The runtime stays usable, but
+    the state that the pass was appending to is lost.
     """
 
     name: str
     device: str
     dtype: str
     context_tokens: int
-    """How many positions the model has, for prompt, image and answer together."""
+    """Number of positions, for prompt, images and answer together."""
     tiles_per_pass: int
     """How many tiles are best encoded by one call."""
-    states_per_pass: int
-    """How many states are best appended to together: in one pass, or each in a quick one of its
-    own; 1 where a sequence had better be ended before the next begins."""
+    max_batch: int
+    """How many sequences are best decoded in turn, or in one pass with the capability "batch".
+
+    1 if a sequence should end before the next one begins."""
+    capabilities: frozenset[Capability]
 
     def encode_image(self, pixel_values: PixelValues) -> ImageFeatures:
-        """Vision encoder and connector over `pixel_values`, [tiles, 3, side, side], normalised."""
+        """Run vision encoder and connector over `pixel_values`, [tiles, 3, side, side]."""
 
     def prefill(
-        self, input_ids: Sequence[int], features: Sequence[ImageFeatures], choices: int = 1
-    ) -> tuple[State, list[int]]:
-        """Run `input_ids` in one pass: a fresh state, and the choice after each of the last ones.
+        self,
+        input_ids: Sequence[int],
+        features: Sequence[ImageFeatures],
+        count: int = 1,
+        want_logits: bool = False,
+    ) -> tuple[State, Predicted]:
+        """Return a new state that holds `input_ids`, and the predictions after the last `count`.
 
-        `input_ids` hold one image token for each row that all `features` have together; `choices`
-        is how many choices are wanted, 1 for a plain prompt, one more for each token of a draft
-        behind it.
+        `input_ids` hold one image token for each row of all `features` together. `count` is 1 for
+        a plain prompt, and one more for each token of a draft behind it.
         """
 
-    def decode_one_token(self, state: State, token_id: int) -> int:
-        """Append `token_id` to `state`, which changes in place; the choice that follows."""
+    def verify(
+        self, state: State, token_ids: Sequence[int], count: int, want_logits: bool = False
+    ) -> Predicted:
+        """Append `token_ids`, none of an image, in one pass; predict after the last `count`."""
 
-    def decode_many(self, states: Sequence[State], token_ids: Sequence[int]) -> list[int]:
-        """As `decode_one_token`, each of `states`, all different ones, with its own token."""
-
-    def logits(self, state: State) -> Logits:
-        """The logits, [vocabulary], behind the last choice for `state`, whose pass was the last."""
-
-    def verify(self, state: State, token_ids: Sequence[int], choices: int) -> list[int]:
-        """Append `token_ids`, none of an image, in one pass; the choices after the last ones."""
+    def decode(self, state: State, token_id: int, want_logits: bool = False) -> Predicted:
+        """Append `token_id` to `state` in place; predict the next token."""
 
     def truncate(self, state: State, length: int) -> None:
-        """Forget all but the first `length` tokens of `state`."""
+        """Drop all but the first `length` tokens of `state`."""
 
     def fork(self, state: State, length: int) -> State:
-        """A state of its own that holds the first `length` tokens of `state`."""
+        """Return a separate state that holds the first `length` tokens of `state`."""
+
+
+class BatchRuntime(Runtime[State], Protocol[State]):
+    """A runtime with the capability "batch": one pass decodes several sequences."""
+
+    def decode_batch(
+        self, states: Sequence[State], token_ids: Sequence[int], want_logits: bool = False
+    ) -> list[Predicted]:
+        """Do what `decode` does, for each of `states`, all different, with its own token."""

@@ -1,73 +1,96 @@
-"""What the worker needs of an engine, and what people are told where one fails."""
+"""What the worker needs of an engine, and the errors that it makes of an engine's exceptions."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from vlm.errors import GenerationError, ModelFailedError, SightlineError
 from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
 
+OnEvent = Callable[[StreamEvent | Exception], None]
+
 
 class Job(Protocol):
-    """One request under way in an engine."""
+    """One request in flight in an engine."""
 
     def close(self) -> None:
-        """Give it up and free what it holds. Idempotent."""
+        """Cancel the job and free its resources. Idempotent."""
 
 
-class EngineProtocol(Protocol):
-    """An engine, for one thread: `vlm.engine.engine.Engine` and its kin."""
+class PullEngine(Protocol):
+    """An engine that the worker advances step by step, such as `vlm.engine.engine.Engine`."""
 
     info: EngineInfo
 
     @property
-    def at_once(self) -> int:
+    def max_batch(self) -> int:
         """How many requests it advances together at most."""
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> Any:
-        """A Job for `request`; quick. Raises BadRequestError for what cannot be asked."""
+        """Return a Job for `request`, quickly; raise BadRequestError if it cannot be run."""
 
     def advance(self, jobs: Sequence[Any]) -> list[list[StreamEvent | Exception]]:
-        """One step further for each of `jobs`, and what each has made since the last one.
+        """Advance each of `jobs` by one step; return the new events of each.
 
-        The last item of a job is its Result, or the Exception that ended it.
+        The last event of a job is its Result, or the Exception that ended it.
         """
 
     def close(self) -> None:
-        """The engine is given up."""
+        """Free what the engine holds."""
+
+
+class PushEngine(Protocol):
+    """An engine whose jobs deliver their events by themselves, such as one over the network."""
+
+    pushes: Literal[True]
+    info: EngineInfo
+
+    @property
+    def max_batch(self) -> int:
+        """How many requests may be in flight."""
+
+    def begin(self, request: Request, on_event: OnEvent) -> Job:
+        """Start `request`; `on_event` is called from another thread with each event.
+
+        The last event is a Result, or the Exception that ended the request. None comes after the
+        job was closed. Raise BadRequestError if the request cannot be run.
+        """
+
+    def close(self) -> None:
+        """Cancel all jobs and free what the engine holds."""
+
+
+AnyEngine = PullEngine | PushEngine
 
 
 def never() -> bool:
-    """For whoever gives nothing up."""
+    """Return False: the default `is_cancelled`."""
     return False
 
 
-def stream_alone(
-    engine: EngineProtocol, request: Request, is_cancelled: Callable[[], bool]
-) -> Generator[StreamEvent, None, None]:
-    """What `engine` makes of `request` with nothing beside it; raises the Exception that ends it.
+def stream_alone(engine: PullEngine, job: Job) -> Generator[StreamEvent, None, None]:
+    """Yield the events of `job` of `engine`, advanced by itself; raise the Exception that ends it.
 
-    The job is given up where the generator is closed.
+    Closing the generator cancels the job.
     """
-    job = engine.begin(request, is_cancelled)
     try:
         while True:
-            for item in engine.advance([job])[0]:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-                if isinstance(item, Result):
+            for event in engine.advance([job])[0]:
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+                if isinstance(event, Result):
                     return
     finally:
         job.close()
 
 
 def load_error(error: Exception) -> SightlineError:
-    """Why a model could not be loaded, in words for people."""
+    """Return the reason why a model could not be loaded, in words for people."""
     if isinstance(error, SightlineError):
         return error
     if isinstance(error, MemoryError):
@@ -77,17 +100,17 @@ def load_error(error: Exception) -> SightlineError:
 
 
 def request_error(error: Exception) -> SightlineError:
-    """Why a caption failed, in words for people; the log is told what they are not.
+    """Return the reason why a request failed, in words for people; log what they cannot use.
 
-    It has no traceback, which would keep the tensors of the pass alive.
+    The error has no traceback, which would keep the tensors of the pass alive.
     """
     if isinstance(error, SightlineError):
         return error.with_traceback(None)
     if isinstance(error, MemoryError):
-        log.error("Out of memory in a caption: %s", error)
+        log.error("Out of memory in a request: %s", error)
         return GenerationError(
             "There is not enough memory for this caption. Ask with detail=low, or start with a "
             "smaller model."
         )
-    log.error("A caption failed", exc_info=error)
-    return GenerationError("The model failed on this caption. The server's log tells why.")
+    log.error("A request failed", exc_info=error)
+    return GenerationError("The model failed on this caption. The server's log has the reason.")

@@ -1,6 +1,7 @@
-"""Requests from the moment they are submitted to their end: who waits, who is under way, who ended.
+"""Requests from their submission to their end: waiting, in flight, finished.
 
-Those who ask stand on one side, the worker's thread on the other; the lock is between them.
+Request threads submit and close; the worker's thread admits and finishes; a push engine's thread
+finishes, too. `changed` guards the state and is notified of every change.
 """
 
 from __future__ import annotations
@@ -8,105 +9,107 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 from typing import Final
 
 from vlm.errors import BusyError, GenerationError, SightlineError, SupersededError
+from vlm.events import Record, Subscriber
 from vlm.scheduler.protocol import Job
 from vlm.scheduler.stream import Stream
-from vlm.scheduler.turns import Schedule
-from vlm.types import Outcome, Record, Request, Result, Subscriber
+from vlm.scheduler.turns import TurnOrder
+from vlm.types import Outcome, Request, Result
 
-# However many an engine would take together: each of them holds one of the server's threads.
-AT_ONCE_LIMIT: Final = 32
+# Upper bound of an engine's batch: each request in flight holds one of the server's threads.
+MAX_IN_FLIGHT: Final = 32
 MAX_RETRY_AFTER_S: Final = 60
 CLOSED_MESSAGE: Final = "The server is shutting down."
 
-# How much the newest caption counts in the average that Retry-After is told from.
+# Weight of the newest request in the average time that Retry-After is computed from.
 _NEWEST_WEIGHT: Final = 0.3
-# What a caption is taken to cost before the first one has been timed.
-_FIRST_CAPTION_S: Final = 1.0
+# Assumed time of a request before the first one was measured.
+_FIRST_REQUEST_S: Final = 1.0
 
 
-class Line:
-    """At most `max_queue` requests wait, beside those that the engine takes at once."""
+class RequestQueue:
+    """At most `max_waiting` requests wait, beside those in flight in the engine."""
 
-    def __init__(self, changed: threading.Condition, max_queue: int) -> None:
-        """`changed` is held wherever something changes here, and notified of it."""
-        self._changed = changed
-        self._max_queue = max_queue
-        self._waiting: Schedule[Stream] = Schedule()
-        # None where the engine is just about to begin.
-        self._under_way: dict[Stream, Job | None] = {}
-        self._at_once = 1
-        self._caption_s = _FIRST_CAPTION_S
+    def __init__(self, max_waiting: int) -> None:
+        self.changed = threading.Condition()
+        self.max_batch = 1
+        """How many requests may be in flight."""
+        self._max_waiting = max_waiting
+        self._waiting: TurnOrder[Stream] = TurnOrder()
+        # The job is None until the engine has begun.
+        self._in_flight: dict[Stream, Job | None] = {}
+        # In flight, and cancelled by their readers; the worker drops them.
+        self._cancelled: set[Stream] = set()
+        self._request_s = _FIRST_REQUEST_S
         self._closed = False
-        self._watchers: tuple[Subscriber, ...] = ()
+        self._subscribers: tuple[Subscriber, ...] = ()
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
-        with self._changed:
+        """Number of waiting requests."""
+        with self.changed:
             return len(self._waiting)
 
     @property
-    def under_way(self) -> int:
-        """How many the engine is working on."""
-        return len(self._under_way)
+    def in_flight(self) -> int:
+        """Number of requests in flight."""
+        return len(self._in_flight)
 
-    @property
-    def at_once(self) -> int:
-        """How many may be under way at once."""
-        return self._at_once
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Send `subscriber` the record of every later request."""
+        with self.changed:
+            self._subscribers = (*self._subscribers, subscriber)
 
-    def subscribe(self, watcher: Subscriber) -> None:
-        """Tell `watcher` from here on."""
-        with self._changed:
-            self._watchers = (*self._watchers, watcher)
+    # -- request threads --
 
-    # -- those who ask --
+    def submit(self, request: Request) -> Stream:
+        """Queue `request` and return its stream; raise BusyError if there is no room.
 
-    def join(self, request: Request) -> Stream:
-        """Let `request` wait for its turn; raises BusyError where there is no room.
-
-        The frame that it replaces, if any, is told so.
+        A waiting live frame of the same camera is replaced: its stream ends with SupersededError.
         """
-        stream = Stream(request, self._leave)
-        with self._changed:
+        stream = Stream(request, self._on_close)
+        with self.changed:
             if self._closed:
                 raise BusyError(CLOSED_MESSAGE)
-            places = self._max_queue + self._at_once - len(self._under_way)
+            places = self._max_waiting + self.max_batch - len(self._in_flight)
             if not self._waiting.has_room(request, places):
                 raise self._busy()
             older = self._waiting.add(stream)
-            self._changed.notify_all()
+            self.changed.notify_all()
         if older is not None:
-            self._tell(older, "superseded", SupersededError.code)
-            older.put(SupersededError("A newer frame of this camera has come."))
+            self._end(
+                older, "superseded", SupersededError("A newer frame of this camera has come.")
+            )
         return stream
 
     def refuse(self, request: Request, error: SightlineError) -> None:
-        """Tell the watchers that `request` was refused for `error`."""
-        self._tell(Stream(request, self._leave), "refused", error.code)
+        """Publish that `request` was refused with `error`."""
+        self._publish(Record(request, "refused", time.time(), 0.0, error.code))
 
-    def shut(self) -> None:
-        """Let nobody join any more, and tell all who wait that the server ends."""
-        with self._changed:
+    def close(self) -> None:
+        """Accept no more requests, and end those that wait."""
+        with self.changed:
             self._closed = True
             waiting = list(self._waiting.drain())
+            self.changed.notify_all()
         for stream in waiting:
-            error = GenerationError(CLOSED_MESSAGE)
-            self._tell(stream, "failed", error.code)
-            stream.put(error)
+            self._end(stream, "failed", GenerationError(CLOSED_MESSAGE))
 
-    def _leave(self, stream: Stream) -> None:
-        with self._changed:
-            waited = self._waiting.remove(stream)
-        if waited:
-            self._tell(stream, "cancelled")
+    def _on_close(self, stream: Stream) -> None:
+        with self.changed:
+            if stream in self._in_flight:
+                self._cancelled.add(stream)
+                self.changed.notify_all()
+            else:
+                self._waiting.remove(stream)
+        self._end(stream, "cancelled")
 
     def _busy(self) -> BusyError:
-        ahead = len(self._waiting) + len(self._under_way)
-        wait_s = math.ceil(self._caption_s * ahead / self._at_once)
+        ahead = len(self._waiting) + len(self._in_flight)
+        wait_s = math.ceil(self._request_s * ahead / self.max_batch)
         retry_after_s = min(MAX_RETRY_AFTER_S, max(1, wait_s))
         return BusyError(
             f"{ahead} captions are being made already. Try again in {retry_after_s} s.",
@@ -115,77 +118,106 @@ class Line:
 
     # -- the worker's thread --
 
-    def has_work(self) -> bool:
-        """Whether anybody waits or is under way; to be asked while `changed` is held."""
-        return bool(self._under_way) or len(self._waiting) > 0
+    def has_work(self, pushes: bool) -> bool:
+        """Return whether the worker has something to do; call it while `changed` is held.
 
-    def take_in(self, at_once: int) -> list[Stream]:
-        """Those whose turn it is, so that at most `at_once` are under way with them."""
-        with self._changed:
-            self._at_once = max(1, min(at_once, AT_ONCE_LIMIT))
-            coming = []
-            while len(self._under_way) < self._at_once and (stream := self._waiting.take()):
-                stream.begun_s = time.perf_counter()
-                self._under_way[stream] = None
-                coming.append(stream)
-            return coming
+        With an engine that `pushes`, requests in flight need no worker.
+        """
+        if self._cancelled or (self._in_flight and not pushes):
+            return True
+        return len(self._waiting) > 0 and len(self._in_flight) < self.max_batch
 
-    def begun(self, stream: Stream, job: Job) -> None:
-        """The engine knows `stream` as `job` from here on."""
-        self._under_way[stream] = job
+    def admit(self, max_batch: int) -> list[Stream]:
+        """Move waiting requests into flight, in turn order, up to `max_batch`; return them."""
+        with self.changed:
+            self.max_batch = max(1, min(max_batch, MAX_IN_FLIGHT))
+            admitted = []
+            while len(self._in_flight) < self.max_batch and (stream := self._waiting.take()):
+                stream.started_s = time.perf_counter()
+                self._in_flight[stream] = None
+                admitted.append(stream)
+            return admitted
+
+    def began(self, stream: Stream, job: Job) -> None:
+        """Record that the engine runs `stream` as `job`."""
+        with self.changed:
+            if stream in self._in_flight:
+                self._in_flight[stream] = job
+                return
+        # A push engine may end a request before `begin` has returned.
+        job.close()
 
     def jobs(self) -> dict[Stream, Job]:
-        """What the engine is working on; those whose reader has left are let go first."""
-        for stream in [each for each in self._under_way if each.is_closed()]:
-            self.let_go(stream, None)
-        return {stream: job for stream, job in self._under_way.items() if job is not None}
+        """Return the jobs in flight, after dropping those whose readers cancelled."""
+        with self.changed:
+            cancelled, self._cancelled = self._cancelled, set()
+        for stream in cancelled:
+            self.finish(stream, GenerationError("The caption was cancelled."))
+        with self.changed:
+            return {stream: job for stream, job in self._in_flight.items() if job is not None}
 
-    def ran(self, requests: int) -> None:
-        """So many requests were advanced by one step."""
-        for watcher in self._watchers:
-            watcher.pass_ran(requests)
-
-    def let_go(self, stream: Stream, last: Result | SightlineError | None) -> None:
-        """The end of a request that was begun; None for one whose reader has left."""
-        with self._changed:
-            # Before the reader learns of the end, so that it finds the place free.
-            job = self._under_way.pop(stream)
-            taken_s = time.perf_counter() - stream.submitted_s - stream.queued_s
-            self._caption_s += _NEWEST_WEIGHT * (taken_s - self._caption_s)
-        error = GenerationError("The caption was cancelled.") if last is None else last
+    def finish(self, stream: Stream, end: Result | SightlineError) -> None:
+        """End a request in flight: free its place, close its job, publish and deliver `end`."""
+        with self.changed:
+            if stream not in self._in_flight:
+                return
+            # Before the reader receives the end, so that it finds the place free.
+            job = self._in_flight.pop(stream)
+            self._cancelled.discard(stream)
+            if stream.started_s is not None:
+                taken_s = time.perf_counter() - stream.started_s
+                self._request_s += _NEWEST_WEIGHT * (taken_s - self._request_s)
+            self.changed.notify_all()
         try:
             if job is not None:
                 job.close()
-            if isinstance(last, Result):
-                self._tell(stream, "cancelled" if stream.is_closed() else "done", done=last)
-            elif last is None:
-                self._tell(stream, "cancelled")
-            else:
-                self._tell(stream, "failed", last.code)
         finally:
-            stream.put(error)
+            if isinstance(end, Result):
+                end = replace(end, stats=replace(end.stats, queued_s=stream.queued_s))
+                is_cancelled = end.finish_reason == "cancelled"
+                self._end(stream, "cancelled" if is_cancelled else "done", end)
+            else:
+                self._end(stream, "failed", end)
 
-    def let_all_go(self, error: SightlineError) -> None:
-        """The end of all that were begun."""
-        for stream in [*self._under_way]:
-            self.let_go(stream, error)
+    def finish_all(self, error: SightlineError) -> None:
+        """End all requests in flight with `error`."""
+        for stream in [*self._in_flight]:
+            self.finish(stream, error)
+
+    def step_ran(self, batch_size: int) -> None:
+        """Publish that one step advanced `batch_size` requests."""
+        for subscriber in self._subscribers:
+            subscriber.step_ran(batch_size)
 
     def forget_pace(self) -> None:
-        """Another engine takes another time for a caption."""
-        self._caption_s = _FIRST_CAPTION_S
+        """Reset the average time of a request: another engine has another."""
+        self._request_s = _FIRST_REQUEST_S
 
     # -- endings --
 
-    def _tell(
-        self,
-        stream: Stream,
-        outcome: Outcome,
-        error_code: str | None = None,
-        done: Result | None = None,
+    def _end(
+        self, stream: Stream, outcome: Outcome, end: Result | SightlineError | None = None
     ) -> None:
-        finish_reason, stats = (done.finish_reason, done.stats) if done else (None, None)
+        """Publish the end of `stream` once, then deliver `end`; the first ending counts."""
+        result, error = (end, None) if isinstance(end, Result) else (None, end)
         record = Record(
-            outcome, stream.request.live, stream.queued_s, error_code, finish_reason, stats
+            stream.request,
+            outcome,
+            stream.submitted_at,
+            stream.queued_s,
+            error.code if error is not None else None,
+            result,
         )
-        for watcher in self._watchers:
-            watcher.request_ended(record)
+        with self.changed:
+            if stream.record is not None:
+                return
+            stream.record = record
+        try:
+            self._publish(record)
+        finally:
+            if end is not None:
+                stream.put(end)
+
+    def _publish(self, record: Record) -> None:
+        for subscriber in self._subscribers:
+            subscriber.request_ended(record)

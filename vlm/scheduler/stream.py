@@ -1,68 +1,68 @@
-"""What the engine makes of one request, on its way from the worker to whoever asked."""
+"""The events of one request, on their way from the worker to the reader."""
 
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable
 
 from vlm.errors import SightlineError, StreamClosedError
+from vlm.events import Record
 from vlm.types import Request, Result, StreamEvent
 
 
 class Stream:
-    """What the engine makes of one request, read by whoever submitted it."""
+    """The events of one request. One thread reads; `close` may be called from any."""
 
     def __init__(self, request: Request, on_close: Callable[[Stream], None]) -> None:
         self.request = request
-        self.submitted_s = time.perf_counter()
-        self.begun_s: float | None = None
-        """When the engine began with it; for the worker."""
+        self.submitted_at = time.time()
+        self.record: Record | None = None
+        """How the request ended; set before the reader receives the end."""
+        self.started_s: float | None = None
+        """When the engine began, by `time.perf_counter`; for the scheduler."""
+        self._submitted_s = time.perf_counter()
         self._on_close = on_close
-        self._items: queue.SimpleQueue[StreamEvent | SightlineError] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[StreamEvent | SightlineError] = queue.SimpleQueue()
         self._last: Result | SightlineError | None = None
-        self._closed = threading.Event()
+        self._closed = False
 
     @property
     def queued_s(self) -> float:
-        """How long it waited before the engine began; until now where that has not begun."""
-        return (self.begun_s or time.perf_counter()) - self.submitted_s
+        """Seconds in the queue before the engine began; until now if it has not begun."""
+        return (self.started_s or time.perf_counter()) - self._submitted_s
 
     def next(self, timeout_s: float) -> StreamEvent | None:
-        """The next item, or None where none came within `timeout_s`.
+        """Return the next event, or None if none came within `timeout_s`.
 
-        The Result is the last one; asked again, the stream repeats it. Raises BadRequestError
-        where the model cannot be asked this, SupersededError where a newer frame of the camera took
-        the place of one that waited, GenerationError where the pass failed, StreamClosedError where
-        `close` was called, also while this call waits.
+        The Result is the last one; later calls return it again. Raise BadRequestError if the model
+        cannot run the request, SupersededError if a newer frame of the camera replaced it in the
+        queue, GenerationError if a pass failed, StreamClosedError if `close` was called, also while
+        this call waits.
         """
         if self._last is None:
             try:
-                item = self._items.get(timeout=timeout_s)
+                event = self._events.get(timeout=timeout_s)
             except queue.Empty:
                 return None
-            if not isinstance(item, Result | SightlineError):
-                return item
-            self._last = item
+            if not isinstance(event, Result | SightlineError):
+                return event
+            self._last = event
         if isinstance(self._last, SightlineError):
             raise self._last
         return self._last
 
     def close(self) -> None:
-        """Cancel the work, within one token, and wake a blocked `next`.
-
-        Idempotent. Any thread may call it.
-        """
-        if not self._closed.is_set():
-            self._closed.set()
-            self._items.put(StreamClosedError("The stream was closed."))
+        """Cancel the work, within one token, and wake a blocked `next`. Idempotent."""
+        if not self._closed:
+            self._closed = True
             self._on_close(self)
+            self._events.put(StreamClosedError("The stream was closed."))
 
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed.is_set()
+        """Return whether `close` was called."""
+        return self._closed
 
-    def put(self, item: StreamEvent | SightlineError) -> None:
-        """For the worker: the next item; a Result or an error ends the stream."""
-        self._items.put(item)
+    def put(self, event: StreamEvent | SightlineError) -> None:
+        """Add an event; a Result or an error ends the stream. For the scheduler."""
+        self._events.put(event)

@@ -1,7 +1,7 @@
-"""The thread that owns the engine: it loads it, then serves those who wait, some at a time.
+"""The one thread that owns the engine: it loads the engine, then runs requests from the queue.
 
-Requests join and leave between two steps. Another engine may take the place of the first. A thread
-that dies is followed by another, which goes on with the engine that there is.
+Requests join and leave between two steps. Another engine can replace the first one. A thread that
+dies is replaced by a new one, which continues with the same engine.
 """
 
 from __future__ import annotations
@@ -10,113 +10,100 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
-from vlm.errors import (
-    GenerationError,
-    ModelFailedError,
-    NotReadyError,
-    SightlineError,
-)
-from vlm.scheduler.protocol import EngineProtocol, load_error, request_error
-from vlm.scheduler.queue import CLOSED_MESSAGE, Line
+from vlm.errors import GenerationError, ModelFailedError, NotReadyError, SightlineError
+from vlm.events import Subscriber
+from vlm.scheduler.protocol import AnyEngine, PullEngine, PushEngine, load_error, request_error
+from vlm.scheduler.queue import CLOSED_MESSAGE, RequestQueue
 from vlm.scheduler.stream import Stream
-from vlm.types import EngineInfo, EngineState, Request, Result, Subscriber
+from vlm.types import EngineInfo, EngineState, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
 
-# A load that has killed its thread so often is not tried again.
-_LOADS: Final = 3
+# A load that has killed its thread this often is not tried again.
+_MAX_LOADS: Final = 3
 
 
 class Worker:
-    """One thread that calls `load` and then owns what it returns; at most `max_queue` wait."""
+    """One thread that calls `load` and then owns the engine it returns."""
 
-    def __init__(self, load: Callable[[], EngineProtocol], max_queue: int) -> None:
+    def __init__(self, load: Callable[[], AnyEngine], max_queue: int) -> None:
+        """At most `max_queue` requests wait."""
+        self.queue = RequestQueue(max_queue)
         self._load = load
         self._thread = self._new_thread(None)
-        # The thread's own; the next thread goes on with it.
-        self._engine: EngineProtocol | None = None
-        # Guards the fields below, never the engine: only the thread touches that.
-        self._changed = threading.Condition()
-        self._line = Line(self._changed, max_queue)
+        # Belongs to the thread; the next thread continues with it.
+        self._engine: AnyEngine | None = None
+        # The queue's `changed` guards the fields below, never the engine.
+        self._changed = self.queue.changed
         self._state: EngineState = "loading"
         self._error: SightlineError | None = None
         self._info: EngineInfo | None = None
-        self._successor: EngineProtocol | None = None
+        self._successor: AnyEngine | None = None
         self._progress = ""
         self._closing = False
         self._loads = 0
         self._restarts = 0
         self._last_failure: str | None = None
+        self._on_change: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> EngineState:
-        """ "ready" only once `info` is there, "failed" only once `error` is."""
+        """The state; "ready" only once `info` is set, "failed" only once `error` is."""
         return self._state
 
     @property
     def error(self) -> SightlineError | None:
-        """Why loading failed, in words for people."""
+        """The reason why loading failed, in words for people."""
         return self._error
 
     @property
     def info(self) -> EngineInfo | None:
-        """What is loaded."""
+        """The loaded model."""
         return self._info
 
     @property
     def progress(self) -> str:
-        """What loading is at, in a sentence for people; empty where there is nothing to tell."""
+        """What loading is doing, in a sentence for people; may be empty."""
         return self._progress
 
     @property
-    def waiting(self) -> int:
-        """How many requests wait for others to end."""
-        return self._line.waiting
-
-    @property
-    def under_way(self) -> int:
-        """How many requests the engine is working on."""
-        return self._line.under_way
-
-    @property
     def busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._line.under_way > 0
-
-    @property
-    def at_once(self) -> int:
-        """How many requests may be under way at once."""
-        return self._line.at_once
+        """Whether a request is in flight."""
+        return self.queue.in_flight > 0
 
     @property
     def restarts(self) -> int:
-        """How often the thread has died and another one has taken over."""
+        """How often the thread has died and was replaced."""
         return self._restarts
 
     @property
     def last_failure(self) -> str | None:
-        """Why the thread died last, in words for people."""
+        """The reason of the last death, in words for people."""
         return self._last_failure
 
     def start(self) -> None:
-        """Begin to load; returns at once."""
+        """Begin to load; return at once."""
         self._thread.start()
 
     def report(self, progress: str) -> None:
-        """For `load`: what it is at."""
+        """Set `progress`; for `load`."""
         self._progress = progress
+        self._on_change()
 
-    def subscribe(self, watcher: Subscriber) -> None:
-        """Tell `watcher` from here on how requests end, and of each step of the engine."""
-        self._line.subscribe(watcher)
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Send `subscriber` the record of every later request, and every step."""
+        self.queue.subscribe(subscriber)
 
-    def replace(self, engine: EngineProtocol) -> None:
-        """Serve by `engine` from the next request on; returns when it is so, or the worker closes.
+    def call_on_change(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change`, from any thread, when state, progress or model has changed."""
+        self._on_change = on_change
 
-        A worker whose own load failed is ready thereby. One caller at a time.
+    def replace(self, engine: AnyEngine) -> None:
+        """Run the next request with `engine`; return when it is in place, or the worker closes.
+
+        A worker whose own load failed becomes ready. One caller at a time.
         """
         with self._changed:
             self._successor = engine
@@ -124,50 +111,50 @@ class Worker:
             self._changed.wait_for(lambda: self._successor is None or self._closing)
 
     def submit(self, request: Request) -> Stream:
-        """Let `request` wait for its turn; `vlm.scheduler.turns` says whose turn it is.
+        """Queue `request` and return its stream.
 
-        Raises NotReadyError, ModelFailedError or BusyError at once.
+        Raise NotReadyError, ModelFailedError or BusyError.
         """
         try:
             if self._state == "failed":
                 raise ModelFailedError(str(self._error))
             if self._state == "loading":
                 raise NotReadyError("The model is still loading. Try again in a few seconds.")
-            return self._line.join(request)
+            return self.queue.submit(request)
         except SightlineError as error:
-            self._line.refuse(request, error)
+            self.queue.refuse(request, error)
             raise
 
     def close(self, timeout_s: float) -> None:
-        """End the thread: who waits or is under way is told so, within one step of the engine.
+        """End the thread and all requests, within one step of the engine.
 
-        Returns after `timeout_s` at the latest, even where the model is in the middle of a pass.
+        Return after `timeout_s` at the latest, even if the model is in the middle of a pass.
         """
-        ends_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + timeout_s
         with self._changed:
             self._closing = True
-            self._changed.notify_all()
-        self._line.shut()
-        # One that has just died may have left another one behind.
-        while self._thread.is_alive() and (left_s := ends_s - time.monotonic()) > 0:
+        self.queue.close()
+        # A thread that has just died may have started another one.
+        while self._thread.is_alive() and (left_s := deadline_s - time.monotonic()) > 0:
             self._thread.join(left_s)
 
     # -- the thread --
 
     def _new_thread(self, before: threading.Thread | None) -> threading.Thread:
-        # A daemon, since a pass of the model cannot be interrupted and must not hold up the exit.
+        # A daemon: a pass of the model cannot be interrupted and must not delay the exit.
         return threading.Thread(target=self._run, args=(before,), name="engine", daemon=True)
 
     def _run(self, before: threading.Thread | None) -> None:
         if before is not None:
-            # There is one owner at a time.
+            # One owner at a time.
             before.join()
         try:
             if self._state == "loading":
                 self._load_first()
             while not self._closing:
                 self._step()
-            self._end()
+            self.queue.finish_all(GenerationError(CLOSED_MESSAGE))
+            self._close_engine()
         except BaseException as error:
             self._die(error)
 
@@ -180,101 +167,109 @@ class Worker:
                 log.exception("The model could not be loaded")
             self._error = load_error(error)
             self._state = "failed"
-            return
-        self._info = self._engine.info
-        self._state = "ready"
+        else:
+            self._info = self._engine.info
+            self._state = "ready"
+        self._on_change()
 
     def _step(self) -> None:
-        """Let come whose turn it is, take all one step further, let go who is done."""
+        """Admit waiting requests, run one step, retire finished ones."""
+        engine = self._engine
+        pushes = getattr(engine, "pushes", False)
         with self._changed:
             self._changed.wait_for(
-                lambda: self._line.has_work() or self._successor is not None or self._closing
+                lambda: (
+                    self._closing
+                    or self.queue.has_work(pushes)
+                    or (self._successor is not None and not (pushes and self.queue.in_flight))
+                )
             )
             successor = self._successor
             if self._closing:
                 return
-        if successor is None:
-            self._begin_next()
-        elif not self._line.under_way:
+        if successor is not None and not self.queue.in_flight:
             self._swap(successor)
             return
-        self._advance()
+        assert engine is not None, "only a ready worker accepts requests"
+        if successor is None:
+            for stream in self.queue.admit(engine.max_batch):
+                self._begin(engine, stream)
+        self._advance(engine)
 
-    def _begin_next(self) -> None:
-        engine = self._owned()
-        for stream in self._line.take_in(engine.at_once):
-            self._begin(engine, stream)
-
-    def _begin(self, engine: EngineProtocol, stream: Stream) -> None:
+    def _begin(self, engine: AnyEngine, stream: Stream) -> None:
         try:
-            job = engine.begin(stream.request, lambda: stream.is_closed() or self._closing)
+            if getattr(engine, "pushes", False):
+                job = cast(PushEngine, engine).begin(
+                    stream.request, lambda event: self._deliver(stream, event)
+                )
+            else:
+                job = cast(PullEngine, engine).begin(
+                    stream.request, lambda: stream.is_closed() or self._closing
+                )
         except Exception as error:
-            self._line.let_go(stream, request_error(error))
+            self.queue.finish(stream, request_error(error))
         else:
-            self._line.begun(stream, job)
+            self.queue.began(stream, job)
 
-    def _advance(self) -> None:
-        jobs = self._line.jobs()
-        if not jobs:
+    def _advance(self, engine: AnyEngine) -> None:
+        jobs = self.queue.jobs()
+        if not jobs or getattr(engine, "pushes", False):
             return
         try:
-            made = self._owned().advance([*jobs.values()])
+            made = cast(PullEngine, engine).advance([*jobs.values()])
         except Exception as error:
-            told = request_error(error)
-            made = [[told] for _ in jobs]
-        self._line.ran(len(jobs))
+            failure = request_error(error)
+            made = [[failure] for _ in jobs]
+        self.queue.step_ran(len(jobs))
         if self._closing:
-            # What was cancelled thereby is no caption.
+            # Results of jobs that the end has cancelled are no answers.
             return
-        for stream, items in zip(jobs, made, strict=True):
-            for item in items:
-                if isinstance(item, Result):
-                    stats = replace(item.stats, queued_s=stream.queued_s)
-                    self._line.let_go(stream, replace(item, stats=stats))
-                elif isinstance(item, Exception):
-                    self._line.let_go(stream, request_error(item))
-                else:
-                    stream.put(item)
+        for stream, events in zip(jobs, made, strict=True):
+            for event in events:
+                self._deliver(stream, event)
 
-    def _swap(self, successor: EngineProtocol) -> None:
+    def _deliver(self, stream: Stream, event: StreamEvent | Exception) -> None:
+        """Put `event` into `stream`, or end it; a push engine calls it from its own thread."""
+        if isinstance(event, Result):
+            self.queue.finish(stream, event)
+        elif isinstance(event, Exception):
+            self.queue.finish(stream, request_error(event))
+        else:
+            stream.put(event)
+
+    def _swap(self, successor: AnyEngine) -> None:
         self._close_engine()
         with self._changed:
             self._engine, self._successor = successor, None
             self._info = successor.info
             self._error = None
             self._state = "ready"
-            self._line.forget_pace()
+            self.queue.forget_pace()
             self._changed.notify_all()
-
-    def _end(self) -> None:
-        self._line.let_all_go(GenerationError(CLOSED_MESSAGE))
-        self._close_engine()
+        self._on_change()
 
     def _close_engine(self) -> None:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
-    def _owned(self) -> EngineProtocol:
-        assert self._engine is not None, "a request was taken in without an engine"
-        return self._engine
-
     def _die(self, error: BaseException) -> None:
-        """Tell those who were under way, and leave another thread behind that goes on."""
-        log.critical("The thread that owns the model died; another one goes on", exc_info=error)
+        """End the requests in flight, and start another thread that continues."""
+        log.critical("The thread that owns the model died; a new one continues", exc_info=error)
         with self._changed:
             self._restarts += 1
             self._last_failure = (
                 f"The worker failed unexpectedly ({type(error).__name__}) and was started again. "
-                "The server's log tells more."
+                "The server's log has the details."
             )
-            if self._state == "loading" and self._loads == _LOADS:
+            if self._state == "loading" and self._loads == _MAX_LOADS:
                 self._error = ModelFailedError(
-                    "The model could not be loaded. The server's log tells why."
+                    "The model could not be loaded. The server's log has the reason."
                 )
                 self._state = "failed"
+        self._on_change()
         try:
-            self._line.let_all_go(
+            self.queue.finish_all(
                 GenerationError("The worker failed while it made this caption. Ask again.")
             )
         finally:

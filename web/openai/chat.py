@@ -45,16 +45,14 @@ def answer_chat(
     Raises the SightlineError by which it is refused, or ended before its first token.
     """
     entry = request_log()
-    entry.outcome = "refused"
+    entry.wants_answer = True
     with ExitStack() as held:
         admission.enter()
         held.callback(admission.leave)
         with _reading:
-            asked, answer, is_streamed = _read(request, settings, worker)
-        entry.asked(asked)
-        stream = worker.submit(asked)
+            entry.request, answer, is_streamed = _read(request, settings, worker)
+        entry.stream = stream = worker.submit(entry.request)
         held.callback(stream.close)
-        entry.outcome = "cancelled"
         items = read_caption(stream, admission, hang_up_check(request), entry)
         try:
             if not is_streamed:

@@ -11,7 +11,7 @@ from vlm.errors import BadImageError, BadRequestError, ImageTooLargeError, Unsup
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 from vlm.prompts import check_text
 from vlm.settings import Settings
-from vlm.types import Detail, Message, Request, Role, Sampling
+from vlm.types import AnswerTask, Detail, Message, Request, Role, Sampling
 from web.errors import FieldError
 from web.openai.schema import (
     AssistantMessage,
@@ -43,11 +43,10 @@ def caption_request(body: ChatCompletionRequest, settings: Settings) -> Request:
         for number, each in enumerate(body.messages)
     )
     limits = [each for each in (body.max_completion_tokens, body.max_tokens) if each is not None]
-    return Request(
+    task = AnswerTask(
         messages,
         max_tokens=min(limits, default=settings.max_tokens),
         detail=_detail(body),
-        camera=body.user,
         sampling=Sampling(
             temperature=body.temperature or 0.0,
             top_p=1.0 if body.top_p is None else body.top_p,
@@ -58,6 +57,7 @@ def caption_request(body: ChatCompletionRequest, settings: Settings) -> Request:
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         json_object=body.response_format is not None and body.response_format.type == "json_object",
     )
+    return Request(task, camera=body.user)
 
 
 def _message(

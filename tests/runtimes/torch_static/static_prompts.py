@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
+from engine_kit import question_ids
 from vlm.engine.inputs import InputBuilder
 from vlm.prompts import PRESETS
 from vlm.runtimes.torch.eager import TorchRuntime
@@ -49,11 +50,13 @@ def make_prompts(folder: Path, model: Any, frames: Sequence[Image.Image]) -> lis
     rng = random.Random(0)
     prompts = []
     for frame, prompt in zip(frames, PROMPTS * 2, strict=False):
-        input_ids = list(inputs.prompt_ids(prompt, inputs.grid_of(frame.size, "low")))
-        features = [plain.encode_image(inputs.pixel_values(frame, "low"))]
+        input_ids = list(
+            question_ids(inputs, prompt, inputs.image_processor.grid_of(frame.size, "low"))
+        )
+        features = [plain.encode_image(inputs.image_processor.pixel_values(frame, "low"))]
         text_ids = [rng.randrange(10, model.config.text_config.vocab_size) for _ in range(TOKENS)]
-        state, choices = plain.prefill(input_ids, features)
-        choices += [plain.decode_one_token(state, token_id) for token_id in text_ids]
+        state, after = plain.prefill(input_ids, features)
+        choices = after.ids + [plain.decode(state, token_id).ids[0] for token_id in text_ids]
         prompts.append(Prompt(input_ids, features, text_ids, choices))
     assert len({len(prompt.input_ids) for prompt in prompts}) > 1
     different = {token_id for prompt in prompts for token_id in prompt.choices}
@@ -67,4 +70,4 @@ def go_on(
     """Feed `count` tokens of the text, one by one, to `state`, which holds those before `start`."""
     assert state.length == len(prompt.before(start))
     for at in range(start, start + count):
-        assert runtime.decode_one_token(state, prompt.text_ids[at]) == prompt.choices[at + 1]
+        assert runtime.decode(state, prompt.text_ids[at]).ids == [prompt.choices[at + 1]]

@@ -24,6 +24,7 @@ from static_prompts import (
     go_on,
 )
 
+from engine_kit import generate_ids
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.processing.tokenizer import stop_ids
@@ -45,8 +46,8 @@ def test_answers_are_those_of_the_plain_runtime(
     for frame in frames:
         for prompt in PROMPTS:
             request = Request.about(frame, prompt, max_tokens=24)
-            ids = list(static_engine.generate_ids(static_engine.ask(request)))
-            assert ids == list(engine.generate_ids(engine.ask(request)))
+            ids = list(generate_ids(static_engine, request))
+            assert ids == list(generate_ids(engine, request))
             seen |= set(ids)
     assert len(seen) >= FEWEST_DIFFERENT_IDS, HARDLY_DIFFERENT
 
@@ -55,8 +56,8 @@ def test_a_token_at_a_time_is_as_the_plain_runtime_has_it(
     runtime: StaticTorchRuntime, prompts: list[Prompt]
 ) -> None:
     for prompt in prompts:
-        state, choices = runtime.prefill(prompt.input_ids, prompt.features)
-        assert choices == prompt.choices[:1]
+        state, after = runtime.prefill(prompt.input_ids, prompt.features)
+        assert after.ids == prompt.choices[:1]
         go_on(runtime, state, prompt, 0, TOKENS)
 
 
@@ -67,10 +68,11 @@ def test_any_split_into_passes_gives_the_same_choices(
     for prompt in prompts:
         for widest in (1, 5, WIDTHS[1] + 1, WIDTHS[2] + 1, TOKENS):
             at = rng.randrange(TOKENS // 2)
-            state, choices = runtime.prefill(prompt.before(at), prompt.features, at + 1)
+            state, after = runtime.prefill(prompt.before(at), prompt.features, at + 1)
+            choices = after.ids
             while at < TOKENS:
                 part = prompt.text_ids[at : at + rng.randint(1, widest)]
-                choices += runtime.verify(state, part, len(part))
+                choices += runtime.verify(state, part, len(part)).ids
                 at += len(part)
             assert choices == prompt.choices
 
@@ -79,7 +81,7 @@ def test_only_the_last_choices_are_told(runtime: StaticTorchRuntime, prompts: li
     prompt = prompts[0]
     state, _ = runtime.prefill(prompt.input_ids, prompt.features)
     assert WIDTHS[-1] + 3 < TOKENS, "a pass must not be all of it"
-    assert runtime.verify(state, prompt.text_ids, 3) == prompt.choices[-3:]
+    assert runtime.verify(state, prompt.text_ids, 3).ids == prompt.choices[-3:]
 
 
 def test_truncated_tokens_are_forgotten(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
@@ -113,9 +115,9 @@ def test_what_a_state_keeps_is_told_in_bytes(
 ) -> None:
     prompt = prompts[0]
     plain, _ = TorchRuntime(model, CPU).prefill(prompt.input_ids, prompt.features)
-    state, [first] = runtime.prefill(prompt.input_ids, prompt.features)
+    state, after = runtime.prefill(prompt.input_ids, prompt.features)
     assert state.nbytes == plain.nbytes
-    runtime.decode_one_token(state, first)
+    runtime.decode(state, after.ids[0])
     assert state.nbytes == plain.nbytes * state.length // plain.length
     assert runtime.fork(state, 10).nbytes == plain.nbytes * 10 // plain.length
 
@@ -133,12 +135,12 @@ def test_many_together_answer_as_each_alone(model: Any, prompts: list[Prompt], s
     for _ in range(TOKENS // 2):
         # Whoever takes part, in whatever order: some are ahead, some join late.
         batch = rng.sample(range(len(prompts)), rng.randint(1, len(prompts)))
-        choices = runtime.decode_many(
+        choices = runtime.decode_batch(
             [states[each] for each in batch], [prompts[each].text_ids[fed[each]] for each in batch]
         )
         for each, choice in zip(batch, choices, strict=True):
             fed[each] += 1
-            assert choice == prompts[each].choices[fed[each]]
+            assert choice.ids[0] == prompts[each].choices[fed[each]]
 
 
 Refusal = Callable[..., torch.Tensor]
@@ -199,11 +201,14 @@ def test_graphs_answer_as_the_same_steps_without(
     def answers(runtime: StaticTorchRuntime) -> list[list[int]]:
         states = [runtime.prefill(each.input_ids, each.features)[0] for each in prompts]
         steps = [
-            runtime.decode_many(states, [each.text_ids[at] for each in prompts])
+            [
+                after.ids[0]
+                for after in runtime.decode_batch(states, [each.text_ids[at] for each in prompts])
+            ]
             for at in range(TOKENS)
         ]
         fork = runtime.fork(states[0], len(prompts[0].input_ids))
-        return [*steps, runtime.verify(fork, prompts[0].text_ids, TOKENS)]
+        return [*steps, runtime.verify(fork, prompts[0].text_ids, TOKENS).ids]
 
     assert answers(graphed) == answers(eager)
     assert None not in graphed._step._graphs.values(), "a capture failed"

@@ -257,7 +257,7 @@ def test_hanging_up_before_a_whole_answer_stops_the_work(engine: Engine) -> None
     ):
         impatient = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_GUARD_S)
         impatient.request("POST", CHAT, json.dumps(chat_body()), JSON)
-        wait_until(lambda: worker.under_way == 1)
+        wait_until(lambda: worker.queue.in_flight == 1)
         impatient.close()
         wait_until(lambda: admission.under_way == 0)
         wait_until(lambda: stepped.closed == 1)

@@ -23,7 +23,7 @@ def asked(settings: Settings | None = None, **fields: Any) -> Request:
 def test_a_chat_is_a_question_of_its_user_and_never_a_live_frame() -> None:
     assert asked().camera is None
     assert asked(user="the hall").camera == "the hall"
-    assert not asked(user="the hall").live
+    assert asked(user="the hall").kind == "question"
 
 
 def test_texts_and_images_keep_their_order_and_roles() -> None:
@@ -36,7 +36,7 @@ def test_texts_and_images_keep_their_order_and_roles() -> None:
             {"role": "user", "content": "Which?"},
         ]
     )
-    first, second, third, fourth = request.messages
+    first, second, third, fourth = request.task.messages
     assert first == Message("system", ("Be brief.",))
     assert second.role == "user"
     assert [part if isinstance(part, str) else part.getpixel((0, 0)) for part in second.parts] == [
@@ -54,13 +54,13 @@ def test_texts_and_images_keep_their_order_and_roles() -> None:
 )
 def test_one_image_in_high_detail_makes_all_so(details: list[str | None], expected: str) -> None:
     parts = [image_part(**({"detail": detail} if detail else {})) for detail in details]
-    assert asked(messages=[{"role": "user", "content": parts}]).detail == expected
+    assert asked(messages=[{"role": "user", "content": parts}]).task.detail == expected
 
 
 def test_the_smaller_limit_counts_and_the_setting_without_one() -> None:
-    assert asked(max_tokens=9, max_completion_tokens=7).max_tokens == 7
-    assert asked(max_tokens=7, max_completion_tokens=9).max_tokens == 7
-    assert asked(Settings(max_tokens=33), max_tokens=None).max_tokens == 33
+    assert asked(max_tokens=9, max_completion_tokens=7).task.max_tokens == 7
+    assert asked(max_tokens=7, max_completion_tokens=9).task.max_tokens == 7
+    assert asked(Settings(max_tokens=33), max_tokens=None).task.max_tokens == 33
 
 
 def test_what_is_null_is_as_if_it_were_not_there() -> None:
@@ -72,22 +72,22 @@ TEXT = [{"role": "user", "content": "What is a circle?"}]
 
 
 def test_sampling_is_greedy_unless_a_temperature_is_named() -> None:
-    assert asked().sampling == Sampling(0.0, 1.0, None)
-    assert asked(temperature=1, top_p=0.5, seed=3).sampling == Sampling(1.0, 0.5, 3)
+    assert asked().task.sampling == Sampling(0.0, 1.0, None)
+    assert asked(temperature=1, top_p=0.5, seed=3).task.sampling == Sampling(1.0, 0.5, 3)
 
 
 def test_stops_are_one_text_or_several() -> None:
-    assert asked().stop == asked(stop=[]).stop == ()
-    assert asked(stop="a").stop == ("a",)
-    assert asked(stop=["a", "b"]).stop == ("a", "b")
+    assert asked().task.stop == asked(stop=[]).task.stop == ()
+    assert asked(stop="a").task.stop == ("a",)
+    assert asked(stop=["a", "b"]).task.stop == ("a", "b")
 
 
 def test_logprobs_may_come_without_alternatives() -> None:
-    assert asked(top_logprobs=0).top_logprobs is None
-    assert asked(logprobs=True).top_logprobs == 0
-    assert asked(logprobs=True, top_logprobs=5).top_logprobs == 5
+    assert asked(top_logprobs=0).task.top_logprobs is None
+    assert asked(logprobs=True).task.top_logprobs == 0
+    assert asked(logprobs=True, top_logprobs=5).task.top_logprobs == 5
 
 
 def test_json_is_asked_for_by_the_format() -> None:
-    assert not asked(response_format={"type": "text"}).json_object
-    assert asked(response_format={"type": "json_object"}).json_object
+    assert not asked(response_format={"type": "text"}).task.json_object
+    assert asked(response_format={"type": "json_object"}).task.json_object

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vlm.checkpoints.files import model_size
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Logits
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
 from vlm.runtimes.openvino.cache import (
     EMBEDDINGS_FILE,
     FACTS_FILE,
@@ -37,7 +37,7 @@ Features = npt.NDArray[np.float32]
 _OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough memory")
 # Long passes of other numbers of rows can take a quarter longer: on two cores of a Zen 4, 81 took
 # 140 ms, 84 123 ms, 95 183 ms, 96 144 ms. The rows that fill them up are never attended to.
-_ROWS_AT_ONCE: Final = 4
+_ROW_MULTIPLE: Final = 4
 _FEW_ROWS: Final = 32
 
 
@@ -45,7 +45,7 @@ _FEW_ROWS: Final = 32
 # and each first word waits less for the ends of other captions. With nine cameras it came after 8.2
 # instead of 10.8 times as long as with one, two cores of a Zen 4 having 44 instead of 38 captions a
 # second.
-_SMALL_AT_ONCE: Final = 3
+_SMALL_MODEL_BATCH: Final = 3
 
 
 class OpenVinoRuntime:
@@ -54,6 +54,8 @@ class OpenVinoRuntime:
     name = "openvino"
     device = "cpu"
     tiles_per_pass = 1
+    # A batch of eight is as fast as eight passes one after the other (docs/experiments.md).
+    capabilities: frozenset[Capability] = frozenset()
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class OpenVinoRuntime:
 
         A model that `is_small` has quick passes, which those of others may come between.
         """
-        self.states_per_pass = _SMALL_AT_ONCE if is_small else 1
+        self.max_batch = _SMALL_MODEL_BATCH if is_small else 1
         facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
         # Kept: the files are mapped, not read, and a temporary folder goes with its object.
         self._source = source
@@ -147,9 +149,13 @@ class OpenVinoRuntime:
             return np.array(self._vision.get_output_tensor(0).data)
 
     def prefill(
-        self, input_ids: Sequence[int], features: Sequence[Features], choices: int = 1
-    ) -> tuple[OpenVinoKVState, list[int]]:
-        """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
+        self,
+        input_ids: Sequence[int],
+        features: Sequence[Features],
+        count: int = 1,
+        want_logits: bool = False,
+    ) -> tuple[OpenVinoKVState, Predicted]:
+        """Raise ValueError if the number of image tokens differs from that of the features."""
         ids = np.asarray(input_ids)
         embeds = self._embeddings[ids]
         image_positions = ids == self._image_token_id
@@ -159,30 +165,24 @@ class OpenVinoRuntime:
         if rows:
             embeds[image_positions] = np.concatenate(list(features))
         state = self._new_state()
-        return state, self._feed(state, embeds, choices)
+        return state, self._feed(state, embeds, count, want_logits)
 
-    def decode_one_token(self, state: OpenVinoKVState, token_id: int) -> int:
-        """See `Runtime.decode_one_token`."""
-        return self._feed(state, self._embeddings[[token_id]], 1)[0]
+    def verify(
+        self,
+        state: OpenVinoKVState,
+        token_ids: Sequence[int],
+        count: int,
+        want_logits: bool = False,
+    ) -> Predicted:
+        return self._feed(state, self._embeddings[list(token_ids)], count, want_logits)
 
-    def decode_many(self, states: Sequence[OpenVinoKVState], token_ids: Sequence[int]) -> list[int]:
-        """See `Runtime.decode_many`; one pass for each."""
-        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
-
-    def logits(self, state: OpenVinoKVState) -> Logits:
-        """See `Runtime.logits`."""
-        return np.array(state.request.get_output_tensor(1).data[0, -1])
-
-    def verify(self, state: OpenVinoKVState, token_ids: Sequence[int], choices: int) -> list[int]:
-        """See `Runtime.verify`."""
-        return self._feed(state, self._embeddings[list(token_ids)], choices)
+    def decode(self, state: OpenVinoKVState, token_id: int, want_logits: bool = False) -> Predicted:
+        return self._feed(state, self._embeddings[[token_id]], 1, want_logits)
 
     def truncate(self, state: OpenVinoKVState, length: int) -> None:
-        """See `Runtime.truncate`."""
         state.truncate(length)
 
     def fork(self, state: OpenVinoKVState, length: int) -> OpenVinoKVState:
-        """See `Runtime.fork`."""
         with _memory_errors():
             copy = self._new_state()
             state.copy_to(copy, length)
@@ -191,23 +191,27 @@ class OpenVinoRuntime:
     def _new_state(self) -> OpenVinoKVState:
         return OpenVinoKVState(self._text.create_infer_request(), self._bytes_per_row)
 
-    def _feed(self, state: OpenVinoKVState, embeds: Features, choices: int) -> list[int]:
-        """Append tokens with `embeds`, [new, hidden]; the choices after the last `choices`."""
+    def _feed(
+        self, state: OpenVinoKVState, embeds: Features, count: int, want_logits: bool
+    ) -> Predicted:
+        """Append tokens with `embeds`, [new, hidden]; predict after the last `count`."""
         new = len(embeds)
-        spare = -new % _ROWS_AT_ONCE if new > _FEW_ROWS else 0
+        spare = -new % _ROW_MULTIPLE if new > _FEW_ROWS else 0
         rows = new + spare
         inputs = {
             "embeds": np.pad(embeds, ((0, spare), (0, 0)))[None],
             "positions": np.arange(state.length, state.length + rows)[None],
             "mask": state.mask(rows),
-            "wanted": np.arange(new - choices, new),
+            "wanted": np.arange(new - count, new),
             "beams": np.zeros(1, np.int32),
         }
         with _memory_errors():
             state.request.infer(inputs, share_inputs=True)
-            chosen: list[int] = state.request.get_output_tensor(0).data[0].tolist()
+            ids: list[int] = state.request.get_output_tensor(0).data[0].tolist()
+            # Copied: the tensor belongs to the request, and its next pass overwrites it.
+            logits = np.array(state.request.get_output_tensor(1).data[0]) if want_logits else None
         state.append(new, spare)
-        return chosen
+        return Predicted(ids, logits)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from vlm.checkpoints.files import model_size
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Logits
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
 from vlm.runtimes.torch.devices import memory_errors, place
 from vlm.runtimes.torch.loading import load_model
 
@@ -24,19 +24,15 @@ _THREADS: Final = torch.get_num_threads()
 class TorchKVState:
     """A `KVState` over a transformers Cache, whose layers grow with what is appended."""
 
-    def __init__(self, cache: Any, logits: torch.Tensor | None = None) -> None:
-        """`logits`, [vocabulary], are those behind the last choice."""
+    def __init__(self, cache: Any) -> None:
         self.cache = cache
-        self.logits = logits
 
     @property
     def length(self) -> int:
-        """See `KVState.length`."""
         return int(self.cache.get_seq_length())
 
     @property
     def nbytes(self) -> int:
-        """See `KVState.nbytes`."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
 
 
@@ -44,7 +40,8 @@ class TorchRuntime:
     """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's own operations one by one."""
 
     name = "torch"
-    states_per_pass = 1
+    max_batch = 1
+    capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any, device: torch.device) -> None:
         """`model` is loaded and in evaluation mode; `device` is where its inputs go."""
@@ -82,9 +79,13 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def prefill(
-        self, input_ids: Sequence[int], features: Sequence[torch.Tensor], choices: int = 1
-    ) -> tuple[TorchKVState, list[int]]:
-        """See `Runtime.prefill`; raises ValueError where image tokens and features do not pair."""
+        self,
+        input_ids: Sequence[int],
+        features: Sequence[torch.Tensor],
+        count: int = 1,
+        want_logits: bool = False,
+    ) -> tuple[TorchKVState, Predicted]:
+        """Raise ValueError if the number of image tokens differs from that of the features."""
         with self._step():
             ids = torch.tensor([input_ids], device=self._device)
             embeds = self._embed(ids)
@@ -94,42 +95,29 @@ class TorchRuntime:
                 raise ValueError(f"{int(image_positions.sum())} image tokens, but {rows} features")
             if rows:
                 embeds[image_positions] = torch.cat(list(features)).to(embeds.device, embeds.dtype)
-            output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=choices)
-            return TorchKVState(output.past_key_values, output.logits[0, -1]), _greedy(
-                output.logits
-            )
-
-    def decode_one_token(self, state: TorchKVState, token_id: int) -> int:
-        """See `Runtime.decode_one_token`."""
-        return self.verify(state, [token_id], choices=1)[0]
-
-    def decode_many(self, states: Sequence[TorchKVState], token_ids: Sequence[int]) -> list[int]:
-        """See `Runtime.decode_many`; one pass for each."""
-        return [self.decode_one_token(*each) for each in zip(states, token_ids, strict=True)]
-
-    def logits(self, state: TorchKVState) -> Logits:
-        """See `Runtime.logits`."""
-        assert state.logits is not None, "nothing was chosen for this state yet"
-        return numpy_logits(state.logits)
+            output = self._model(inputs_embeds=embeds, use_cache=True, logits_to_keep=count)
+            return TorchKVState(output.past_key_values), predicted(output.logits[0], want_logits)
 
     @torch.inference_mode()
-    def verify(self, state: TorchKVState, token_ids: Sequence[int], choices: int) -> list[int]:
-        """See `Runtime.verify`."""
+    def verify(
+        self, state: TorchKVState, token_ids: Sequence[int], count: int, want_logits: bool = False
+    ) -> Predicted:
         with self._step():
-            # Embedded here: the model would move it to where its first weight is, and of a model
-            # laid over devices that may be nowhere.
+            # Embedded here: the model would move the ids to the device of its first weight, and of
+            # a model spread over devices that may be none.
             embeds = self._embed(torch.tensor([token_ids], device=self._device))
             output = self._model(
                 inputs_embeds=embeds,
                 past_key_values=state.cache,
                 use_cache=True,
-                logits_to_keep=choices,
+                logits_to_keep=count,
             )
-            state.logits = output.logits[0, -1]
-            return _greedy(output.logits)
+            return predicted(output.logits[0], want_logits)
+
+    def decode(self, state: TorchKVState, token_id: int, want_logits: bool = False) -> Predicted:
+        return self.verify(state, [token_id], 1, want_logits)
 
     def truncate(self, state: TorchKVState, length: int) -> None:
-        """See `Runtime.truncate`."""
         # By hand: what the argument of Cache.crop means differs between releases.
         for layer in state.cache.layers:
             layer.keys = layer.keys[:, :, :length]
@@ -137,7 +125,6 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def fork(self, state: TorchKVState, length: int) -> TorchKVState:
-        """See `Runtime.fork`."""
         with self._step():
             kept = [
                 (layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone())
@@ -154,14 +141,8 @@ class TorchRuntime:
             yield
 
 
-def numpy_logits(logits: torch.Tensor) -> Logits:
-    """`logits` as they are told to the engine."""
-    told: Logits = logits.float().cpu().numpy()
-    return told
-
-
-def _greedy(logits: torch.Tensor) -> list[int]:
-    """The choice at each position of `logits`, [1, positions, vocabulary]."""
+def predicted(logits: torch.Tensor, want_logits: bool) -> Predicted:
+    """Return the argmax of each row of `logits`, [rows, vocabulary], and the logits if wanted."""
     # In float32, as transformers' generate does, so that ties of coarser formats fall the same.
-    chosen: list[int] = logits[0].float().argmax(-1).tolist()
-    return chosen
+    rows = logits.float()
+    return Predicted(rows.argmax(-1).tolist(), rows.cpu().numpy() if want_logits else None)

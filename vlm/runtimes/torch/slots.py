@@ -11,10 +11,10 @@ import torch
 _KEYS, _VALUES = 0, 1
 # A step for eight reads the weights once, as a step for one does.
 SLOTS: Final = 8
-# The least room for a sequence, and what longer ones are made of by doubling: a tile, its prompt
-# and a caption fit. What a step attends to is as long, so that its time follows the real length,
-# while the lengths, each of which has its own graphs, stay few. All of an 8192-token context for
-# eight sequences would be 1.5 GB of SmolVLM-256M's keys and values in bfloat16; this is 47 MB.
+# The smallest room for a sequence; longer rooms double it. A tile, its prompt and a caption fit. A
+# step attends to a room of this length, so that its time follows the real length, while the number
+# of lengths, each with graphs of its own, stays small. An 8192-token context for eight sequences
+# would be 1.5 GB of SmolVLM-256M's keys and values in bfloat16; this is 47 MB.
 BLOCK_TOKENS: Final = 256
 
 
@@ -22,27 +22,23 @@ class StaticKVState:
     """A `KVState` that lies in a slot while it is being appended to, else in a tensor of its own.
 
     That tensor is `parked`, [layers, 2, heads, tokens, head size]; its first `length` tokens count.
-    `prefill_logits`, [vocabulary], are there until the first step after the prefill; `last_run` is
-    how many tokens the last step has appended.
     """
 
     def __init__(self, parked: torch.Tensor, length: int) -> None:
         self.length = length
         self.parked: torch.Tensor | None = parked
         self.slot: int | None = None
-        self.prefill_logits: torch.Tensor | None = None
-        self.last_run = 0
         layers, pair, heads, _, head_size = parked.shape
         self._bytes_per_token = layers * pair * heads * head_size * parked.itemsize
 
     @property
     def nbytes(self) -> int:
-        """See `KVState.nbytes`; in a slot, what it would need of its own."""
+        """Memory in bytes; in a slot, what a tensor of its own would take."""
         return self.length * self._bytes_per_token if self.parked is None else self.parked.nbytes
 
 
 class KVSlots:
-    """The slots, and who is in them. Nobody need leave one: who is not in a pass gives way to it.
+    """Slots for the sequences of a pass. A slot is evicted only when another sequence needs it.
 
     `memory`, [layers, 2, slots, heads, capacity + 1, head size], changes its address only in
     `grow`. The one position past the capacity is where padding is written; nothing reads it.
@@ -58,7 +54,7 @@ class KVSlots:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        """Takes no memory before the first `grow`; capacities are `block_tokens` times 2^n."""
+        """Allocate nothing before the first `grow`; capacities are `block_tokens` times 2^n."""
         self.count = slots
         self.capacity = 0
         self.memory = torch.empty(
@@ -68,21 +64,21 @@ class KVSlots:
         self._owners: list[ref[StaticKVState] | None] = [None] * slots
 
     def rounded(self, tokens: int) -> int:
-        """The least of the few lengths, each twice the one before, that has room for `tokens`."""
+        """Return the smallest length `block_tokens` * 2^n that has room for `tokens`."""
         length = self._block_tokens
         while length < tokens:
             length *= 2
         return length
 
     def rows(self, sequences: int) -> int:
-        """The least of the few numbers of slots that a pass may take in for so many sequences."""
+        """Return the smallest power of two of slots, at most all, that holds so many sequences."""
         rows = 1
         while rows < sequences:
             rows *= 2
         return min(rows, self.count)
 
     def grow(self, tokens: int) -> None:
-        """Make room for `tokens` in each slot; what the slots hold stays."""
+        """Make room for `tokens` in each slot; the contents of the slots stay."""
         capacity = self.rounded(tokens)
         *outer, _, head_size = self.memory.shape
         memory = self.memory.new_zeros((*outer, capacity + 1, head_size))
@@ -90,9 +86,10 @@ class KVSlots:
         self.memory, self.capacity = memory, capacity
 
     def seat(self, states: Sequence[StaticKVState]) -> list[int]:
-        """Slots for `states`, none longer than the capacity, among the first `rows(len(states))`.
+        """Return slots for `states`, none longer than the capacity.
 
-        So a pass over few sequences reads few slots, whoever else is kept.
+        They are among the first `rows(len(states))`, so that a pass over few sequences reads few
+        slots, however many others are kept.
         """
         rows = self.rows(len(states))
         taken = {state.slot for state in states}
@@ -107,14 +104,14 @@ class KVSlots:
         return slots
 
     def truncate(self, state: StaticKVState, length: int) -> None:
-        """Leave `state` its first `length` tokens."""
+        """Drop all but the first `length` tokens of `state`."""
         if state.slot is not None:
-            # They would be masked; but a NaN among them would come through any mask.
+            # A mask hides them, but a NaN among them would pass through any mask.
             self.memory[:, :, state.slot, :, length : state.length].zero_()
         state.length = length
 
     def fork(self, state: StaticKVState, length: int) -> StaticKVState:
-        """A state in no slot, of the first `length` tokens of `state`."""
+        """Return a parked state with the first `length` tokens of `state`."""
         return StaticKVState(self._tokens(state, length).clone(), length)
 
     def append(
@@ -140,12 +137,12 @@ class KVSlots:
         return self.memory[:, :, state.slot, :, :length]
 
     def _move(self, state: StaticKVState, slot: int) -> None:
-        """Put `state` into `slot`; who is there is parked, unless nobody has it any more."""
+        """Put `state` into `slot`; park the state that is there, if it is still in use."""
         owner_ref = self._owners[slot]
         owner = owner_ref() if owner_ref is not None else None
         if owner is not None and owner.slot == slot:
             owner.parked, owner.slot = self._tokens(owner, owner.length).clone(), None
-        # As in `truncate`, of whatever the slot held before.
+        # As in `truncate`: old values of the slot must not be NaN.
         self.memory[:, :, slot].zero_()
         self.memory[:, :, slot, :, : state.length] = self._tokens(state, state.length)
         self._owners[slot] = ref(state)

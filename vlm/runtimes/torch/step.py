@@ -1,9 +1,9 @@
-"""The text model's pass over a few new tokens of several sequences, in few fixed shapes.
+"""The text model's pass over a few new tokens of several sequences, in a few fixed shapes.
 
-On CUDA each shape is captured as a graph when it is first met. A pass of this small a model is
-hundreds of kernels of a few microseconds, which Python cannot launch as fast as they run.
-Capturing by hand runs the pass twice; `torch.compile` would compile each shape first, while a
-person waits, and asks for a compiler that not every machine has.
+On CUDA each shape is captured as a graph when it first occurs. A pass of a model this small is
+hundreds of kernels of a few microseconds, which Python cannot launch as fast as they run. Capturing
+by hand runs the pass twice; `torch.compile` would compile each shape first, while a person waits,
+and needs a compiler that not every machine has.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any, Final
 
 import torch
 
+from vlm.runtimes.base import Predicted
 from vlm.runtimes.torch.slots import KVSlots
 
 log = logging.getLogger("sightline")
 
-# How many tokens a pass appends to each sequence: one while decoding, more while checking a draft.
+# Tokens that a pass appends to each sequence: one for decoding, more for checking a draft.
 WIDTHS: Final = (1, 8, 32)
 
 
@@ -42,7 +43,7 @@ class Append:
 
 
 class StaticStep:
-    """`run` gives what the model chooses; its tensors stay where they are, whatever it is asked."""
+    """Runs passes over tensors whose addresses never change, as CUDA graphs need."""
 
     def __init__(self, model: Any, slots: KVSlots, device: torch.device) -> None:
         """`model` is an Idefics3 or SmolVLM model on `device`; the slots may grow in between."""
@@ -50,8 +51,6 @@ class StaticStep:
         self._head = model.lm_head
         self._slots = slots
         self._device = device
-        self.logits = torch.zeros(0, device=device)
-        """Those of the last pass, [rows, width, vocabulary]; the next one may overwrite them."""
         # [token ids and positions, slots, greatest width]
         self._inputs = torch.zeros((2, slots.count, WIDTHS[-1]), dtype=torch.int64, device=device)
         self._captures = device.type == "cuda"
@@ -59,17 +58,24 @@ class StaticStep:
         self._stream: torch.cuda.Stream | None = None
         self._pool: Any = None
 
-    def run(self, appends: Sequence[Append]) -> list[list[int]]:
-        """Write each one's tokens into its slot, in one pass; the choice after each of them."""
+    def run(self, appends: Sequence[Append], want_logits: bool = False) -> list[Predicted]:
+        """Write the tokens of each append into its slot, in one pass; predict after each token."""
         shape = self._shape(appends)
         self._inputs.copy_(self._host_inputs(appends))
         passed = (self._replay if self._captures else self._pass)(shape)
-        self.logits = passed.logits
-        chosen = passed.choices.tolist()
-        return [chosen[each.slot][: len(each.token_ids)] for each in appends]
+        ids = passed.ids.tolist()
+        # Copied to the host: the next pass may overwrite the tensor.
+        logits = passed.logits.float().cpu().numpy() if want_logits else None
+        return [
+            Predicted(
+                ids[each.slot][: len(each.token_ids)],
+                None if logits is None else logits[each.slot, : len(each.token_ids)],
+            )
+            for each in appends
+        ]
 
     def forget_graphs(self) -> None:
-        """To be called before the slots grow: graphs hold the addresses of what they read."""
+        """Drop all graphs. Call it before the slots grow: graphs hold addresses of their memory."""
         self._graphs.clear()
         self._pool = None
 
@@ -83,7 +89,7 @@ class StaticStep:
 
     def _host_inputs(self, appends: Sequence[Append]) -> torch.Tensor:
         inputs = torch.zeros(self._inputs.shape, dtype=torch.int64)
-        # Where rows and columns that nobody asked for write what nobody reads.
+        # Unused rows and columns write to the position past the capacity, which nothing reads.
         inputs[1] = self._slots.capacity
         for each in appends:
             count = len(each.token_ids)
@@ -92,12 +98,12 @@ class StaticStep:
         return inputs
 
     def _pass(self, shape: Shape) -> _Passed:
-        """One pass over `_inputs`: fixed shapes, and no look at any value."""
+        """Run one pass over `_inputs`: fixed shapes, no host reads of values."""
         token_ids, positions = self._inputs[:, : shape.rows, : shape.width]
         columns = torch.arange(shape.length, device=self._device)
         output = self._text(
             inputs_embeds=self._text.embed_tokens(token_ids),
-            # One of four dimensions is taken as it is, [rows, heads, width, length].
+            # A mask of four dimensions is used as it is, [rows, heads, width, length].
             attention_mask=(columns <= positions[..., None])[:, None],
             position_ids=positions,
             past_key_values=_Cache(self._slots, positions, shape.length),
@@ -117,20 +123,20 @@ class StaticStep:
         return graph.passed
 
     def _capture(self, shape: Shape) -> _Graph | None:
-        """None where this device cannot; such a shape is run kernel by kernel from then on."""
+        """Return None if this device cannot capture; the shape then runs kernel by kernel."""
         with torch.cuda.device(self._device):
-            # All in one pool: never do two run at once, and what comes out is read before the next.
+            # One pool for all: two never run at once, and outputs are read before the next pass.
             self._pool = self._pool or torch.cuda.graph_pool_handle()
             self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream())
-            # Once as it is, for what libraries set up for a stream when it is first used, and for
-            # an honest error where memory is short. It writes what the graph will write again.
+            # One plain pass first: libraries set up a stream at its first use, and too little
+            # memory raises a clear error. The graph writes the same values again.
             with torch.cuda.stream(self._stream):
                 self._pass(shape)
             torch.cuda.current_stream().wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
             try:
-                # torch's own context leaves its stream current where ending the capture fails.
+                # torch's own context leaves its stream current if ending the capture fails.
                 with (
                     torch.cuda.stream(torch.cuda.current_stream()),
                     torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
@@ -138,7 +144,7 @@ class StaticStep:
                     passed = self._pass(shape)
             except RuntimeError as error:
                 log.warning("%s runs without a CUDA graph: %s", shape, str(error).splitlines()[0])
-                # What a broken capture leaves of its pool is no place for another.
+                # A pool with a failed capture cannot hold another one.
                 self._pool = None
                 return None
             return _Graph(graph, passed)
@@ -146,10 +152,10 @@ class StaticStep:
 
 @dataclass(frozen=True)
 class _Passed:
-    """`choices`, [rows, width], out of `logits`, [rows, width, vocabulary]."""
-
-    choices: torch.Tensor
+    ids: torch.Tensor
+    """[rows, width]: the argmax of `logits`."""
     logits: torch.Tensor
+    """[rows, width, vocabulary]"""
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class _Graph:
 
 
 class _Cache:
-    """What the layers of a transformers model ask of a cache, over the first rows of the slots."""
+    """The part of a transformers cache that the layers call, over the first rows of the slots."""
 
     def __init__(self, slots: KVSlots, positions: torch.Tensor, length: int) -> None:
         self._slots, self._positions, self._length = slots, positions, length
@@ -167,6 +173,6 @@ class _Cache:
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the new ones at their positions; all that the layer then attends to."""
+        """Write the new ones at their positions; return all that the layer attends to."""
         self._slots.append(layer, self._positions, keys, values)
         return self._slots.read(layer, len(self._positions), self._length)

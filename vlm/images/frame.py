@@ -1,0 +1,37 @@
+"""One frame of one camera, with what is known of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from PIL import Image
+
+from vlm.types import Detail, Kind, Request
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image as `decode_image` returns it, and where and when it was captured.
+
+    It lives as long as its request and the record of it; whoever keeps a frame longer copies it.
+    """
+
+    image: Image.Image
+    camera: str | None = None
+    """Name of the camera, None if unknown."""
+    captured_at: float = field(default_factory=time.time)
+    """Seconds since 1970; by default now, for a frame that arrives as it is captured."""
+    change_score: float | None = None
+    """Share of the thumbnail's cells that changed since the last captioned frame, 0 to 1."""
+
+    def request(
+        self,
+        prompt: str,
+        max_tokens: int,
+        detail: Detail = "low",
+        kind: Kind = "question",
+    ) -> Request:
+        """Return a request with one question about this frame."""
+        request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind)
+        return replace(request, frame=self)
