@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,10 +15,20 @@ TEXT = "A red circle."
 GUARD_S = 60.0
 
 
+# Into which pieces a body is cut.
+Cut = Callable[[bytes], Iterable[bytes]]
+
+
+def in_one_piece(body: bytes) -> Iterable[bytes]:
+    """The body as it is."""
+    return [body]
+
+
 class Exchange:
     """One request for a completion, and the means to answer it."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def __init__(self, handler: BaseHTTPRequestHandler, body: bytes, cut: Cut) -> None:
+        self._cut = cut
         self.headers = handler.headers
         self.client = handler.client_address
         self.body: dict[str, Any] = json.loads(body)
@@ -36,7 +46,8 @@ class Exchange:
             self._handler.send_header(name, value)
         self._handler.send_header("Content-Length", str(len(body)))
         self._handler.end_headers()
-        self._handler.wfile.write(body)
+        for piece in self._cut(body):
+            self._handler.wfile.write(piece)
 
     def raw(self, data: bytes) -> None:
         """Send one chunk of the stream; an empty one ends it."""
@@ -105,6 +116,9 @@ class UpstreamServer:
         self.behaviour: Behaviour = answer
         self.behaviours: deque[Behaviour] = deque()
         self.exchanges: list[Exchange] = []
+        # Of lists and refusals; streams are cut by their behaviours.
+        self.cut: Cut = in_one_piece
+        self.lists = 0
         self.check_headers: Any = None
         self.list_status = 200
         self.models: object = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
@@ -115,16 +129,18 @@ class UpstreamServer:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
+                upstream.lists += 1
                 upstream.check_headers = self.headers
                 body = json.dumps(upstream.models).encode()
                 self.send_response(upstream.list_status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                for piece in upstream.cut(body):
+                    self.wfile.write(piece)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                exchange = Exchange(self, body)
+                exchange = Exchange(self, body, upstream.cut)
                 upstream.exchanges.append(exchange)
                 behaviours = upstream.behaviours
                 behaviour = behaviours.popleft() if behaviours else upstream.behaviour

@@ -1,0 +1,119 @@
+"""Requests over a raw socket, so that a test decides in which pieces their bytes go."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from web_client import HANG_GUARD_S, read_events
+
+# Pieces of so many bytes; 0: the whole body at once.
+WAYS = [0, 1, 1000, 65_535, 65_536, "chunked"]
+CHUNK_BYTES = 60_000
+# Of a longer body all but its tail goes in pieces of 64 KiB: millions of pieces take minutes.
+SHORT_BYTES, TAIL_BYTES = 200_000, 1000
+
+CAPTIONS, RAW = "/api/captions?max_tokens=1", "application/octet-stream"
+
+
+class Sent(NamedTuple):
+    body: bytes
+    content_type: str = RAW
+    path: str = CAPTIONS
+
+
+class Answer(NamedTuple):
+    """What came: `code` and `message` of an error, or an empty code."""
+
+    status: int
+    code: str
+    message: str
+
+
+def pieces_of(body: bytes, piece_bytes: int) -> Iterator[bytes]:
+    """Yield `body` in pieces of `piece_bytes`, a long one as SHORT_BYTES has it; 0: in one."""
+    start = 0
+    if piece_bytes and piece_bytes < 65_000 and len(body) > SHORT_BYTES:
+        start = len(body) - TAIL_BYTES
+        yield from pieces_of(body[:start], 65_536)
+    step = piece_bytes or len(body) or 1
+    for at in range(start, len(body), step):
+        yield body[at : at + step]
+
+
+def chunks_of(body: bytes) -> Iterator[bytes]:
+    """Yield `body` as a chunked one has it."""
+    for at in range(0, len(body), CHUNK_BYTES):
+        chunk = body[at : at + CHUNK_BYTES]
+        yield b"%x\r\n%s\r\n" % (len(chunk), chunk)
+    yield b"0\r\n\r\n"
+
+
+def ask(port: int, sent: Sent, way: int | str) -> Answer:
+    """Send it that way, and return what came, which may come before all is sent."""
+    is_chunked = way == "chunked"
+    length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(sent.body)}"
+    head = (
+        f"POST {sent.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: {sent.content_type}\r\n{length}\r\n\r\n"
+    )
+    pieces = chunks_of(sent.body) if isinstance(way, str) else pieces_of(sent.body, way)
+    return ask_raw(port, head.encode(), pieces)
+
+
+def ask_raw(port: int, head: bytes, pieces: Iterator[bytes]) -> Answer:
+    """Send these very bytes, and return what came."""
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(head)
+        for piece in pieces:
+            if select.select([connection], [], [], 0)[0]:
+                break
+            if not send_all(connection, piece):
+                break
+        whole = b""
+        # What the server closes before it has read all of the body is reset behind the answer.
+        with suppress(ConnectionResetError):
+            while got := connection.recv(65_536):
+                whole += got
+    answer_head, _, body = whole.partition(b"\r\n\r\n")
+    status = int(answer_head.split(b" ", 2)[1])
+    if b"chunked" in answer_head.lower():
+        body = dechunked(body)
+    text = body.decode()
+    if text.startswith("{"):
+        error = json.loads(text).get("error", {"code": "", "message": ""})
+        return Answer(status, error["code"], error["message"])
+    name, data = read_events(text)[-1]
+    if name == "error":
+        return Answer(status, data["error"]["code"], data["error"]["message"])
+    assert name == "done"
+    return Answer(status, "", "")
+
+
+def send_all(connection: socket.socket, piece: bytes) -> bool:
+    """Send `piece`; whether all of it went before an answer came."""
+    rest = memoryview(piece)
+    while rest:
+        readable, _, _ = select.select([connection], [connection], [])
+        if readable:
+            return False
+        try:
+            rest = rest[connection.send(rest[:65_536]) :]
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+    return True
+
+
+def dechunked(body: bytes) -> bytes:
+    """Return what `body` is without its chunks."""
+    found = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        found += body[: int(size, 16)]
+        body = body[int(size, 16) + 2 :]
+    return found
