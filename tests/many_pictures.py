@@ -1,22 +1,30 @@
-"""Many different pictures of 1 KB to 8 MiB, for tests of how they get in."""
+"""Many different pictures of 1 KB to 8 MiB, and the law that how they are sent changes nothing."""
 
 from __future__ import annotations
 
 import io
 import itertools
+import json
 import random
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
 
 from tools.nano.scenes import make_frame
 from vlm.images.decode import MAX_IMAGE_BYTES
+from web_client import ask, read_events
 
+FIELDS = {"max_tokens": "8"}
+# Of each kind of picture.
+QUICK, SLOW = 22, 667
 PIECE_BYTES = 64 * 2**10
 LEAST_BYTES = 1000
+
+# Sends a picture as a form with FIELDS, and returns the body of the answer.
+Send = Callable[[bytes], str]
 
 _PHOTO_SIDES_PX = (320, 512, 640, 1024, 1536, 2048)
 _PHOTO_QUALITIES = (60, 80, 92)
@@ -119,3 +127,31 @@ def _png(image: Image.Image) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
+
+
+def caption_in(answer: str) -> tuple[str, int]:
+    """The caption and the tokens of its question, of an answer that must be whole."""
+    assert not answer.startswith("{"), answer
+    name, done = read_events(answer)[-1]
+    assert name == "done", json.dumps(done)
+    return done["text"], done["stats"]["prompt_tokens"]
+
+
+def raw_caption(port: int, data: bytes) -> tuple[str, int]:
+    """What comes of `data` as a body."""
+    query = "&".join(f"{name}={FIELDS[name]}" for name in FIELDS)
+    headers = {"Content-Type": "application/octet-stream"}
+    status, _, answer = ask(port, "POST", f"/api/captions?{query}", data, headers)
+    assert status == 200, answer
+    return caption_in(answer)
+
+
+def assert_same(port: int, send: Send, pictures: Iterator[bytes]) -> None:
+    """Each picture gets the same caption by `send` as from the server as a raw body."""
+    captions = set()
+    for number, data in enumerate(pictures):
+        expected = raw_caption(port, data)
+        assert caption_in(send(data)) == expected, f"picture {number} of {len(data)} bytes"
+        captions.add(expected)
+    # Or the comparison would say little.
+    assert len(captions) > 5

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 import requests
 
-from many_pictures import line_ends, noise, photographs
-from web_client import HANG_GUARD_S, SightlineProcess, ask, read_events
-
-FIELDS = {"max_tokens": "8"}
-QUICK, SLOW = 22, 667
-
-Send = Callable[[bytes], str]
+from many_pictures import FIELDS, QUICK, SLOW, Send, assert_same, line_ends, noise, photographs
+from web_client import HANG_GUARD_S, SightlineProcess
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +52,6 @@ def _send_by_curl(program: str, url: str, file: Path, data: bytes) -> str:
     # -q: without a person's own settings.
     command = [program, "-q", "-sS", "--noproxy", "*", *fields, "-F", f"image=@{file}", url]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def caption_in(answer: str) -> tuple[str, int]:
-    """The caption and the tokens of its question, of an answer that must be whole."""
-    assert not answer.startswith("{"), answer
-    name, done = read_events(answer)[-1]
-    assert name == "done", json.dumps(done)
-    return done["text"], done["stats"]["prompt_tokens"]
-
-
-def raw_caption(port: int, data: bytes) -> tuple[str, int]:
-    """What comes of `data` as a body."""
-    query = "&".join(f"{name}={FIELDS[name]}" for name in FIELDS)
-    headers = {"Content-Type": "application/octet-stream"}
-    status, _, answer = ask(port, "POST", f"/api/captions?{query}", data, headers)
-    assert status == 200, answer
-    return caption_in(answer)
-
-
-def assert_same(port: int, send: Send, pictures: Iterator[bytes]) -> None:
-    captions = set()
-    for number, data in enumerate(pictures):
-        expected = raw_caption(port, data)
-        assert caption_in(send(data)) == expected, f"picture {number} of {len(data)} bytes"
-        captions.add(expected)
-    # Or the comparison would say little.
-    assert len(captions) > 5
 
 
 @pytest.mark.parametrize("count", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
