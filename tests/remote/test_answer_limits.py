@@ -124,7 +124,7 @@ def test_a_refusal_is_quoted_if_it_is_short(way: int | str) -> None:
         upstream.cut = partial(in_pieces, way=way)
         for n in around(client._MAX_ERROR_BYTES):
             body = padded({"error": {"message": "no pictures today"}}, n)
-            upstream.behaviour = partial(Exchange.refuse, status=400, said=body)
+            upstream.behaviour = partial(Exchange.respond, status=400, content=body)
             got = ask(port, ASKED, 0)
             assert got.code == "bad_request"
             quotes.append("no pictures today" in got.message)
@@ -160,7 +160,7 @@ def test_a_list_of_models_is_bounded(
             with ThreadPoolExecutor(1) as pool:
                 opened = pool.submit(engine.open, lambda _: None)
                 # Two were read and refused by then.
-                wait_until(lambda: upstream.lists >= 3)  # noqa: B023
+                wait_until(lambda: upstream.lists >= 3)
                 engine.stop_waiting()
                 assert isinstance(opened.exception(), ModelFailedError)
             engine.close()
