@@ -23,7 +23,7 @@ from web.server import (
     make_server,
     page_url,
 )
-from web.terminal import tell_of_models, tell_of_start
+from web.terminal import follow_models
 
 # A worker deep in a pass or a load does not hear of the end; the exit does not wait for it.
 WORKER_END_S = 0.2
@@ -47,10 +47,9 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     with suppress(KeyboardInterrupt):
         end_on_signals(admission.stop)
         models.start()
-        tell_of_start(models, url)
+        follow_models(models, url)
         if is_open_to_others(listener):
-            print("Everybody who reaches this machine over the network can use it too.", flush=True)
-        threading.Thread(target=tell_of_models, args=(models, url), daemon=True).start()
+            print("Warning: anyone on your network can open this page.", flush=True)
         if settings.open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()

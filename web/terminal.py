@@ -1,9 +1,9 @@
-"""What the terminal is told of the models: where they run, what loads, what went wrong."""
+"""The terminal's view of the models: where they run, what loads, what went wrong."""
 
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,27 +18,32 @@ if TYPE_CHECKING:
 
     from vlm.remote.upstream import UpstreamStatus
 
-LOOK_EVERY_S = 0.1
 
-
-def tell_of_start(models: Models, url: str) -> None:
-    """Say where the page is, and that the model loads or where else it runs."""
+def follow_models(models: Models, url: str) -> None:
+    """Print where the page is, then each change of `models`, from a thread of its own."""
     origins = list(dict.fromkeys(each.origin for each in models.upstreams()))
     if origins:
-        _say(f"Open {url} in your browser. Frames are sent to {', '.join(origins)}.")
+        _print(f"Open {url} in your browser. Frames are sent to {', '.join(origins)}.")
     else:
-        _say(f"Open {url} in your browser. Loading the model ...")
+        _print(f"Open {url} in your browser. Loading the model ...")
+    changed = threading.Event()
+    changed.set()
+    models.subscribe(changed.set)
+    printer = _Printer(url)
+
+    def run() -> None:
+        # A thread, because a stopped terminal would block whoever prints.
+        while True:
+            changed.wait()
+            changed.clear()
+            printer.update(models)
+
+    threading.Thread(target=run, name="terminal", daemon=True).start()
 
 
-def tell_of_models(models: Models, url: str) -> None:
-    """Follow `models` and print what a person wants to know; never returns."""
-    teller = _Teller(url)
-    while True:
-        teller.look(models)
-        time.sleep(LOOK_EVERY_S)
+class _Printer:
+    """Prints the differences between one status and the next."""
 
-
-class _Teller:
     def __init__(self, url: str) -> None:
         self._url = url
         self._info: EngineInfo | None = None
@@ -46,44 +51,47 @@ class _Teller:
         self._failed = False
         self._change: Change | None = None
         self._problem: Problem | None = None
-        self._left_out: set[int] = set()
+        self._unhealthy: set[int] = set()
         self._bar: tqdm[Never] | None = None
 
-    def look(self, models: Models) -> None:
+    def update(self, models: Models) -> None:
+        """Print what has changed since the last call."""
         worker, status = models.worker, models.status()
         if worker.state == "loading" and worker.progress != self._progress:
             self._progress = worker.progress
-            _say(self._progress)
-        self._tell_change(status.change)
+            _print(self._progress)
+        self._print_change(status.change)
         info = worker.info
         if info is not None and info is not self._info:
             made_by = f"{info.model} ({_place(info)})"
             first = self._info is None
             self._info = info
             if first:
-                _say(f"Ready: {self._url} captions by {made_by}. Ctrl-C ends it.")
+                _print(f"Ready: {self._url} captions by {made_by}. Ctrl-C ends it.")
             else:
-                _say(f"From here on {self._url} captions by {made_by}.")
+                _print(f"From here on {self._url} captions by {made_by}.")
         if worker.state == "failed" and not self._failed:
             self._failed = True
-            _complain(f"The model failed to load: {worker.error}")
+            _print_error(f"The model failed to load: {worker.error}")
         if status.problem != self._problem:
             self._problem = status.problem
             if self._problem is not None:
-                _complain(f"{self._problem.title}: {self._problem.message}")
+                _print_error(f"{self._problem.title}: {self._problem.message}")
         if worker.state == "ready":
-            self._tell_upstreams(models.upstreams())
+            self._print_upstreams(models.upstreams())
 
-    def _tell_upstreams(self, upstreams: Sequence[UpstreamStatus]) -> None:
+    def _print_upstreams(self, upstreams: Sequence[UpstreamStatus]) -> None:
         for index, upstream in enumerate(upstreams):
-            if upstream.healthy and index in self._left_out:
-                self._left_out.remove(index)
-                _say(f"{upstream.origin} answers again.")
-            elif not upstream.healthy and index not in self._left_out:
-                self._left_out.add(index)
-                _complain(f"{upstream.origin} {upstream.problem} It is left out until it answers.")
+            if upstream.healthy and index in self._unhealthy:
+                self._unhealthy.remove(index)
+                _print(f"{upstream.origin} answers again.")
+            elif not upstream.healthy and index not in self._unhealthy:
+                self._unhealthy.add(index)
+                _print_error(
+                    f"{upstream.origin} {upstream.problem} It gets no frames until it answers."
+                )
 
-    def _tell_change(self, change: Change | None) -> None:
+    def _print_change(self, change: Change | None) -> None:
         before, self._change = self._change, change
         fetching = change is not None and change.step == "fetching"
         if change is not None and fetching and change.total_bytes:
@@ -93,13 +101,13 @@ class _Teller:
             self._bar = None
         if change is None:
             if before is not None and before.cancelling:
-                _say(f"{before.title} was given up.")
+                _print(f"{before.title} was cancelled.")
             return
         if before is None or before.step != change.step:
-            doing = "Fetching" if fetching else "Loading"
-            _say(f"{doing} {change.title} beside what runs now ...")
+            doing = "Downloading" if fetching else "Loading"
+            _print(f"{doing} {change.title}; the current model runs meanwhile ...")
         if change.detail and (before is None or before.detail != change.detail):
-            _say(change.detail)
+            _print(change.detail)
 
     def _show_bar(self, change: Change) -> None:
         bar = self._bar = self._bar or _new_bar(change)
@@ -108,7 +116,7 @@ class _Teller:
 
 
 def _new_bar(change: Change) -> tqdm[Never]:
-    # disable=None: no bar where nobody watches, in a log file or a pipe.
+    # disable=None: no bar in a log file or a pipe.
     return tqdm(
         desc=change.title,
         total=change.total_bytes,
@@ -121,17 +129,17 @@ def _new_bar(change: Change) -> tqdm[Never]:
 
 
 def _place(info: EngineInfo) -> str:
-    """What runs the model, and where."""
+    """Return what runs the model, and where."""
     if info.remote:
         return f"at {', '.join(info.remote)}"
     return f"{info.runtime}, {info.device}, {info.dtype}"
 
 
-def _say(words: str) -> None:
-    tqdm.write(words)
+def _print(text: str) -> None:
+    tqdm.write(text)
     sys.stdout.flush()
 
 
-def _complain(words: str) -> None:
-    tqdm.write(words, file=sys.stderr)
+def _print_error(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)
     sys.stderr.flush()

@@ -21,7 +21,7 @@ from vlm.errors import (
     SwitchingError,
     UnknownModelError,
 )
-from vlm.models.candidates import Choice
+from vlm.models.candidates import ListedModel
 from vlm.models.manager import Models
 from vlm.settings import Settings
 from web.app import create_app
@@ -69,7 +69,7 @@ def here(named_dir: Path) -> Settings:
     return Settings(model=str(named_dir), device="cpu", runtime="torch", offline=True)
 
 
-def choice(models: Models, name: str) -> Choice:
+def choice(models: Models, name: str) -> ListedModel:
     return next(each for each in models.status().choices if each.name == name)
 
 
@@ -236,7 +236,7 @@ def test_unknown_and_too_large_models_are_told_apart(
         with pytest.raises(UnknownModelError):
             models.switch(here.model)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
-        models.look()
+        models.refresh()
         with pytest.raises(ModelTooLargeError):
             models.switch("smolvlm-256m")
 

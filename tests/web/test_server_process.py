@@ -152,7 +152,7 @@ def test_the_loopback_address_is_closed_to_others() -> None:
 
 def test_bound_everywhere_the_terminal_says_who_can_use_it() -> None:
     with SightlineProcess(["--host", "0.0.0.0"]) as sightline:
-        assert sightline.wait_for_line("Everybody who reaches this machine")
+        assert sightline.wait_for_line("Warning: anyone on your network")
 
 
 def test_a_hang_up_stops_the_generation_within_a_token(engine: Engine) -> None:

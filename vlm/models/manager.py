@@ -1,9 +1,8 @@
-"""Which model runs, what else could, and the one change from one to another.
+"""Which model runs, which others could, and the change from one to another.
 
-The first model is loaded by the worker's own thread. A change happens beside it: a thread fetches
-the model where it is not here, loads it, and hands it to the worker, which goes on with the old one
-until then and for good where anything fails. Where other servers run the model there is nothing to
-choose here.
+The worker's thread loads the first model. A change runs in a thread of its own: it downloads the
+model if necessary, loads it, and hands it to the worker. The old model runs until then, and stays
+if the change fails. If other servers run the model, there is no list and no change.
 """
 
 from __future__ import annotations
@@ -26,15 +25,13 @@ from vlm.errors import (
     UnknownModelError,
 )
 from vlm.models.candidates import (
-    Candidate,
     Change,
+    ModelEntry,
     ModelsStatus,
     Problem,
-    Step,
     best_here,
     best_to_fetch,
-    candidates,
-    choice_of,
+    find_models,
 )
 from vlm.scheduler.protocol import load_error
 from vlm.scheduler.worker import Worker
@@ -53,16 +50,18 @@ class Models:
     """The models of one process and the worker that runs one of them. Safe from any thread."""
 
     def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
-        """`worker` is one that loads what it likes; by default one that loads what `settings` ask.
+        """By default `worker` loads the model that `settings` name; `start` starts it.
 
-        `start` begins either. Raises SettingsError where the key for other servers is not there.
+        Raise SettingsError if the key file for other servers cannot be read.
         """
         self._settings = settings
-        self._remote = _remote_engine(settings)
+        self._subscribers: tuple[Callable[[], None], ...] = ()
+        self._remote = _remote_engine(settings, self._notify)
         self.worker = worker or Worker(self._load_first, settings.max_queue)
+        self.worker.call_on_change(self._notify)
         # Guards the fields below.
         self._lock = threading.Lock()
-        self._candidates: tuple[Candidate, ...] = ()
+        self._entries: tuple[ModelEntry, ...] = ()
         self._change: Change | None = None
         self._cancelled = threading.Event()
         self._problem: Problem | None = None
@@ -70,46 +69,50 @@ class Models:
 
     @property
     def first(self) -> str | None:
-        """The name of the model that is loaded first; None while that is still being found out."""
+        """The name of the model that is loaded first; None until that is decided."""
         return self._first
 
     def start(self) -> None:
-        """Begin to load the first model; returns at once."""
+        """Begin to load the first model; return at once."""
         self.worker.start()
 
     def close(self, timeout_s: float) -> None:
-        """End the worker, and the talk with other servers, after `timeout_s` at the latest."""
+        """End the worker and all connections to other servers, within `timeout_s`."""
         if self._remote is not None:
             self._remote.stop_waiting()
         self.worker.close(timeout_s)
 
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change`, from any thread, after each change of the status; it must be quick."""
+        self._subscribers = (*self._subscribers, on_change)
+
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
-        """The servers that run the model, as they are now; none where it runs here."""
+        """Return a snapshot of the servers that run the model; none if it runs here."""
         return () if self._remote is None else self._remote.upstreams()
 
     def status(self) -> ModelsStatus:
-        """What is here, what runs, what changes and what went wrong."""
+        """Return the listed models, the change in progress and the last problem."""
         info = self.worker.info
         running = info.model if info else None
         with self._lock:
             return ModelsStatus(
                 auto=self._settings.model == AUTO_MODEL,
                 offline=self._settings.offline,
-                choices=tuple(choice_of(each, running) for each in self._candidates),
+                choices=tuple(each.listed(running) for each in self._entries),
                 change=self._change,
                 problem=self._problem,
             )
 
     def switch(self, name: str) -> None:
-        """Begin to change to the model of that name, which is fetched first where it is not here.
+        """Begin to change to the model `name`, which is downloaded first if it is not here.
 
-        Returns at once. Raises UnknownModelError, SwitchingError while another change is under way,
-        ModelTooLargeError, or OfflineError for one that is not here and must not be fetched.
+        Return at once. Raise UnknownModelError, SwitchingError during another change,
+        ModelTooLargeError, or OfflineError for a model that may not be downloaded.
         """
         info = self.worker.info
         with self._lock:
-            candidate = next((each for each in self._candidates if each.name == name), None)
-            if candidate is None:
+            entry = next((each for each in self._entries if each.name == name), None)
+            if entry is None:
                 raise UnknownModelError(f"There is no model {name!r} to choose.")
             if self._change is not None:
                 raise SwitchingError(
@@ -118,80 +121,83 @@ class Models:
             if info is not None and info.model == name:
                 self._problem = None
                 return
-            if not candidate.fits:
+            if not entry.fits:
                 raise ModelTooLargeError(
-                    f"{candidate.title} needs more memory than is free here. Choose a smaller one."
+                    f"{entry.title} needs more memory than is free here. Choose a smaller one."
                 )
-            if not candidate.here and self._settings.offline:
+            if not entry.here and self._settings.offline:
                 raise OfflineError(
-                    f"{candidate.title} is not on this machine, and --offline forbids to fetch it."
+                    f"{entry.title} is not on this machine, and --offline forbids to fetch it."
                 )
             self._problem = None
             self._cancelled = threading.Event()
-            self._change = Change(name, candidate.title, _first_step(candidate))
+            self._change = Change(name, entry.title, "loading" if entry.here else "fetching")
             cancelled = self._cancelled
         threading.Thread(
-            target=self._run_change, args=(candidate, cancelled), name="models", daemon=True
+            target=self._run_change, args=(entry, cancelled), name="models", daemon=True
         ).start()
 
     def cancel(self) -> None:
-        """Give up the change under way, if any: what was fetched is kept, what was loaded is not.
+        """Cancel the change, if any: downloaded bytes are kept, a loaded model is not.
 
-        Returns at once; the change ends within about a second of fetching, or when it has loaded.
+        Return at once. A download ends within about a second, a load when it has finished.
         """
         with self._lock:
             self._cancelled.set()
             if self._change is not None:
                 self._change = replace(self._change, cancelling=True)
+        self._notify()
 
     def dismiss(self) -> None:
-        """Forget the problem."""
+        """Drop the last problem."""
         with self._lock:
             self._problem = None
+        self._notify()
 
-    def look(self) -> None:
-        """See anew what is here and what fits; takes some tenths of a second."""
+    def refresh(self) -> None:
+        """Read the disk and the free memory again; takes some tenths of a second."""
         try:
-            found = tuple(candidates(self._settings))
+            found = tuple(find_models(self._settings))
         except SettingsError:
-            # A device that is not here, for one: whoever loads a model is told.
+            # Such as an absent device: loading a model raises the same error.
             return
         except Exception:
-            # Whatever is the matter with a disk or a driver, the bundled model can caption.
-            log.exception("The models on this machine could not be looked through")
+            # A faulty disk or driver must not stop the bundled model.
+            log.exception("The models on this machine could not be listed")
             return
         with self._lock:
-            self._candidates = found
+            self._entries = found
+        self._notify()
 
     def _load_first(self) -> Engine | RemoteEngine:
-        """For the worker: the engine to begin with; what is to be fetched for it begins beside."""
+        """Return the first engine, for the worker; begin to download a better one beside it."""
         if self._remote is not None:
             self._remote.open(self.worker.report)
             return self._remote
-        asked = self._settings.model
-        if asked == BUNDLED_MODEL:
-            # Only people who open the list of models wait for this look.
-            threading.Thread(target=self.look, daemon=True).start()
+        name = self._settings.model
+        if name == BUNDLED_MODEL:
+            # Only the list of models needs it, so the load does not wait.
+            threading.Thread(target=self.refresh, daemon=True).start()
             return self._load_as_first(BUNDLED_MODEL)
-        self.look()
-        if asked == AUTO_MODEL:
-            best = best_here(self._candidates)
-            wanted = None if best else best_to_fetch(self._candidates)
+        self.refresh()
+        if name == AUTO_MODEL:
+            best = best_here(self._entries)
+            wanted = None if best else best_to_fetch(self._entries)
         else:
             best = None
-            wanted = next((each for each in self._candidates if each.model == asked), None)
+            wanted = next((each for each in self._entries if each.model == name), None)
             if wanted is None or wanted.here or self._settings.offline:
-                return self._load_as_first(asked)
+                return self._load_as_first(name)
         if best is not None:
             try:
                 return self._load_as_first(best.model)
             except Exception as error:
-                self._tell_problem(best, error)
+                self._set_problem(best, error)
         if wanted is not None and not self._settings.offline:
             try:
                 self.switch(wanted.name)
             except SightlineError as error:
-                self._tell_problem(wanted, error)
+                self._set_problem(wanted, error)
         return self._load_as_first(BUNDLED_MODEL)
 
     def _load_as_first(self, model: str) -> Engine:
@@ -199,35 +205,36 @@ class Models:
         return self._load(model, self.worker.report)
 
     def _load(self, model: str, on_progress: Callable[[str], None]) -> Engine:
-        # Imported in the thread that loads: a runtime takes a while, and the page opens before.
+        # Imported in the loading thread: a runtime takes a while, and the page opens before.
         from vlm.models.loading import load_engine
 
         return load_engine(replace(self._settings, model=model), on_progress)
 
-    def _run_change(self, candidate: Candidate, cancelled: threading.Event) -> None:
+    def _run_change(self, entry: ModelEntry, cancelled: threading.Event) -> None:
         try:
-            self._change_to(candidate, cancelled)
+            self._change_to(entry, cancelled)
         except FetchCancelledError:
             pass
         except Exception as error:
-            self._tell_problem(candidate, error)
-        # The old engine, or one that was given up, is some gigabytes that should go now.
+            self._set_problem(entry, error)
+        # The old engine, or a cancelled one, may hold gigabytes; free them now.
         gc.collect()
-        self.look()
+        self.refresh()
         with self._lock:
             self._change = None
+        self._notify()
 
-    def _change_to(self, candidate: Candidate, cancelled: threading.Event) -> None:
-        if not candidate.here:
-            self._fetch(candidate, cancelled)
+    def _change_to(self, entry: ModelEntry, cancelled: threading.Event) -> None:
+        if not entry.here:
+            self._fetch(entry, cancelled)
         self._update(step="loading", left_s=None, detail=None)
-        engine = self._load(candidate.model, lambda detail: self._update(detail=detail))
+        engine = self._load(entry.model, lambda detail: self._update(detail=detail))
         if cancelled.is_set():
-            raise FetchCancelledError(f"{candidate.title} was given up.")
+            raise FetchCancelledError(f"{entry.title} was cancelled.")
         self.worker.replace(engine)
 
-    def _fetch(self, candidate: Candidate, cancelled: threading.Event) -> None:
-        # The hub's client takes half a second to import, which most starts can do without.
+    def _fetch(self, entry: ModelEntry, cancelled: threading.Event) -> None:
+        # Imported here: the hub's client takes half a second, and most starts do not need it.
         from vlm.checkpoints.hub import fetch
 
         def on_progress(progress: FetchProgress) -> None:
@@ -239,30 +246,32 @@ class Models:
                 detail=progress.note or None,
             )
 
-        assert candidate.hub_id is not None, "what is not here comes from the hub"
-        fetch(candidate.hub_id, candidate.revision, on_progress, cancelled.is_set)
+        assert entry.hub_id is not None, "an absent model comes from the hub"
+        fetch(entry.hub_id, entry.revision, on_progress, cancelled.is_set)
 
     def _update(self, **fields: object) -> None:
         with self._lock:
             if self._change is not None:
                 self._change = replace(self._change, **fields)  # type: ignore[arg-type]
+        self._notify()
 
-    def _tell_problem(self, candidate: Candidate, error: Exception) -> None:
+    def _set_problem(self, entry: ModelEntry, error: Exception) -> None:
         if not isinstance(error, SightlineError):
-            log.error("%s could not be loaded", candidate.title, exc_info=error)
-        told = load_error(error)
+            log.error("%s could not be loaded", entry.title, exc_info=error)
+        reason = load_error(error)
         with self._lock:
-            self._problem = Problem(candidate.name, candidate.title, told.code, str(told))
+            self._problem = Problem(entry.name, entry.title, reason.code, str(reason))
+        self._notify()
+
+    def _notify(self) -> None:
+        for on_change in self._subscribers:
+            on_change()
 
 
-def _remote_engine(settings: Settings) -> RemoteEngine | None:
+def _remote_engine(settings: Settings, on_change: Callable[[], None]) -> RemoteEngine | None:
     if settings.engine != "openai":
         return None
-    # Imported here: its client of HTTP takes a while, and most starts need none.
+    # Imported here: its HTTP client takes a while, and most starts do not need it.
     from vlm.remote.engine import RemoteEngine
 
-    return RemoteEngine(settings)
-
-
-def _first_step(candidate: Candidate) -> Step:
-    return "loading" if candidate.here else "fetching"
+    return RemoteEngine(settings, on_change=on_change)

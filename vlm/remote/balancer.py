@@ -89,12 +89,14 @@ class Balancer:
 
     def _miss_check(self, upstream: Upstream, words: str) -> None:
         upstream.missed_checks += 1
-        self._take_out(upstream)
         self._set_problem(upstream, words)
+        self._take_out(upstream)
 
     def _take_out(self, upstream: Upstream) -> None:
-        upstream.healthy = False
+        was_healthy, upstream.healthy = upstream.healthy, False
         self._became_unhealthy[id(upstream)].set()
+        if was_healthy:
+            self._on_health()
 
     def _set_problem(self, upstream: Upstream, words: str | None) -> None:
         if words != upstream.problem:
@@ -190,13 +192,13 @@ class Balancer:
             return
         upstream.failures += 1
         upstream.faults_in_a_row += 1
+        self._set_problem(upstream, failure.words)
         if failure.kind == "busy":
             rest_s = failure.retry_after_s
             rest_s = self._pause_s(upstream) if rest_s is None else rest_s
             upstream.rest(min(rest_s, self._limits.longest_rest_s))
         elif failure.kind != "broken" or upstream.faults_in_a_row >= self._limits.faults_in_a_row:
             self._take_out(upstream)
-        self._set_problem(upstream, failure.words)
 
     def _none_ready(self, healthy: Sequence[Upstream], rest_s: float) -> SightlineError:
         if healthy:

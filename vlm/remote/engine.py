@@ -76,10 +76,12 @@ class RemoteEngine:
         settings: Settings,
         limits: UpstreamLimits = LIMITS,
         jitter: random.Random | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Send nothing before `open`; raise SettingsError if the key file cannot be read.
 
-        `jitter` varies the pauses before a failed server is checked again.
+        `jitter` varies the pauses before a failed server is checked again. The event loop calls
+        `on_change` when the health or the problem of a server has changed.
         """
         self._key = read_key(settings.api_key_file) if settings.api_key_file else None
         self._model = settings.remote_model
@@ -94,6 +96,7 @@ class RemoteEngine:
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._balancer: Balancer | None = None
         self._end = asyncio.Event()
+        self._on_change = on_change
 
     def open(self, on_progress: Callable[[str], None]) -> None:
         """Connect; return when one of the servers is healthy, however long that takes.
@@ -109,7 +112,7 @@ class RemoteEngine:
             self._jitter,
             self._model,
             self._key,
-            self._wake_open.set,
+            self._on_upstream_change,
         )
         # A daemon: an answer in flight must not delay the exit.
         self._thread = threading.Thread(
@@ -185,6 +188,10 @@ class RemoteEngine:
         return f"Waiting for the model's server: {'; '.join(problems)}" if problems else ""
 
     # -- the event loop --
+
+    def _on_upstream_change(self) -> None:
+        self._wake_open.set()
+        self._on_change()
 
     async def _main(self, client: Client, balancer: Balancer) -> None:
         watches = [asyncio.create_task(balancer.watch(each)) for each in self._upstreams]
