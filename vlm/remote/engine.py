@@ -95,8 +95,10 @@ class RemoteEngine:
         self._thread: threading.Thread | None = None
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._balancer: Balancer | None = None
-        self._end = asyncio.Event()
         self._on_change = on_change
+        # Set by `close`, and the tasks that it cancels; for the loop's thread.
+        self._end = asyncio.Event()
+        self._requests: set[asyncio.Task[None]] = set()
 
     def open(self, on_progress: Callable[[str], None]) -> None:
         """Connect; return when one of the servers is healthy, however long that takes.
@@ -197,14 +199,19 @@ class RemoteEngine:
         watches = [asyncio.create_task(balancer.watch(each)) for each in self._upstreams]
         self._loop.set_result(asyncio.get_running_loop())
         await self._end.wait()
-        in_flight = asyncio.all_tasks() - {asyncio.current_task(), *watches}
-        for task in [*watches, *in_flight]:
+        # Not `asyncio.all_tasks`: the HTTP client cancels the tasks that it has started itself.
+        tasks = [*watches, *self._requests]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*watches, *in_flight, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
 
     async def _run(self, request: Request, job: RemoteJob) -> None:
         assert self._balancer is not None, "the loop runs"
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
         try:
             await self._balancer.run(request, job.deliver)
         except asyncio.CancelledError:
