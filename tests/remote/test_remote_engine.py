@@ -76,6 +76,30 @@ def test_the_worker_runs_it_like_any_engine(server: UpstreamServer) -> None:
         assert [text_of(stream) for stream in streams] == [TEXT] * 4
 
 
+def test_closing_a_stream_of_the_worker_hangs_up_and_frees_its_place(
+    server: UpstreamServer,
+) -> None:
+    server.behaviours.append(stall)
+    with engine_over(server) as engine, running(engine) as worker:
+        stream = worker.submit(QUESTION)
+        assert stream.next(GUARD_S) == TokenChunk("One")
+        stream.close()
+        assert server.exchanges[0].hung_up.wait(GUARD_S)
+        wait_until(lambda: worker.queue.in_flight == 0)
+        assert text_of(worker.submit(QUESTION)) == TEXT
+
+
+def test_closing_the_worker_hangs_up_and_ends_streams(server: UpstreamServer) -> None:
+    server.behaviour = stall
+    with engine_over(server) as engine, running(engine) as worker:
+        stream = worker.submit(QUESTION)
+        assert stream.next(GUARD_S) == TokenChunk("One")
+        worker.close(GUARD_S)
+        with pytest.raises(GenerationError, match="shutting down"):
+            stream.next(GUARD_S)
+        assert server.exchanges[0].hung_up.wait(GUARD_S)
+
+
 def test_fields_that_a_server_rejects_are_left_out_from_then_on() -> None:
     fields = ("stream_options", "user")
     refusals = (
