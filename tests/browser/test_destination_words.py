@@ -60,6 +60,7 @@ def test_one_remote_server_of_several_is_enough_to_leave(core):
 
 def test_unencrypted_connection_is_mentioned(core):
     assert privacy_of(core, FAR).endswith("The connection is not encrypted.")
+    assert privacy_of(core, FAR, OTHER).endswith("These connections are not encrypted.")
     assert privacy_of(core, FAR, ENCRYPTED).endswith("Some of these connections are not encrypted.")
     assert "encrypted" not in privacy_of(core, ENCRYPTED)
 

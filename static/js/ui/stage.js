@@ -29,6 +29,7 @@ export function mountStage(root) {
   };
 }
 
+/** Sets `data-idle` while the controls are to be faded out. */
 export function mountIdle(root) {
   const { listen, destroy } = createListeners();
   let inputAt = performance.now();
@@ -46,13 +47,13 @@ export function mountIdle(root) {
     wake();
   });
   // A tap that shows the controls again must not press one that was hidden.
-  const swallow = (event) => {
+  const stopHiddenPress = (event) => {
     if (!wokenByPress || event.target.closest(NEVER_HIDDEN)) return;
     wokenByPress = false;
     event.preventDefault();
     event.stopPropagation();
   };
-  listen(root, "click", swallow, { capture: true });
+  listen(root, "click", stopHiddenPress, { capture: true });
 
   function show(next) {
     idle = next;

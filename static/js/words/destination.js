@@ -50,15 +50,16 @@ export function privacyText(status, host) {
   }
   const route = isLoopback(host)
     ? `Pictures leave this computer: they are sent to ${joinNames(origins)}`
-    : `Pictures go from this page to ${host}, which sends them on to ${joinNames(origins)}`;
+    : `Pictures go from this page to ${host}, which forwards them to ${joinNames(origins)}`;
   return `${route}, where the model runs.${encryptionWarning(origins)}`;
 }
 
 function encryptionWarning(origins) {
   const open = origins.filter((origin) => origin.startsWith("http:") && !areLocal([origin]));
   if (open.length === 0) return "";
-  return open.length < origins.length
-    ? " Some of these connections are not encrypted."
+  if (open.length < origins.length) return " Some of these connections are not encrypted.";
+  return open.length > 1
+    ? " These connections are not encrypted."
     : " The connection is not encrypted.";
 }
 

@@ -1,7 +1,7 @@
 // The texts of the page: notices with their actions, server summary, readout, history. Pure: a state
 // in, text out.
 
-import { upstreamProblems, allUpstreamsDown, privacyText } from "./destination.js";
+import { allUpstreamsDown, privacyText, upstreamProblems } from "./destination.js";
 import { titleOf } from "../core/server.js";
 
 /** How long a camera may take to open before a notice says so. */
