@@ -7,7 +7,7 @@ import random
 
 import pytest
 from fake_camera import write_camera_file
-from person import start
+from page_actions import start
 from PIL import Image
 
 from many_pictures import FIELDS, QUICK, SLOW, assert_same, line_ends, noise, photographs
