@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from tools.bench.frames import panned, touched
-from tools.bench.measurements import Measured, time_caption
+from tools.bench.measurements import Measured
 from tools.bench.setup import Setup
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
@@ -45,7 +45,7 @@ class Scenarios:
 
     def new_scene(self) -> Stats:
         """Caption a frame and a camera that are new to the engine: plain decoding, no drafts."""
-        return self._run(self._new_request())
+        return self._engine.run(self._new_request()).stats
 
     def moving_scene(self) -> Stats:
         """Caption the next frame of a turning camera: the last caption is the draft."""
@@ -97,10 +97,8 @@ class Scenarios:
         return touched(self._image, self._number)
 
     def _caption(self, frame: Image.Image, prompt: str, camera: str) -> Stats:
-        return self._run(Request.about(frame, prompt, self._tokens, camera=camera))
-
-    def _run(self, request: Request) -> Stats:
-        return time_caption(self._engine, lambda: request).stats
+        request = Request.about(frame, prompt, self._tokens, camera=camera)
+        return self._engine.run(request).stats
 
 
 def measure_rounds(setup: Setup, engine: Engine, measured: Measured) -> None:

@@ -100,8 +100,7 @@ def main(argv: Sequence[str]) -> int:
         print(READY, flush=True)
         image = decode_image(Path(file).read_bytes())
         for camera in ("first", "second"):
-            for _ in engine.stream(Request.about(image, prompt, int(tokens), camera=camera)):
-                pass
+            engine.run(Request.about(image, prompt, int(tokens), camera=camera))
         print(json.dumps({"peak_rss_bytes": peak_rss_bytes()}), flush=True)
     except SightlineError as error:
         print(json.dumps({"error": str(error)}), flush=True)

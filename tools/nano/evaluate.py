@@ -29,7 +29,7 @@ from vlm.images.decode import decode_image
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.settings import DTYPES, RUNTIMES, Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 ANSWER_TOKENS: Final = 64
 STATE_KINDS: Final[tuple[Kind, ...]] = ("covered", "dark", "empty")
@@ -49,11 +49,7 @@ TARGETS: Final[dict[str, float]] = {
 
 def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
     """Return the engine's answer to one question."""
-    request = Request.about(image, prompt, ANSWER_TOKENS)
-    for item in engine.stream(request):
-        if isinstance(item, Result):
-            return item.text
-    raise SightlineError("the engine ended a caption without a result")
+    return engine.run(Request.about(image, prompt, ANSWER_TOKENS)).text
 
 
 @dataclass

@@ -7,7 +7,7 @@ import json
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tools.bench.__main__ import main
-from tools.bench.clients import Answer, CameraClient, Load, open_http, rss_bytes
+from tools.bench.clients import Answer, CameraClient, Load, rss_bytes
 from tools.bench.frames import PictureFolder, jpegs_by_camera
 from tools.bench.report import CLIENTS
 from vlm.engine.engine import Engine
@@ -64,8 +64,7 @@ def answering(answer: bytes) -> Iterator[int]:
 def captions(port: int, times: int = 1) -> list[Answer]:
     async def run() -> list[Answer]:
         url = f"http://127.0.0.1:{port}"
-        async with open_http() as http:
-            client = CameraClient(http, url, "camera", "What is this?", 4)
+        async with aclosing(CameraClient(url, "camera", "What is this?", 4)) as client:
             return [await client.caption(picture()) for _ in range(times)]
 
     return asyncio.run(run())
