@@ -132,13 +132,13 @@ class DiskFullError(FetchError):
 
 
 class UpstreamError(SightlineError):
-    """A server that runs the model gave no whole answer; the message says which and why."""
+    """A server that runs the model gave no complete answer; the message says which and why."""
 
     code = "upstream_failed"
 
 
 class UpstreamDownError(UpstreamError):
-    """No server that runs the model takes the request, or it broke off."""
+    """No server that runs the model can be reached, or one closed the connection too early."""
 
     code = "upstream_down"
 

@@ -180,6 +180,29 @@ def test_a_job_may_be_closed_by_the_receiver_of_an_event(server: UpstreamServer)
     assert received == [TokenChunk("a")]
 
 
+def test_a_receiver_that_fails_is_logged_and_hangs_up(
+    server: UpstreamServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.behaviours.extend([answer, stall])
+    for fails_at, text in ((Result, TEXT), (TokenChunk, "One")):
+        received: list[object] = []
+
+        def fail(event: object, kind: type = fails_at, received: list[object] = received) -> None:
+            received.append(event)
+            if isinstance(event, kind):
+                raise ArithmeticError("the receiver fails")
+
+        with engine_over(server) as engine:
+            engine.begin(QUESTION, fail)
+            wait_until(lambda engine=engine: bool(engine.upstreams()[0].requests))
+            wait_until(lambda engine=engine: engine.upstreams()[0].outstanding == 0)
+        shown = "".join(event.text for event in received if isinstance(event, TokenChunk))
+        assert shown == text
+    assert "could not be delivered" in caplog.text
+    assert server.exchanges[1].hung_up.wait(GUARD_S)
+    assert isinstance(received[-1], ArithmeticError)
+
+
 def test_closing_the_engine_ends_requests_in_flight(server: UpstreamServer) -> None:
     server.behaviour = stall
     with engine_over(server) as engine:

@@ -110,7 +110,7 @@ class Balancer:
 
     # -- requests --
 
-    async def run(self, request: Request, on_event: Callable[[StreamEvent], None]) -> None:
+    async def run(self, request: Request, on_event: Callable[[StreamEvent], object]) -> None:
         """Call `on_event` with TokenChunks as they arrive, then with one Result.
 
         A request that no server has begun to answer is sent again, to another server if there is
@@ -138,7 +138,7 @@ class Balancer:
         upstream: Upstream,
         body: dict[str, Any],
         answer: UpstreamAnswer,
-        on_event: Callable[[StreamEvent], None],
+        on_event: Callable[[StreamEvent], object],
         started_s: float,
     ) -> None:
         ttft_s = 0.0

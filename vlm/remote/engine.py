@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Literal
 
-from vlm.errors import BadRequestError, GenerationError, ModelFailedError
+from vlm.errors import BadRequestError, GenerationError, ModelFailedError, SightlineError
 from vlm.remote.balancer import Balancer
 from vlm.remote.client import Client
 from vlm.remote.upstream import Upstream, UpstreamLimits, UpstreamStatus
@@ -23,6 +24,8 @@ from vlm.scheduler.protocol import OnEvent
 from vlm.scheduler.queue import CLOSED_MESSAGE
 from vlm.settings import Settings, read_key
 from vlm.types import EngineInfo, Request, StreamEvent, TokenChunk
+
+log = logging.getLogger("sightline")
 
 # Requests in flight for each server: enough for one that batches. What was sent can no longer be
 # replaced by a newer frame.
@@ -47,12 +50,14 @@ class RemoteJob:
         """Let `close` cancel `task`."""
         self._task = task
 
-    def deliver(self, event: StreamEvent | Exception) -> None:
-        """Hand on one event; what comes after a Result, an Exception or `close` is dropped."""
+    def deliver(self, event: StreamEvent | Exception) -> bool:
+        """Hand on one event; return False if the job has ended, which drops the event."""
         with self._lock:
-            if not self._has_ended:
-                self._has_ended = not isinstance(event, TokenChunk)
-                self._on_event(event)
+            if self._has_ended:
+                return False
+            self._has_ended = not isinstance(event, TokenChunk)
+            self._on_event(event)
+            return True
 
     def close(self) -> None:
         """Cancel the request: its connection closes, and no event comes any more. Idempotent."""
@@ -153,7 +158,8 @@ class RemoteEngine:
 
         The last event is a Result, or an Exception: BusyError or an UpstreamError if no server gave
         a complete answer, BadRequestError if a server rejected the request, GenerationError if the
-        engine was closed. Raise BadRequestError if the request cannot be run at all.
+        engine was closed. Raise BadRequestError if the request cannot be run at all, and
+        GenerationError if the engine is closed already.
         """
         if request.task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
@@ -218,4 +224,6 @@ class RemoteEngine:
             job.deliver(GenerationError(CLOSED_MESSAGE))
             raise
         except Exception as error:
-            job.deliver(error)
+            if not job.deliver(error) and not isinstance(error, SightlineError):
+                # `on_event` itself has failed.
+                log.error("The end of a request could not be delivered", exc_info=error)
