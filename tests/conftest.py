@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,19 @@ pytest_plugins = ["web_fixtures"]
 ROOT = Path(__file__).resolve().parent.parent
 FRAME_COUNT = 20
 _CAMERAS = itertools.count()
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start react to SIGINT and SIGTERM.
+
+    A shell starts background jobs with SIGINT ignored, which child processes inherit.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""What the tests of fetching share: a hub with a small model, and an empty cache."""
+"""A hub with a small model and an empty cache, for the tests of downloads."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from huggingface_hub import constants
 
 from hub_server import HubServer
 
-# What other engines' repositories hold as well, and what is never to be asked for.
 NOT_NEEDED = {
     "README.md": b"# A model",
     "pytorch_model.bin": b"\x80\x04.",
     "modeling_evil.py": b"raise SystemExit",
     "vocab.json": b"{}",
+    "adapter.safetensors": b"not ours",
+    "onnx/model.onnx": b"onnx",
+    "onnx/config.json": b"{}",
 }
 
 
 @pytest.fixture
 def repository(nano_dir: Path, tmp_path: Path) -> Path:
-    """A folder as repositories are: the bundled model, and much that it does not need."""
+    """The bundled model, with other files as repositories have them."""
     folder = tmp_path / "repository"
     shutil.copytree(nano_dir, folder)
+    (folder / "onnx").mkdir()
     for name, content in NOT_NEEDED.items():
         (folder / name).write_bytes(content)
-    (folder / "onnx").mkdir()
-    (folder / "onnx" / "model.onnx").write_bytes(b"onnx")
-    (folder / "onnx" / "config.json").write_text("{}")
     return folder
 
 
-@pytest.fixture(scope="session")
-def one_session() -> Iterator[None]:
-    """huggingface_hub's own, which takes a tenth of a second to make, without a proxy."""
+@pytest.fixture
+def new_session() -> Iterator[None]:
+    """A session of huggingface_hub that reads the proxies which the test sets."""
     huggingface_hub.close_session()
     yield
     huggingface_hub.close_session()
 
 
-@pytest.fixture
-def new_session() -> Iterator[None]:
-    """One that heeds the proxies that a test names."""
+@pytest.fixture(scope="session")
+def one_session() -> Iterator[None]:
+    """A session without proxies for all other tests: making one takes a tenth of a second."""
     huggingface_hub.close_session()
     yield
     huggingface_hub.close_session()
@@ -58,7 +58,7 @@ def hub(
 ) -> Iterator[HubServer]:
     """A hub that serves `repository` as HUB_ID."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("vlm.checkpoints.hub._AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr("vlm.checkpoints.hub._RETRY_AFTER_S", 0.05)
     for name in [each for each in os.environ if each.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -68,7 +68,7 @@ def hub(
 
 @pytest.fixture
 def fetcher(hub: HubServer, tmp_path: Path) -> Iterator[Fetcher]:
-    """Fetches from `hub` into an empty cache, which must hold nothing half at the end."""
+    """Downloads from `hub` into a cache that is empty at first and consistent at the end."""
     fetcher = Fetcher(hub, tmp_path / "hub")
     yield fetcher
     assert_nothing_half(fetcher.cache)

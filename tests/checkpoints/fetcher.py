@@ -1,4 +1,4 @@
-"""Fetches in tests: from the test hub into a cache of their own, and that cache's law."""
+"""Downloads in tests: from the test hub into a cache of their own."""
 
 from __future__ import annotations
 
@@ -18,28 +18,37 @@ TOKEN = "hf_" + "secret" * 6
 
 @dataclass
 class Fetcher:
-    """Fetches from `hub` into `cache`, and keeps what it was told."""
+    """Downloads from `hub` into `cache`, and records the progress."""
 
     hub: HubServer
     cache: Path
-    told: list[FetchProgress] = field(default_factory=list)
+    progress: list[FetchProgress] = field(default_factory=list)
 
     def __call__(self, hub_id: str = HUB_ID, **changes: object) -> Path:
-        asked: dict[str, Any] = {
-            "on_progress": self.told.append,
+        arguments: dict[str, Any] = {
+            "on_progress": self.progress.append,
             "endpoint": self.hub.url,
             "cache_folder": self.cache,
         }
-        return fetch(hub_id, **(asked | changes))
+        return fetch(hub_id, **(arguments | changes))
 
     def complete(self) -> Path | None:
         return complete_folder(HUB_ID, self.cache)
 
+    def received_more_than(self, size_bytes: int) -> bool:
+        return any(each.received_bytes > size_bytes for each in self.progress)
+
     def incomplete(self) -> list[Path]:
         return sorted(self.cache.glob("models--*/blobs/*.incomplete"))
 
-    def weights_from(self) -> list[int]:
-        """From which byte on the weights were asked for, each time."""
+    def requested_files(self, since: int = 0) -> list[str]:
+        """Return the names of the files whose content was requested, in order."""
+        requests = [each for each in self.hub.requests[since:] if each.status != 302]
+        paths = [each.path for each in requests if "/resolve/" in each.path]
+        return [path.partition("/resolve/")[2].partition("/")[2] for path in paths]
+
+    def weights_first_bytes(self) -> list[int]:
+        """Return the first byte of each request for the weights."""
         return [each.first_byte for each in self.hub.requests_for(WEIGHTS_FILE)]
 
     def weights_served(self) -> int:
@@ -48,12 +57,16 @@ class Fetcher:
 
 
 def assert_nothing_half(cache: Path) -> None:
-    """Whatever has a final name is what that name says, and nothing else lies about."""
+    """Assert that all content under a final name has that hash, and that no link is broken."""
     for blob in cache.glob("models--*/blobs/*"):
-        if blob.suffix == ".incomplete":
-            continue
-        content = blob.read_bytes()
-        git = hashlib.sha1(b"blob %d\0" % len(content) + content)
-        assert blob.name in (hashlib.sha256(content).hexdigest(), git.hexdigest())
-    for shown in cache.glob("models--*/snapshots/*/*"):
-        assert shown.exists(), f"{shown.name} leads nowhere"
+        if blob.suffix != ".incomplete":
+            content = blob.read_bytes()
+            git = hashlib.sha1(b"blob %d\0" % len(content) + content)
+            assert blob.name in (hashlib.sha256(content).hexdigest(), git.hexdigest())
+    for link in cache.glob("models--*/snapshots/*/*"):
+        assert link.exists(), f"{link.name} leads nowhere"
+
+
+def change_last_byte(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

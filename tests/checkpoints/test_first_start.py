@@ -22,9 +22,9 @@ NAME = "smolvlm-256m"
 SLOW_BYTES_PER_S = 150_000
 JSON = {"Content-Type": "application/json"}
 FAULTS = [
-    (Fault(cut_after_bytes=0), "fetch_failed", "breaks off"),
+    (Fault(cut_after_bytes=0), "fetch_failed", "connection to the hub broke"),
     (Fault(truncate_to_bytes=100_000), "fetch_failed", "less of a file"),
-    (Fault(wrong_content=True), "fetch_failed", "hash"),
+    (Fault(wrong_content=True), "fetch_failed", "checksum"),
     (Fault("/api/models/", status=401), "fetch_failed", "401"),
     (Fault("/api/models/", status=404), "fetch_failed", "404"),
     (Fault("/api/models/", status=429, headers={"Retry-After": "7200"}), "fetch_failed", "429"),

@@ -1,185 +1,223 @@
-"""Laws of a fetch that is killed, and of one that finds the disk full."""
+"""Laws of a download that breaks, is cancelled or killed, or finds the disk full."""
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fetcher import HUB_ID, Fetcher
+from huggingface_hub import constants
 
-from hub_server import HubServer
+from hub_server import Fault
 from vlm.checkpoints.files import WEIGHTS_FILE
-from vlm.checkpoints.hub import FetchProgress
-from vlm.errors import DiskFullError, FetchError
+from vlm.checkpoints.hub_cache import CachedRepository
+from vlm.errors import DiskFullError, FetchCancelledError, FetchError
+from web_client import wait_until
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-START_S = 30.0
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_S
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def start_fetching(hub: HubServer, home: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "vlm.checkpoints.catalogue", "fetch", HUB_ID],
-        cwd=ROOT,
-        env=os.environ | hub.env(home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def fetch_a_part(fetcher: Fetcher, how_it_ends: signal.Signals) -> subprocess.Popen[str]:
-    """A process that was ended while it fetched the weights into the cache of `fetcher`."""
-    fetcher.hub.bytes_per_s = 4_000_000
-    process = start_fetching(fetcher.hub, fetcher.cache.parent)
-    wait_for(lambda: any(each.stat().st_size > 1_000_000 for each in fetcher.incomplete()))
-    process.send_signal(how_it_ends)
-    process.wait(START_S)
-    fetcher.hub.bytes_per_s = None
-    return process
-
-
-def test_a_new_start_goes_on_where_one_was_killed(fetcher: Fetcher) -> None:
-    with fetch_a_part(fetcher, signal.SIGKILL) as killed:
-        assert killed.returncode == -signal.SIGKILL
-    assert fetcher.complete() is None
-    (kept,) = fetcher.incomplete()
-    size = kept.stat().st_size
-    fetcher()
-    assert fetcher.weights_from() == [0, size]
-    assert fetcher.incomplete() == []
-
-
-def test_ctrl_c_leaves_it_resumable_and_says_so(fetcher: Fetcher) -> None:
-    with fetch_a_part(fetcher, signal.SIGINT) as interrupted:
-        told = interrupted.stderr.read() if interrupted.stderr else ""
-    assert interrupted.returncode == 130
-    assert "goes on where this one was" in told
-    assert "Traceback" not in told
-    (kept,) = fetcher.incomplete()
-    size = kept.stat().st_size
-    with start_fetching(fetcher.hub, fetcher.cache.parent) as again:
-        out, told = again.communicate(timeout=START_S)
-    assert again.returncode == 0, told
-    assert str(fetcher.complete()) in out
-    assert "100%" in told
-    assert fetcher.weights_from() == [0, size]
-
-
-def killed_after_the_last_byte(fetcher: Fetcher, content: bytes) -> None:
-    """The cache as a process leaves it that ends before it has hashed what it received."""
-    blob = (fetcher() / WEIGHTS_FILE).resolve()
-    (fetcher.cache / blob.parent / f"{blob.name}.incomplete").write_bytes(content)
-    blob.unlink()
-    for shown in fetcher.cache.glob(f"models--*/snapshots/*/{WEIGHTS_FILE}"):
-        shown.unlink()
-
-
-def test_what_was_not_hashed_any_more_is_hashed_by_the_next_fetch(
-    fetcher: Fetcher, repository: Path
-) -> None:
-    killed_after_the_last_byte(fetcher, (repository / WEIGHTS_FILE).read_bytes())
-    assert fetcher.complete() is None
-    fetcher()
-    assert fetcher.weights_from() == [0]
-
-
-@pytest.mark.parametrize("spare", [-1, 0, 1])
-def test_what_was_not_hashed_and_is_wrong_is_fetched_anew(
-    fetcher: Fetcher, repository: Path, spare: int
-) -> None:
-    size = (repository / WEIGHTS_FILE).stat().st_size
-    killed_after_the_last_byte(fetcher, bytes(size + spare))
-    assert fetcher.complete() is None
-    fetcher()
-    assert fetcher.weights_from()[-1] == 0
-    assert fetcher.incomplete() == []
-
-
-def test_a_full_disk_is_told_and_what_was_half_written_removed(
-    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = 0
-    write = os.write
-
-    def fill(file: int, data: memoryview) -> int:
-        nonlocal written
-        written += len(data)
-        if written > 2_000_000:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(file, data)
-
-    monkeypatch.setattr("vlm.checkpoints.hub_blobs.os.write", fill)
-    with pytest.raises(DiskFullError, match=r"disk is full.*removed.*Make room"):
-        fetcher()
-    assert fetcher.incomplete() == []
-    assert fetcher.complete() is None
-    monkeypatch.undo()
-
-
-def test_a_disk_that_is_too_small_is_told_before_the_weights_are_asked_for(
-    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage(fetcher.cache.parent)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=7_000_000))
-    with pytest.raises(DiskFullError, match=r"needs 0\.01 GB more.* 0\.01 GB are free. Make room"):
-        fetcher()
-    assert not fetcher.hub.requests_for(WEIGHTS_FILE)
-    usage = usage._replace(free=9_000_000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    fetcher()
+ROOT = Path(__file__).resolve().parents[2]
+# Long enough to notice a test that waits for it.
+ENDLESS_S = 3600.0
+MB = 1_000_000
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 9 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def weights_bytes(nano_dir: Path) -> int:
+    return (nano_dir / WEIGHTS_FILE).stat().st_size
 
 
-def test_a_disk_that_fills_up_meanwhile_gets_its_room_back(
-    fetcher: Fetcher, small_disk: Path
+def weights_to_come(fetcher: Fetcher) -> Path:
+    """Download all but the weights; return the path of their part."""
+    link = fetcher() / WEIGHTS_FILE
+    blob = link.resolve()
+    link.unlink()
+    blob.unlink()
+    return blob.with_name(f"{blob.name}.incomplete")
+
+
+def test_a_broken_connection_is_resumed_while_data_arrives(
+    fetcher: Fetcher, weights_bytes: int
 ) -> None:
-    fetcher.cache = small_disk / "hub"
-    fetcher.hub.bytes_per_s = 10_000_000
+    fetcher.hub.faults.append(Fault(cut_after_bytes=MB))
+    fetcher()
+    assert fetcher.weights_first_bytes() == [each * MB for each in range(8)]
+    assert fetcher.weights_served() == weights_bytes
 
-    def fill_up(progress: FetchProgress) -> None:
-        other = small_disk / "other"
-        if progress.received_bytes > 1_000_000 and not other.exists():
-            other.write_bytes(bytes(shutil.disk_usage(small_disk).free - 100_000))
 
-    with pytest.raises(DiskFullError, match="disk is full"):
-        fetcher(on_progress=fill_up)
-    assert fetcher.incomplete() == []
+@pytest.mark.parametrize(
+    ("fault", "words", "note"),
+    [
+        (Fault(cut_after_bytes=0), "connection to the hub broke.*kept", "broke; retrying"),
+        (Fault(stall_after_bytes=0), "stopped sending.*kept", "stopped sending; retrying"),
+        (Fault(truncate_to_bytes=0), "less of a file than", "less of a file than"),
+    ],
+)
+def test_a_connection_without_data_is_given_up(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, fault: Fault, words: str, note: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    fetcher.hub.faults.append(fault)
+    with pytest.raises(FetchError, match=words):
+        fetcher()
     assert fetcher.complete() is None
-    assert shutil.disk_usage(small_disk).free > 1_000_000
-    (small_disk / "other").unlink()
+    assert len(fetcher.weights_first_bytes()) == 3
+    assert note in fetcher.progress[-1].note
+    fetcher.hub.faults.clear()
+    assert fetcher() == fetcher.complete()
+    assert fetcher.progress[-1].note == ""
+
+
+def test_a_later_download_resumes_and_its_part_is_counted(
+    fetcher: Fetcher, weights_bytes: int
+) -> None:
+    repository = CachedRepository.of(HUB_ID, fetcher.cache)
+    assert repository.received_bytes() == 0
+    fetcher.hub.faults += [Fault(cut_after_bytes=3 * MB, times=1), Fault(status=404, spared=2)]
+    with pytest.raises(FetchError, match="404"):
+        fetcher()
+    assert fetcher.complete() is None
+    assert 3 * MB < repository.received_bytes() < 3.2 * MB
+    fetcher.hub.faults.clear()
+    fetcher()
+    assert fetcher.weights_first_bytes()[-1] == 3 * MB
+    assert fetcher.weights_served() == weights_bytes
+    assert fetcher.progress[-1].received_bytes == fetcher.progress[-1].total_bytes
+
+
+def test_a_hub_without_ranges_sends_the_file_again(fetcher: Fetcher, weights_bytes: int) -> None:
+    fetcher.hub.ignores_ranges = True
+    fetcher.hub.faults.append(Fault(cut_after_bytes=3 * MB, times=1))
+    fetcher()
+    assert fetcher.weights_served() == 3 * MB + weights_bytes
+    assert fetcher.progress[-1].received_bytes == fetcher.progress[-1].total_bytes
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", WEIGHTS_FILE])
+def test_a_file_with_a_wrong_hash_is_deleted(fetcher: Fetcher, name: str) -> None:
+    fetcher.hub.faults.append(Fault(path=name, wrong_content=True, times=1))
+    with pytest.raises(FetchError, match=f"{name} failed its checksum and was deleted. Try again"):
+        fetcher()
+    assert fetcher.complete() is None
+    assert fetcher.incomplete() == []
+    fetcher()
+    assert {each.first_byte for each in fetcher.hub.requests_for(name)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("left", "requests"), [("right", 1), ("short", 3), ("wrong", 2), ("long", 2)]
+)
+def test_an_unchecked_file_is_checked_by_the_next_download(
+    fetcher: Fetcher, repository: Path, weights_bytes: int, left: str, requests: int
+) -> None:
+    incomplete = weights_to_come(fetcher)
+    content = {
+        "right": (repository / WEIGHTS_FILE).read_bytes(),
+        "short": bytes(weights_bytes - 1),
+        "wrong": bytes(weights_bytes),
+        "long": bytes(weights_bytes + 1),
+    }
+    incomplete.write_bytes(content[left])
+    assert fetcher.complete() is None
+    assert fetcher() == fetcher.complete()
+    assert len(fetcher.weights_first_bytes()) == requests
+    assert fetcher.weights_first_bytes()[-1] == 0
+    assert fetcher.incomplete() == []
+
+
+def test_a_slow_download_can_be_cancelled_and_resumed(fetcher: Fetcher, weights_bytes: int) -> None:
+    fetcher.hub.bytes_per_s = 2 * MB
+    with pytest.raises(FetchCancelledError, match="kept"):
+        fetcher(is_cancelled=lambda: fetcher.received_more_than(500_000))
+    (kept,) = fetcher.incomplete()
+    size = kept.stat().st_size
+    assert 0 < size <= fetcher.weights_served() < weights_bytes / 2
+    # The first connection may still be open; what it receives must not reach the file.
+    fetcher.hub.bytes_per_s = None
+    assert fetcher() == fetcher.complete()
+    assert fetcher.weights_first_bytes() == [0, size]
+
+
+def test_a_stalled_request_can_be_cancelled(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", ENDLESS_S)
+    fetcher.hub.faults.append(Fault(path="/api/models", stall_after_bytes=0, times=1))
+    with pytest.raises(FetchCancelledError):
+        fetcher(is_cancelled=lambda: len(fetcher.hub.requests) > 0)
+    fetcher.hub.faults[:] = [Fault(stall_after_bytes=MB, times=1)]
+    with pytest.raises(FetchCancelledError):
+        fetcher(is_cancelled=lambda: fetcher.received_more_than(MB))
+    fetcher.hub.faults[:] = [Fault(status=429, headers={"Retry-After": "60"}, times=1)]
+    with pytest.raises(FetchCancelledError):
+        fetcher(is_cancelled=lambda: "retrying in 60 s" in fetcher.progress[-1].note)
+    fetcher()
+    assert fetcher.weights_first_bytes() == [0, MB, MB]
+
+
+def test_a_cancelled_download_requests_nothing_more(fetcher: Fetcher) -> None:
+    with pytest.raises(FetchCancelledError):
+        fetcher(is_cancelled=lambda: True)
+    assert fetcher.hub.requests == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_download_is_resumed_at_its_last_byte(
+    fetcher: Fetcher, ending: signal.Signals
+) -> None:
+    fetcher.hub.bytes_per_s = 4 * MB
+    command: dict[str, Any] = {
+        "args": [sys.executable, "-m", "vlm.models", "fetch", HUB_ID],
+        "cwd": ROOT,
+        "env": os.environ | fetcher.hub.env(fetcher.cache.parent),
+        "text": True,
+    }
+    with subprocess.Popen(**command, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: any(each.stat().st_size > MB for each in fetcher.incomplete()))
+        process.send_signal(ending)
+        errors = process.communicate()[1]
+    if ending == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Stopped. The same command" in errors
+        assert "Traceback" not in errors
+    assert fetcher.complete() is None
+    (kept,) = fetcher.incomplete()
+    size = kept.stat().st_size
+    fetcher.hub.bytes_per_s = None
+    again = subprocess.run(**command, capture_output=True, check=True)
+    assert str(fetcher.complete()) in again.stdout
+    assert "100%" in again.stderr
+    assert fetcher.weights_first_bytes() == [0, size]
+    assert fetcher.incomplete() == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_reported_and_the_part_removed(fetcher: Fetcher) -> None:
+    weights_to_come(fetcher).symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match=r"disk is full.*removed.*Make room"):
+        fetcher()
+    assert fetcher.incomplete() == []
     assert fetcher() == fetcher.complete()
 
 
-def test_a_cache_that_cannot_be_written_is_told_without_a_path(
-    fetcher: Fetcher, tmp_path: Path
+def test_a_small_disk_is_reported_before_the_weights(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    usage = shutil.disk_usage(fetcher.cache.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=7 * MB))
+    with pytest.raises(DiskFullError, match=r"needs 0\.01 GB more.* 0\.01 GB are free. Make room"):
+        fetcher()
+    assert not fetcher.hub.requests_for(WEIGHTS_FILE)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=9 * MB))
+    fetcher()
+
+
+def test_an_unwritable_cache_is_reported_without_a_path(fetcher: Fetcher, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FetchError, match=r"cache cannot be written: Not a directory") as told:
+    with pytest.raises(FetchError, match=r"cache cannot be written: Not a directory") as error:
         fetcher(cache_folder=tmp_path / "file")
-    assert str(tmp_path) not in str(told.value)
+    assert str(tmp_path) not in str(error.value)

@@ -1,4 +1,4 @@
-"""The known models, and where a model lies on this machine; the network is never used here."""
+"""The known models, and how to find a model on this machine; no network."""
 
 from __future__ import annotations
 
@@ -18,25 +18,20 @@ BUNDLED_FOLDER: Final = Path(__file__).parents[1] / "nano" / "checkpoint"
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that can be named by a short name.
-
-    `hub_id` is None for the bundled one. `revision` is a commit where one is known, else a branch.
-    `download_bytes` is about what fetching it takes; the hub says it exactly. `good_for` is a short
-    sentence for people.
-    """
+    """A model that `--model` accepts under a short name."""
 
     name: str
     title: str
-    hub_id: str | None
-    revision: str
-    good_for: str
-    download_bytes: int
+    hub_id: str | None  # None for the bundled model
+    revision: str  # a commit, or a branch
+    good_for: str  # a short sentence for people
+    download_bytes: int  # approximate; the hub gives the exact size
     size: ModelSize
 
 
-# The parameters are those of transformers' models of the published configurations, counted on the
-# meta device; of SmolVLM-256M the weights themselves were counted too. Downloads are twice as many
-# bytes (bfloat16), and four times as many for SmolVLM2 (float32), with 4 MB of tokenizer.
+# Parameters were counted in transformers' models of the published configurations on the meta
+# device, for SmolVLM-256M also in the published weights. A download has 2 bytes per parameter
+# (bfloat16), of SmolVLM2 4 (float32), and 4 MB of tokenizer.
 _256M: Final = ModelSize(256_484_928, 93_510_912, 28_385_280, 30, 3, 64, 8192)
 _500M: Final = ModelSize(507_482_304, 98_229_504, 47_308_800, 32, 5, 64, 8192)
 
@@ -108,25 +103,25 @@ KNOWN_MODELS: Final = (
 
 
 def known_model(name: str) -> KnownModel | None:
-    """The known model of that short name or hub id, in whatever case; None where there is none."""
-    asked = name.lower()
+    """Return the known model of that short name or hub id, in any case, or None."""
+    lower = name.lower()
     for model in KNOWN_MODELS:
-        if asked in (model.name, (model.hub_id or model.name).lower()):
+        if lower in (model.name, (model.hub_id or model.name).lower()):
             return model
     return None
 
 
 def display_name(model: str) -> str:
-    """What people are told for what `--model` names: of a folder its own name, never the path."""
+    """Return what to show for the value of `--model`: of a folder its name, never its path."""
     is_path = known_model(model) is None and Path(model).is_dir()
     return Path(model).resolve().name if is_path else model
 
 
 def complete_folder(model: str, cache_folder: Path | None = None) -> Path | None:
-    """The folder of `model`, checked, or None where it is not here or not whole.
+    """Return the folder of `model`, or None if it is not on this machine or not complete.
 
-    `model` is a known name, a hub id or a local folder. The network is never asked; `cache_folder`
-    is the hub cache, by default the one that all programs share.
+    `model` is a known name, a hub id or a local folder. `cache_folder` is the hub cache, by default
+    the one that all programs share.
     """
     for folder in _folders(model, cache_folder):
         try:
@@ -138,20 +133,20 @@ def complete_folder(model: str, cache_folder: Path | None = None) -> Path | None
 
 
 def resolve(model: str, cache_folder: Path | None = None) -> Path:
-    """As `complete_folder`, but raises CheckpointError, which says what is missing."""
+    """Return the folder of `model`; raise CheckpointError, which says what is missing."""
     folder = complete_folder(model, cache_folder)
     if folder is None:
         for folder in _folders(model, cache_folder):
             check_folder(folder)
         raise CheckpointError(
             f"The model {model} is not on this machine. `python -m vlm.models fetch {model}` "
-            "fetches it; `--model nano` needs no download."
+            "downloads it; `--model nano` needs no download."
         )
     return folder
 
 
 def _folders(model: str, cache_folder: Path | None) -> Iterator[Path]:
-    """Where `model` may lie, likeliest first."""
+    """Yield the folders that may hold `model`, most likely first."""
     known = known_model(model)
     local = Path(os.path.expanduser(model))
     if known is not None and known.hub_id is None:

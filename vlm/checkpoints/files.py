@@ -1,4 +1,4 @@
-"""What lies in a checkpoint folder, checked before anything is loaded. Standard library only."""
+"""The files of a checkpoint folder, checked before a model is loaded. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,47 +17,56 @@ MODEL_CLASSES: Final = {
 CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
 WEIGHTS_INDEX_FILE: Final = "model.safetensors.index.json"
-TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json")
-# Older releases of transformers write the first, newer ones the second with the first inside.
-IMAGE_PROCESSOR_FILES: Final = ("preprocessor_config.json", "processor_config.json")
-CHAT_TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json")
+TOKENIZER_FILE: Final = "tokenizer.json"
+TOKENIZER_CONFIG_FILE: Final = "tokenizer_config.json"
+PROCESSOR_FILE: Final = "processor_config.json"
+# Older releases of transformers write this one, newer ones put its content into PROCESSOR_FILE.
+OLDER_PROCESSOR_FILE: Final = "preprocessor_config.json"
+CHAT_TEMPLATE_FILE: Final = "chat_template.jinja"
+OLDER_CHAT_TEMPLATE_FILE: Final = "chat_template.json"
+# All files besides configuration and weights that a model may need.
+PROCESSOR_FILES: Final = (
+    TOKENIZER_FILE,
+    TOKENIZER_CONFIG_FILE,
+    OLDER_PROCESSOR_FILE,
+    PROCESSOR_FILE,
+    CHAT_TEMPLATE_FILE,
+    OLDER_CHAT_TEMPLATE_FILE,
+    "generation_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 _REMEDY: Final = "Copy or download the whole checkpoint again."
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What the memory of a model is counted from.
+    """The numbers from which the memory of a model is estimated."""
 
-    `parameters` are all that the weights hold; `vision_parameters` (the vision encoder and the
-    connector behind it) and `embedding_parameters` (of the tokens that go in) are parts of them.
-    Each of `context_tokens` keeps a key and a value of `head_dim` numbers for each of `kv_heads`
-    in each of `layers`.
-    """
-
-    parameters: int
-    vision_parameters: int
-    embedding_parameters: int
-    layers: int
+    parameters: int  # of all weights
+    vision_parameters: int  # of the vision encoder and the connector
+    embedding_parameters: int  # of the input token embeddings
+    layers: int  # of the text model; each keeps, per token and KV head, a key and a value
     kv_heads: int
-    head_dim: int
+    head_dim: int  # numbers in a key or value
     context_tokens: int
 
 
 def check_folder(folder: Path) -> None:
-    """Raises CheckpointError, naming the file, where `folder` is no complete SmolVLM checkpoint."""
+    """Raise CheckpointError, which names the file, if `folder` is no whole SmolVLM checkpoint."""
     check_config(folder)
     check_processor(folder)
     for file in weight_files(folder):
         size, (_, expected_size) = file.stat().st_size, _read_header(file)
         if size != expected_size:
             raise CheckpointError(
-                f"{file} has {size} bytes where its header promises {expected_size}. {_REMEDY}"
+                f"{file} has {size} bytes, but its header says {expected_size}. {_REMEDY}"
             )
 
 
 def check_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of `folder`; raises CheckpointError where it is not of SmolVLM's kind."""
+    """Return the `config.json` of `folder`; raise CheckpointError if it is not of a SmolVLM."""
     if not folder.exists():
         raise CheckpointError(f"There is no folder {folder}. Check the path after --model.")
     if not folder.is_dir():
@@ -70,7 +79,7 @@ def check_config(folder: Path) -> dict[str, Any]:
 
 
 def check_architecture(config: dict[str, Any], source: str) -> None:
-    """Raises CheckpointError, naming `source`, where `config` is not of a model of our kind."""
+    """Raise CheckpointError, which names `source`, if `config` is not of a SmolVLM."""
     model_type = config.get("model_type")
     if model_type not in MODEL_CLASSES:
         raise CheckpointError(
@@ -86,21 +95,21 @@ def check_architecture(config: dict[str, Any], source: str) -> None:
 
 
 def check_processor(folder: Path) -> None:
-    """Raises CheckpointError where tokenizer, image processor or chat template are missing."""
-    for name in TOKENIZER_FILES:
-        read_json(folder / name)
+    """Raise CheckpointError if the tokenizer, image processor or chat template is missing."""
+    read_json(folder / TOKENIZER_FILE)
+    inside = [read_json(folder / TOKENIZER_CONFIG_FILE)]
     if not any("image_processor_type" in each for each in _image_processor_configs(folder)):
-        raise CheckpointError(_missing(folder, " or ".join(IMAGE_PROCESSOR_FILES)))
-    if not any((folder / name).is_file() for name in CHAT_TEMPLATE_FILES):
-        inside = [read_json(folder / TOKENIZER_FILES[1])]
-        if (folder / IMAGE_PROCESSOR_FILES[1]).is_file():
-            inside.append(read_json(folder / IMAGE_PROCESSOR_FILES[1]))
+        raise CheckpointError(_missing(folder, f"{OLDER_PROCESSOR_FILE} or {PROCESSOR_FILE}"))
+    templates = (CHAT_TEMPLATE_FILE, OLDER_CHAT_TEMPLATE_FILE)
+    if not any((folder / name).is_file() for name in templates):
+        if (folder / PROCESSOR_FILE).is_file():
+            inside.append(read_json(folder / PROCESSOR_FILE))
         if not any(each.get("chat_template") for each in inside):
-            raise CheckpointError(_missing(folder, " or ".join(CHAT_TEMPLATE_FILES)))
+            raise CheckpointError(_missing(folder, " or ".join(templates)))
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of `folder`, all of them there; raises CheckpointError where not."""
+    """Return the safetensors files of `folder`; raise CheckpointError if one is missing."""
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
     if not (folder / WEIGHTS_INDEX_FILE).is_file():
@@ -108,18 +117,24 @@ def weight_files(folder: Path) -> list[Path]:
         if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
             message += " Pickled weights (.bin, .pt) are not read: they could run code."
         raise CheckpointError(message)
-    weight_map = read_json(folder / WEIGHTS_INDEX_FILE).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{folder / WEIGHTS_INDEX_FILE} lists no weights. {_REMEDY}")
-    files = [folder / name for name in sorted(set(weight_map.values()))]
+    files = [folder / name for name in shard_names(folder)]
     for file in files:
         if not file.is_file():
             raise CheckpointError(_missing(folder, file.name))
     return files
 
 
+def shard_names(folder: Path) -> list[str]:
+    """Return the names of the weight files that the index lists; raise CheckpointError if none."""
+    weight_map = read_json(folder / WEIGHTS_INDEX_FILE).get("weight_map")
+    names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{folder / WEIGHTS_INDEX_FILE} lists no weights. {_REMEDY}")
+    return sorted(names)
+
+
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor in the weights of `folder`, by its name."""
+    """Return the shape of each tensor in the weights of `folder` by name."""
     return {
         name: tuple(tensor["shape"])
         for file in weight_files(folder)
@@ -127,20 +142,15 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     }
 
 
-def parameter_count(folder: Path) -> int:
-    """How many numbers the weights of `folder` hold, whatever their precision."""
-    return sum(math.prod(shape) for shape in tensor_shapes(folder).values())
-
-
 def model_size(folder: Path) -> ModelSize:
-    """The size of the model in `folder`, by its configuration and the headers of its weights.
+    """Return the size of the model in `folder`, from its configuration and weight headers.
 
-    Raises CheckpointError where one of them is missing, damaged or no SmolVLM's.
+    Raises CheckpointError if one of them is missing, damaged or not of a SmolVLM.
     """
     counts = {name: math.prod(shape) for name, shape in tensor_shapes(folder).items()}
     text: Any = check_config(folder).get("text_config")
     try:
-        # Configurations leave out what is transformers' default for their text model, a Llama.
+        # A configuration omits values that are the default of its text model, a Llama.
         heads = int(text.get("num_attention_heads") or 32)
         return ModelSize(
             parameters=sum(counts.values()),
@@ -159,12 +169,12 @@ def model_size(folder: Path) -> ModelSize:
         )
     except (AttributeError, TypeError, ValueError):
         raise CheckpointError(
-            f"{folder / CONFIG_FILE} does not tell the size of its text model. {_REMEDY}"
+            f"{folder / CONFIG_FILE} does not give the size of its text model. {_REMEDY}"
         ) from None
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in `file`; raises CheckpointError where it is missing, unreadable or not one."""
+    """Return the JSON object in `file`; raise CheckpointError if it is missing or damaged."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -183,20 +193,19 @@ def _missing(folder: Path, name: str) -> str:
 
 
 def _image_processor_configs(folder: Path) -> list[dict[str, Any]]:
-    configs = [
-        read_json(folder / name) for name in IMAGE_PROCESSOR_FILES if (folder / name).is_file()
-    ]
+    names = (OLDER_PROCESSOR_FILE, PROCESSOR_FILE)
+    configs = [read_json(folder / name) for name in names if (folder / name).is_file()]
     return configs + [each.get("image_processor") or {} for each in configs]
 
 
 def _read_header(file: Path) -> tuple[dict[str, Any], int]:
-    """The tensors that a safetensors file names, and how many bytes it must have.
+    """Return the tensors in the header of a safetensors file, and the size the file must have.
 
     https://huggingface.co/docs/safetensors: 8 bytes of header length, the header, the tensors.
     """
     with file.open("rb") as opened:
         header_size = int.from_bytes(opened.read(8), "little")
-        # Files that are no safetensors at all would otherwise ask for petabytes here.
+        # In other kinds of file the length may be petabytes.
         header = opened.read(header_size) if header_size < file.stat().st_size else b""
     try:
         tensors = json.loads(header)

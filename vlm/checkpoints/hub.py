@@ -1,238 +1,322 @@
-"""Fetches a model from the hub into the ordinary hub cache: checked, resumable, cancellable."""
+"""Download a model from the hub into the shared cache: checked, resumable, cancellable.
+
+huggingface_hub provides requests, tokens, locks and errors; docs/experiments.md says why not more.
+A file gets its final name only after its hash is checked, so a kill at any moment is harmless.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from io import BufferedWriter
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from vlm.checkpoints.files import (
-    CHAT_TEMPLATE_FILES,
-    CONFIG_FILE,
-    IMAGE_PROCESSOR_FILES,
-    TOKENIZER_FILES,
-    WEIGHTS_FILE,
-    WEIGHTS_INDEX_FILE,
-    check_architecture,
-    check_folder,
-    read_json,
+from filelock import Timeout
+from huggingface_hub import HfApi, constants, get_session
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    WeakFileLock,
+    build_hf_headers,
+    hf_raise_for_status,
 )
-from vlm.checkpoints.hub_blobs import BlobReceiver, RemoteFile, WrongContentError
-from vlm.checkpoints.hub_cache import CachedRepository, is_blob_name
-from vlm.checkpoints.hub_failures import Failure, failure_of
-from vlm.checkpoints.hub_progress import FetchProgress, Meter
-from vlm.checkpoints.hub_requests import TICK_S, Hub, check_cancelled
-from vlm.errors import CheckpointError, DiskFullError, FetchError
 
-__all__ = ["FetchProgress", "fetch", "received_bytes"]
+from vlm.checkpoints import files
+from vlm.checkpoints.hub_cache import BLOB_NAME, CachedRepository, content_hash
+from vlm.checkpoints.hub_failures import TruncatedError, failure_of, on_disk
+from vlm.errors import CheckpointError, DiskFullError, FetchCancelledError, FetchError
 
-_SMALL_FILES: Final = (
-    *TOKENIZER_FILES,
-    *IMAGE_PROCESSOR_FILES,
-    *CHAT_TEMPLATE_FILES,
-    "generation_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-_AGAIN_AFTER_S: Final = 1.0
 _SHARD: Final = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
+_TICK_S: Final = 0.2
+_ATTEMPTS: Final = 3  # in a row that receive nothing
+_RETRY_AFTER_S: Final = 1.0
+_SPEED_WINDOW_S: Final = 5.0
 
 _log = logging.getLogger("sightline")
 _T = TypeVar("_T")
 
 
-def _never() -> bool:
-    return False
+class FetchProgress(NamedTuple):
+    received_bytes: int  # with those of earlier calls
+    total_bytes: int  # 0 until the hub has answered
+    bytes_per_s: float  # over the last 5 s
+    left_s: float | None  # None if nothing arrives
+    note: str = ""  # why nothing arrives, mostly empty
 
 
-def _silent(_: FetchProgress) -> None:
-    """Progress that nobody waits for."""
+class _RemoteFile(NamedTuple):
+    name: str
+    size_bytes: int
+    blob_name: str  # its hash
 
 
 def fetch(
     hub_id: str,
     revision: str = "main",
-    on_progress: Callable[[FetchProgress], None] = _silent,
-    is_cancelled: Callable[[], bool] = _never,
+    on_progress: Callable[[FetchProgress], None] = lambda _: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
     *,
     endpoint: str | None = None,
     cache_folder: Path | None = None,
 ) -> Path:
-    """The folder of `hub_id` at the commit that `revision` is at now, whole and checked.
+    """Return the folder of `hub_id` at the current commit of `revision`, complete and checked.
 
-    What lies in the cache is checked, what is missing is received, going on where an earlier fetch
-    ended. `on_progress` is called a few times a second, on the caller's thread, while it waits too;
-    when `is_cancelled` turns true it ends within a second. `endpoint` and `cache_folder` are those
-    that huggingface_hub takes from the environment.
+    Files in the cache are checked, others downloaded, and partial ones resumed. `on_progress` is
+    called in this thread a few times a second, also while nothing arrives. After `is_cancelled`
+    turns true the call ends within a second. `endpoint` and `cache_folder` are by default those of
+    huggingface_hub.
 
-    Raises CheckpointError, before any weights are asked for, where it is no SmolVLM; FetchError
-    with what to do about it; FetchCancelledError and DiskFullError, which are FetchErrors.
+    Raises CheckpointError before any weights are downloaded if it is no SmolVLM; else FetchError,
+    FetchCancelledError or DiskFullError.
     """
+    # Else the user agent lists installed packages and the program that runs this process.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     repository = CachedRepository.of(hub_id, cache_folder)
-    hub = Hub(endpoint, is_cancelled)
-    return _Fetch(hub_id, repository, hub, Meter(on_progress), is_cancelled).run(revision)
+    endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+    return _Download(hub_id, endpoint, repository, on_progress, is_cancelled).run(revision)
 
 
-def received_bytes(hub_id: str, cache_folder: Path | None = None) -> int:
-    """How much of `hub_id` an interrupted fetch has left in the cache; the network is not asked."""
-    return CachedRepository.of(hub_id, cache_folder).received_bytes()
+class _Download:
+    """One call of `fetch`.
 
+    The caller's thread holds the locks, owns the files and reports progress. What can block runs
+    in a thread that a cancel abandons; the only file that it writes is closed by then.
+    """
 
-class _Fetch:
     def __init__(
         self,
         hub_id: str,
+        endpoint: str,
         repository: CachedRepository,
-        hub: Hub,
-        meter: Meter,
+        on_progress: Callable[[FetchProgress], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
-        self._hub_id = hub_id
-        self._repository = repository
-        self._hub = hub
-        self._meter = meter
-        self._is_cancelled = is_cancelled
+        self._hub_id, self._endpoint, self._repository = hub_id, endpoint, repository
+        self._on_progress, self._is_cancelled = on_progress, is_cancelled
+        self._received_bytes = self._total_bytes = self._downloaded_bytes = 0
+        self._downloaded_at: deque[tuple[float, int]] = deque()
+        self._note = ""
 
     def run(self, revision: str) -> Path:
-        info = self._persistently(lambda: self._model_info(revision), lambda: 0)
-        commit = str(info.sha)
-        if not is_blob_name(commit):
-            raise FetchError("The hub does not say which commit it has. Try again later.")
-        files = {each.rfilename: _remote_file(each) for each in info.siblings or ()}
-        self._snapshot = self._repository.folder / "snapshots" / commit
-        for file in self._needed(files, commit):
-            self._receive(file, commit)
+        info = self._retry(lambda: self._model_info(revision))
+        self._commit = str(info.sha)
+        if not BLOB_NAME.fullmatch(self._commit):
+            raise FetchError("The hub does not name its commit. Try again later.")
+        folder = self._repository.snapshot(self._commit)
+        for file in self._needed({each.rfilename: _remote(each) for each in info.siblings or ()}):
+            self._provide(file, folder / file.name)
         try:
-            check_folder(self._snapshot)
+            files.check_folder(folder)
         except CheckpointError as error:
-            # A person knows the model by its name, not by where the cache keeps it.
-            raise CheckpointError(str(error).replace(str(self._snapshot), self._hub_id)) from None
-        self._repository.point(revision, commit)
-        self._meter.tick(always=True)
-        return self._snapshot
+            # The message goes to people who know the model by its name, not by its folder.
+            raise CheckpointError(str(error).replace(str(folder), self._hub_id)) from None
+        with on_disk():
+            self._repository.set_ref(revision, self._commit)
+        self._tick()
+        return folder
 
     def _model_info(self, revision: str) -> Any:
-        for info in self._hub.model_info(self._hub_id, revision):
-            self._meter.tick()
-            if info is not None:
-                return info
-        raise FetchError("The hub has answered nothing. Try again later.")
+        timeout_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        return HfApi(self._endpoint).model_info(
+            self._hub_id, revision=revision, files_metadata=True, timeout=timeout_s
+        )
 
-    def _needed(self, files: dict[str, RemoteFile], commit: str) -> Iterator[RemoteFile]:
-        """What a checkpoint needs of `files`: what decides about the others first, weights last."""
-        index = WEIGHTS_FILE if WEIGHTS_FILE in files else WEIGHTS_INDEX_FILE
-        for name in (CONFIG_FILE, index):
-            if name not in files:
+    def _needed(self, remote: dict[str, _RemoteFile]) -> Iterator[_RemoteFile]:
+        """Yield the files to provide: first those that decide about the others, weights last."""
+        weights_name = next(
+            (each for each in (files.WEIGHTS_FILE, files.WEIGHTS_INDEX_FILE) if each in remote),
+            files.WEIGHTS_FILE,
+        )
+        for name in (files.CONFIG_FILE, weights_name):
+            if name not in remote:
                 raise CheckpointError(
-                    f"{self._hub_id} has no {name}. Sightline runs SmolVLM, with its weights in "
+                    f"{self._hub_id} has no {name}. Sightline runs SmolVLM with weights in "
                     "safetensors files; pickled ones could run code. Choose another --model."
                 )
-        first = [files[CONFIG_FILE]] + ([files[index]] if index == WEIGHTS_INDEX_FILE else [])
-        small = [files[name] for name in _SMALL_FILES if name in files]
-        shards = [file for name, file in files.items() if _SHARD.fullmatch(name)]
-        weights = [files[WEIGHTS_FILE]] if index == WEIGHTS_FILE else shards
-        self._meter.total_bytes = sum(file.size_bytes for file in first + small + weights)
-        yield files[CONFIG_FILE]
-        check_architecture(read_json(self._snapshot / CONFIG_FILE), f"{self._hub_id}/{CONFIG_FILE}")
-        if index == WEIGHTS_INDEX_FILE:
-            yield files[index]
-            weight_map = read_json(self._snapshot / index).get("weight_map") or {}
-            weights = [file for file in shards if file.name in weight_map.values()]
-            if len(weights) < len({*weight_map.values()}):
-                raise CheckpointError(f"{self._hub_id} lacks weights that its {index} names.")
-            self._meter.total_bytes = sum(file.size_bytes for file in first + small + weights)
-        self._check_room(small + weights, commit)
+        folder = self._repository.snapshot(self._commit)
+        config, weights = remote[files.CONFIG_FILE], [remote[weights_name]]
+        small = [remote[name] for name in files.PROCESSOR_FILES if name in remote]
+        self._total_bytes = sum(each.size_bytes for each in [config, *small, *weights])
+        yield config
+        source = f"{self._hub_id}/{config.name}"
+        files.check_architecture(files.read_json(folder / config.name), source)
+        if weights_name == files.WEIGHTS_INDEX_FILE:
+            yield weights[0]
+            shards = files.shard_names(folder)
+            if any(name not in remote or not _SHARD.fullmatch(name) for name in shards):
+                raise CheckpointError(f"{self._hub_id} lacks weights that its index lists.")
+            weights = [remote[name] for name in shards]
+            self._total_bytes += sum(each.size_bytes for each in weights)
+        self._check_disk_space(small + weights)
         yield from small + weights
 
-    def _check_room(self, files: list[RemoteFile], commit: str) -> None:
+    def _check_disk_space(self, needed: list[_RemoteFile]) -> None:
         missing_bytes = 0
-        for file in files:
-            found = [
+        for file in needed:
+            places = (
                 self._repository.blob(file.blob_name),
-                self._repository.shown(commit, file.name),
                 self._repository.incomplete_blob(file.blob_name),
-            ]
-            here = max((each.stat().st_size for each in found if each.exists()), default=0)
+                self._repository.snapshot(self._commit) / file.name,
+            )
+            here = max((each.stat().st_size for each in places if each.exists()), default=0)
             missing_bytes += max(0, file.size_bytes - here)
         free_bytes = shutil.disk_usage(self._repository.folder).free
         if missing_bytes > free_bytes:
             raise DiskFullError(
                 f"{self._hub_id} needs {missing_bytes / 1e9:.2f} GB more on the disk of the hub "
-                f"cache, and {free_bytes / 1e9:.2f} GB are free. Make room, or name a folder on "
-                "another disk in HF_HOME."
+                f"cache, and {free_bytes / 1e9:.2f} GB are free. Make room, or set HF_HOME to a "
+                "folder on another disk."
             )
 
-    def _receive(self, file: RemoteFile, commit: str) -> None:
-        if not is_blob_name(file.blob_name):
-            raise FetchError(f"The hub does not say what {file.name} hashes to. Try again later.")
-        receiver = BlobReceiver(file, self._repository, commit, self._meter, self._is_cancelled)
-        with receiver.locked():
-            if not receiver.is_here():
-                receiver.find_incomplete()
-                self._receive_rest(receiver, file, commit)
-            try:
-                self._repository.link(commit, file.name, file.blob_name)
-            except OSError as error:
-                raise FetchError(f"The hub cache cannot be written: {error.strerror}.") from None
+    def _provide(self, file: _RemoteFile, link: Path) -> None:
+        """Make `link` lead to the content of `file`, from the cache or downloaded and checked."""
+        if not BLOB_NAME.fullmatch(file.blob_name):
+            raise FetchError(f"The hub does not give a hash for {file.name}. Try again later.")
+        blob = self._repository.blob(file.blob_name)
+        incomplete = self._repository.incomplete_blob(file.blob_name)
+        with on_disk(), self._locked(file):
+            # On Windows without the right to make links, the snapshot holds the file itself.
+            if self._matches(blob, file) or self._matches(link, file):
+                self._received_bytes += file.size_bytes
+            else:
+                # If a part is left of an earlier call, the mistake may lie in it.
+                attempts = 2 if incomplete.exists() else 1
+                if not any(self._download(file, incomplete) for _ in range(attempts)):
+                    raise FetchError(
+                        f"{file.name} failed its checksum and was deleted. Try again; if that "
+                        "repeats, something between this machine and the hub changes the data."
+                    )
+                os.replace(incomplete, blob)
+            self._repository.link(link, file.blob_name)
 
-    def _receive_rest(self, receiver: BlobReceiver, file: RemoteFile, commit: str) -> None:
-        def attempt() -> None:
-            receiver.receive(
-                lambda first: self._hub.content(self._hub_id, commit, file.name, first)
-            )
+    @contextmanager
+    def _locked(self, file: _RemoteFile) -> Iterator[None]:
+        lock_file = self._repository.lock_file(file.blob_name)
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        self._repository.blob(file.blob_name).parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(WeakFileLock(lock_file, timeout=_TICK_S))
+                    break
+                except Timeout:
+                    self._note = "Another program is downloading the same model; waiting for it."
+                    self._tick()
+            yield
 
-        had_some = receiver.received_bytes > 0
+    def _matches(self, path: Path, file: _RemoteFile) -> bool:
+        """Return whether `path` has the content of `file`; delete it if it has another."""
+        if not path.is_file():
+            return False
+        if self._in_thread(lambda: content_hash(path, file.blob_name)) != file.blob_name:
+            path.unlink()
+            return False
+        return True
+
+    def _download(self, file: _RemoteFile, incomplete: Path) -> bool:
+        """Download the rest of `file`; return whether its hash is right, else delete it."""
+        before = self._received_bytes
         try:
-            self._persistently(attempt, lambda: receiver.received_bytes)
-            receiver.finish()
-        except WrongContentError:
-            if had_some:
-                # What an earlier fetch had left may be what was wrong.
-                _log.warning("%s did not match its hash; it is fetched anew.", file.name)
-                return self._receive_rest(receiver, file, commit)
-            raise FetchError(
-                f"What came as {file.name} is not what the hub has (its hash is another), so it "
-                "was deleted. Try again; if it happens again, something between here and the hub "
-                "changes what is sent."
-            ) from None
+            with on_disk(), incomplete.open("ab") as out:
+                self._received_bytes += out.tell()
+                if out.tell() < file.size_bytes:
+                    self._retry(lambda: self._receive(file, out))
+                # The final name must not reach the disk before the content.
+                os.fsync(out.fileno())
+        except DiskFullError:
+            incomplete.unlink()
+            raise
+        if self._matches(incomplete, file):
+            return True
+        self._received_bytes = before
+        return False
 
-    def _persistently(self, attempt: Callable[[], _T], received: Callable[[], int]) -> _T:
-        """What `attempt` gives, made again as often as its failures are worth it.
+    def _receive(self, file: _RemoteFile, out: BufferedWriter) -> None:
+        url = f"{self._endpoint}/{self._hub_id}/resolve/{self._commit}/{file.name}"
+        # In compressed content, sizes and ranges would not be those of the file.
+        headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+        if first_byte := out.tell():
+            headers["Range"] = f"bytes={first_byte}-"
+        timeout_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with get_session().stream("GET", url, headers=headers, timeout=timeout_s) as response:
+            hf_raise_for_status(response)
+            if first_byte and response.status_code != 206:
+                out.seek(0)
+                out.truncate()
+                self._received_bytes -= first_byte
+            for piece in response.iter_bytes():
+                with on_disk():
+                    out.write(piece)
+                    out.flush()
+                self._received_bytes += len(piece)
+                self._downloaded_bytes += len(piece)
+                self._note = ""
+                if out.tell() > file.size_bytes:
+                    return  # Its checksum will be wrong.
+        if out.tell() < file.size_bytes:
+            raise TruncatedError
 
-        Attempts after which more is `received` than before do not count.
-        """
+    def _retry(self, request: Callable[[], _T]) -> _T:
+        """Return what `request` returns, repeated while it fails temporarily or receives bytes."""
         failed = 0
         while True:
-            before = received()
+            before = self._downloaded_bytes
             try:
-                return attempt()
+                return self._in_thread(request)
             except Exception as error:
                 failure = failure_of(error, self._hub_id)
                 if failure is None:
                     raise
-                failed = 1 if received() > before else failed + 1
-                if failed >= failure.attempts:
-                    # Not chained: addresses in other errors may be signed for the one who asked.
+                failed = 1 if self._downloaded_bytes > before else failed + 1
+                if failed >= _ATTEMPTS or not failure.is_temporary:
+                    # Not chained: URLs in other errors may carry a signature.
                     raise FetchError(failure.message) from None
-            self._wait(failure)
+            wait_s = _RETRY_AFTER_S if failure.wait_s is None else failure.wait_s
+            problem = re.split(r"[.:] ", failure.message)[0]
+            self._note = f"{problem}; retrying in {wait_s:.0f} s."
+            _log.info("%s", self._note)
+            self._in_thread(partial(time.sleep, wait_s))
 
-    def _wait(self, failure: Failure) -> None:
-        self._meter.note = failure.note
-        self._meter.tick(always=True)
-        if failure.note:
-            _log.info("%s", failure.note)
-        wait_s = _AGAIN_AFTER_S if failure.wait_s is None else failure.wait_s
-        until = time.monotonic() + wait_s
-        while (left_s := until - time.monotonic()) > 0:
-            self._meter.tick()
-            time.sleep(min(TICK_S, left_s))
-            check_cancelled(self._is_cancelled)
+    def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """Return what `work` returns; a cancel does not wait for it."""
+        self._tick()
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="hub-request", daemon=True).start()
+        while not wait([future], _TICK_S).done:
+            self._tick()
+        return future.result()
+
+    def _tick(self) -> None:
+        """Report progress; raise FetchCancelledError if cancelled."""
+        now = time.monotonic()
+        self._downloaded_at.append((now, self._downloaded_bytes))
+        while now - self._downloaded_at[0][0] > _SPEED_WINDOW_S:
+            self._downloaded_at.popleft()
+        since, before = self._downloaded_at[0]
+        speed = (self._downloaded_bytes - before) / (now - since) if now > since else 0.0
+        left_s = (self._total_bytes - self._received_bytes) / speed if speed else None
+        self._on_progress(
+            FetchProgress(self._received_bytes, self._total_bytes, speed, left_s, self._note)
+        )
+        if self._is_cancelled():
+            raise FetchCancelledError("The download was cancelled; the part received is kept.")
 
 
-def _remote_file(sibling: Any) -> RemoteFile:
+def _remote(sibling: Any) -> _RemoteFile:
     blob_name = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    return RemoteFile(sibling.rfilename, sibling.size or 0, blob_name or "")
+    return _RemoteFile(sibling.rfilename, sibling.size or 0, blob_name or "")

@@ -1,188 +1,153 @@
-"""What a failed request to the hub means: whether to ask again, and what to tell a person."""
+"""What an error of a download means: its message, and whether to try again."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-# A hub that asks for more patience is told to the person, who can do something else meanwhile.
+import httpx2
+from huggingface_hub import errors
+
+from vlm.errors import DiskFullError, FetchError
+
+# If the hub demands a longer wait, the download fails at once and its message says how long.
 LONGEST_WAIT_S: Final = 60.0
-# Attempts in a row that bring nothing new.
-_BROKEN_ATTEMPTS: Final = 4
-_BUSY_ATTEMPTS: Final = 3
-_FAILED_ATTEMPTS: Final = 2
+
+_KEPT: Final = "try again; the part received so far is kept."
+_NO_HUB: Final = "HF_ENDPOINT is not the address of a hub. Correct it, or unset it."
+_NOT_REACHED: Final = (
+    "The hub cannot be reached{through}. Check the network and any firewall, then try again."
+)
+_PROXY: Final = (
+    "The proxy before the hub refused. Check HTTPS_PROXY and its login, or set NO_PROXY."
+)
+_OTHER_SERVER: Final = (
+    "Something other than the hub answered: a proxy, or the login page of a network. Open any page "
+    "in a browser to check, then try again."
+)
 
 
 class TruncatedError(Exception):
-    """A response ended well, and before the file did."""
+    """A response ended normally, but before the end of the file."""
+
+
+# Searched in this order for the error and, if it is one of the network, its causes.
+_OF_ERROR: Final[dict[type[Exception], str]] = {
+    errors.OfflineModeIsEnabled: "{hub_id} is not downloaded: HF_HUB_OFFLINE or "
+    "TRANSFORMERS_OFFLINE is set.",
+    errors.HFValidationError: "{hub_id} is not a valid name of a model on the hub.",
+    errors.GatedRepoError: "The owners of {hub_id} require that you accept their terms: do so on "
+    "its page on the hub, run `hf auth login`, and try again.",
+    errors.RevisionNotFoundError: "{hub_id} has no such revision on the hub.",
+    errors.EntryNotFoundError: "A file that {hub_id} lists is not on the hub. Try again later.",
+    TruncatedError: "The hub sent less of a file than it announced. Check the network, or wait, "
+    f"then {_KEPT}",
+    httpx2.InvalidURL: _NO_HUB,
+    httpx2.UnsupportedProtocol: _NO_HUB,
+    httpx2.ProxyError: _PROXY,
+    ssl.SSLCertVerificationError: "The hub's certificate is not trusted here; a proxy that reads "
+    "the traffic causes this. Set SSL_CERT_FILE to its certificate, or use another network.",
+    socket.gaierror: "The hub's name cannot be resolved{through}: is there a network? Connect and "
+    "try again.",
+    httpx2.ConnectError: _NOT_REACHED,
+    httpx2.ConnectTimeout: _NOT_REACHED,
+    httpx2.TimeoutException: f"The hub stopped sending. Check the network, then {_KEPT}",
+    httpx2.TransportError: f"The connection to the hub broke. Check the network, then {_KEPT}",
+    httpx2.HTTPError: "The hub's answer is not valid. Try again later.",
+    ValueError: _OTHER_SERVER,
+    KeyError: _OTHER_SERVER,
+    TypeError: _OTHER_SERVER,
+    OSError: "The request to the hub failed on this machine: {reason}.",
+}
+_EXPLAINED: Final = (
+    errors.GatedRepoError,
+    errors.RevisionNotFoundError,
+    errors.EntryNotFoundError,
+)
+_TEMPORARY: Final = (
+    TruncatedError,
+    socket.gaierror,
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.TimeoutException,
+    httpx2.TransportError,
+)
+_OF_STATUS: Final = {
+    401: "The hub needs a login for {hub_id} (401): there is no such public model, or the access "
+    "token is no longer valid. Check the name; for a private model run `hf auth login`.",
+    403: "The hub denies access to {hub_id} (403). Check the rights of the access token, and that "
+    "no proxy blocks it.",
+    404: "There is no model {hub_id} on the hub (404). Check the name.",
+    407: _PROXY,
+    416: "The hub has less of a file than it announced (416). Try again later.",
+}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What to do about an error: tell `message` at once, or ask again up to `attempts` times.
-
-    `note` is what a person is told while waiting for the next attempt; `wait_s` is for how long,
-    where the hub has said so.
-    """
-
     message: str
-    attempts: int = 1
-    wait_s: float | None = None
-    note: str = ""
+    is_temporary: bool = False  # so that another attempt may succeed
+    wait_s: float | None = None  # before that attempt, if the hub gave a time
 
 
 def failure_of(error: BaseException, hub_id: str) -> Failure | None:
-    """What `error` of a request about `hub_id` means; None for an error that is not the hub's.
+    """Return what `error` of a request about `hub_id` means; None if it is not about the hub.
 
-    No message holds an address or anything else that the other side chose: a token could be in it.
+    No message contains an address or other text of the server: it could contain a token.
     """
-    import httpx2
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return Failure(
-            f"{hub_id} is not fetched, as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set."
-        )
-    if isinstance(error, errors.HFValidationError):
-        return Failure(f"{hub_id} is no name that a model on the hub can have.")
-    if isinstance(error, errors.HfHubHTTPError):
-        return _refused(error, hub_id)
-    if isinstance(error, TruncatedError):
-        return Failure(
-            "The hub sends less of a file than it has said. Try again later; what has been "
-            "received is kept.",
-            _FAILED_ATTEMPTS,
-        )
-    if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
-        return Failure("HF_ENDPOINT is no address of a hub. Correct it, or unset it.")
-    if isinstance(error, httpx2.HTTPError):
-        return _broken(error)
-    if isinstance(error, (ValueError, KeyError, TypeError)):
-        return Failure(
-            "Something else than the hub answered: a proxy, or the login page of a network. "
-            "Open any page in a browser to see, then try again."
-        )
-    if isinstance(error, OSError):
-        return Failure(f"The hub cannot be asked: {error.strerror or type(error).__name__}.")
+    if isinstance(error, errors.HfHubHTTPError) and not isinstance(error, _EXPLAINED):
+        return _refused(error.response, hub_id)
+    through = " through the configured proxy" if urllib.request.getproxies() else ""
+    causes = list(_causes(error)) if isinstance(error, httpx2.HTTPError) else [error]
+    for kind, message in _OF_ERROR.items():
+        if any(isinstance(cause, kind) for cause in causes):
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            words = message.format(hub_id=hub_id, through=through, reason=reason)
+            return Failure(words, kind in _TEMPORARY)
     return None
 
 
-def _refused(error: Any, hub_id: str) -> Failure:
-    from huggingface_hub import errors
-
-    status: int = error.response.status_code
-    if isinstance(error, errors.GatedRepoError):
-        return Failure(
-            f"The owners of {hub_id} ask you to accept their terms first: do so on its page on the "
-            "hub, run `hf auth login`, and try again."
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return Failure(f"{hub_id} has no such revision on the hub.")
-    if isinstance(error, errors.EntryNotFoundError):
-        return Failure(f"A file that {hub_id} lists is not on the hub. Try again later.")
-    if status == 401:
-        return Failure(
-            f"The hub asks who wants {hub_id} (401): there is no such public model, or the access "
-            "token in use is no longer valid. Check the name; for a private model run "
-            "`hf auth login`."
-        )
-    if status == 403:
-        return Failure(
-            f"The hub does not let you have {hub_id} (403). Check that the access token in use may "
-            "read it, or that no proxy forbids it."
-        )
-    if status == 404:
-        return Failure(f"There is no model {hub_id} on the hub (404). Check the name.")
-    if status == 407:
-        return _PROXY
+def _refused(response: httpx2.Response, hub_id: str) -> Failure:
+    status = response.status_code
     if status == 429:
-        return _too_many(error.response.headers)
-    if status == 416:
-        return Failure("The hub has less of a file than it said (416).")
+        # An HTTP date is allowed too, but the hub sends seconds.
+        retry_after = response.headers.get("Retry-After", "").strip()
+        wait_s = float(retry_after) if retry_after.isdecimal() else None
+        problem = "The hub received too many requests from this network (429)."
+        if wait_s is not None and wait_s > LONGEST_WAIT_S:
+            wait = f"{wait_s:.0f} s" if wait_s < 120 else f"{wait_s / 60:.0f} minutes"
+            return Failure(f"{problem} Try again in {wait}.")
+        return Failure(f"{problem} Try again in some minutes.", True, wait_s)
     if status == 408 or status >= 500:
-        return Failure(
-            f"The hub has a problem of its own ({status}). Try again in some minutes.",
-            _FAILED_ATTEMPTS,
-            note=f"The hub has a problem of its own ({status}); asking again.",
-        )
-    return Failure(f"The hub refuses {hub_id} with status {status}.")
+        return Failure(f"The hub has a problem ({status}). Try again in some minutes.", True)
+    message = _OF_STATUS.get(status, f"The hub refused {{hub_id}} with status {status}.")
+    return Failure(message.format(hub_id=hub_id))
 
 
-def _too_many(headers: Any) -> Failure:
-    told = str(headers.get("Retry-After", "")).strip()
-    # An HTTP date is allowed too; the hub sends seconds.
-    wait_s = float(told) if told.isdecimal() else None
-    message = "The hub has had too many requests from here (429)."
-    if wait_s is not None and wait_s > LONGEST_WAIT_S:
-        return Failure(f"{message} It asks to try again in {_in_words(wait_s)}.")
-    asked = "" if wait_s is None else f" and asks to wait {_in_words(wait_s)}"
-    return Failure(
-        f"{message} Try again in some minutes.",
-        _BUSY_ATTEMPTS,
-        wait_s,
-        f"The hub has had too many requests from here{asked}.",
-    )
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes"
-
-
-_PROXY: Final = Failure(
-    "The proxy between here and the hub refuses. Check HTTPS_PROXY and what it demands, or set "
-    "NO_PROXY."
-)
-
-
-def _broken(error: Exception) -> Failure:
-    import httpx2
-
-    causes = list(_chain(error))
-    if isinstance(error, httpx2.ProxyError):
-        return _PROXY
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return Failure(
-            "The hub's certificate is not trusted here, as happens where a proxy reads along. Name "
-            "the proxy's certificate in SSL_CERT_FILE, or use another network."
-        )
-    through = " through the proxy that is set" if urllib.request.getproxies() else ""
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return Failure(
-            f"The hub's name cannot be looked up{through}: is there a network? Connect and try "
-            "again.",
-            _FAILED_ATTEMPTS,
-        )
-    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
-        return Failure(
-            f"The hub cannot be reached{through}. Check the network and any firewall, then try "
-            "again.",
-            _FAILED_ATTEMPTS,
-            note="The hub cannot be reached; trying again.",
-        )
-    if isinstance(error, httpx2.TimeoutException):
-        return Failure(
-            "The hub has stopped sending. Check the network, then try again; what has been "
-            "received is kept.",
-            _BROKEN_ATTEMPTS,
-            note="The hub has stopped sending; asking again.",
-        )
-    if isinstance(error, httpx2.TransportError):
-        return Failure(
-            "The connection to the hub breaks off again and again. Check the network, then try "
-            "again; what has been received is kept.",
-            _BROKEN_ATTEMPTS,
-            note="The connection broke off; going on where it did.",
-        )
-    return Failure("The hub's answer makes no sense. Try again later.")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def on_disk() -> Iterator[None]:
+    """Raise FetchError or DiskFullError for an OSError of the cache's files."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                "The disk is full, so the half-downloaded file was removed. Make room, or set "
+                "HF_HOME to a folder on another disk."
+            ) from None
+        raise FetchError(
+            f"The hub cache cannot be written: {error.strerror}. Set its access rights, or set "
+            "HF_HOME to another folder."
+        ) from None

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from vlm.checkpoints.files import IMAGE_PROCESSOR_FILES, read_json
+from vlm.checkpoints.files import PROCESSOR_FILE, read_json
 from vlm.errors import BadRequestError, CheckpointError
 from vlm.processing.chat_template import ChatTemplate
 from vlm.processing.image_processor import ImageProcessor, TileGrid
@@ -70,7 +70,7 @@ class InputBuilder:
     @classmethod
     def load(cls, folder: Path) -> InputBuilder:
         """Load the processor files of the checkpoint in `folder`; raise CheckpointError."""
-        file = folder / IMAGE_PROCESSOR_FILES[1]
+        file = folder / PROCESSOR_FILE
         config = read_json(file) if file.is_file() else {}
         image_seq_len = config.get("image_seq_len", _DEFAULT_IMAGE_SEQ_LEN)
         if not isinstance(image_seq_len, int) or image_seq_len < 1:

@@ -14,7 +14,7 @@ from vlm.checkpoints.catalogue import (
     known_model,
     resolve,
 )
-from vlm.checkpoints.hub_cache import HUB_ID, content_matches
+from vlm.checkpoints.hub_cache import HUB_ID, CachedRepository, content_matches
 from vlm.errors import FetchError, SightlineError
 from vlm.runtimes.openvino.cache import damaged_files, default_cache_folder, entries
 
@@ -68,14 +68,15 @@ def _list() -> int:
 
 
 def _row(model: KnownModel) -> tuple[str, str, str, str, str]:
-    from vlm.checkpoints.hub import received_bytes
     from vlm.runtimes.load import fit
     from vlm.settings import Settings
 
     here = "no"
     if complete_folder(model.name) is not None:
         here = "yes"
-    elif model.hub_id is not None and (received := received_bytes(model.hub_id)):
+    elif model.hub_id is not None and (
+        received := CachedRepository.of(model.hub_id).received_bytes()
+    ):
         here = _in_words(received)
     needed = fit(model.size, Settings(model=model.name))
     memory = _in_words(needed.needed_bytes) + ("" if needed.fits else " (too large)")

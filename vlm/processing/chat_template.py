@@ -16,9 +16,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from vlm.checkpoints.files import (
-    CHAT_TEMPLATE_FILES,
-    IMAGE_PROCESSOR_FILES,
-    TOKENIZER_FILES,
+    CHAT_TEMPLATE_FILE,
+    OLDER_CHAT_TEMPLATE_FILE,
+    PROCESSOR_FILE,
+    TOKENIZER_CONFIG_FILE,
     read_json,
 )
 from vlm.errors import CheckpointError
@@ -46,8 +47,8 @@ class ChatTemplate:
 
         Raises CheckpointError where none has.
         """
-        jinja, older = (folder / name for name in CHAT_TEMPLATE_FILES)
-        processor = folder / IMAGE_PROCESSOR_FILES[1]
+        jinja, older = folder / CHAT_TEMPLATE_FILE, folder / OLDER_CHAT_TEMPLATE_FILE
+        processor = folder / PROCESSOR_FILE
         # In the order of transformers; what only the tokenizer knows comes last.
         found = _default(read_json(processor)) if processor.is_file() else None
         if found is None and older.is_file():
@@ -55,7 +56,7 @@ class ChatTemplate:
         elif found is None and jinja.is_file():
             found = _read_text(jinja)
         if found is None:
-            found = _default(read_json(folder / TOKENIZER_FILES[1]))
+            found = _default(read_json(folder / TOKENIZER_CONFIG_FILE))
         if found is None:
             raise CheckpointError(f"The checkpoint {folder} has no chat template. {_REMEDY}")
         return cls(found, special_tokens)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vlm.checkpoints.files import IMAGE_PROCESSOR_FILES, read_json
+from vlm.checkpoints.files import OLDER_PROCESSOR_FILE, PROCESSOR_FILE, read_json
 from vlm.errors import CheckpointError
 from vlm.types import Detail
 
@@ -87,7 +87,7 @@ class ImageProcessor:
     @classmethod
     def load(cls, folder: Path) -> ImageProcessor:
         """The image processor of the checkpoint in `folder`; raises CheckpointError."""
-        older, newer = (folder / name for name in IMAGE_PROCESSOR_FILES)
+        older, newer = folder / OLDER_PROCESSOR_FILE, folder / PROCESSOR_FILE
         nested = read_json(newer).get("image_processor") if newer.is_file() else None
         return cls(nested if isinstance(nested, dict) else read_json(older))
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import tokenizers
 
-from vlm.checkpoints.files import TOKENIZER_FILES, read_json
+from vlm.checkpoints.files import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, read_json
 from vlm.errors import CheckpointError
 
 IMAGE: Final = "<image>"
@@ -70,8 +70,8 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
         """The tokenizer of the checkpoint in `folder`; raises CheckpointError."""
-        file, config_file = (folder / name for name in TOKENIZER_FILES)
-        config = read_json(config_file)
+        file = folder / TOKENIZER_FILE
+        config = read_json(folder / TOKENIZER_CONFIG_FILE)
         if _ADDED_KEY not in config and (folder / _OLDER_NAMES_FILE).is_file():
             config |= read_json(folder / _OLDER_NAMES_FILE)
         try:

@@ -18,7 +18,7 @@ from tools.bench.machine import bytes_read_per_token
 from tools.bench.measurements import percentile, spread
 from tools.bench.references import Reference
 from tools.bench.scenarios import Scenarios
-from vlm.checkpoints.files import parameter_count
+from vlm.checkpoints.files import model_size
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
@@ -167,7 +167,7 @@ def test_token_reads_each_text_weight_once(nano_dir: Path) -> None:
     as_float32 = bytes_read_per_token(nano_dir, "float32")
     assert as_float32 == 4 * bytes_read_per_token(nano_dir, "int8")
     assert as_float32 == bytes_read_per_token(nano_dir, "float32, int8 vision")
-    assert 0 < as_float32 < 4 * parameter_count(nano_dir)
+    assert 0 < as_float32 < 4 * model_size(nano_dir).parameters
 
 
 @pytest.mark.parametrize(
