@@ -14,9 +14,9 @@ from PIL import Image
 
 from tools.bench.frames import JPEG_QUALITY, fitted
 from vlm.images.change import (
+    CAPTURE_GAP_S,
     HEARTBEAT_S,
     INTERVAL_S,
-    LOOK_GAP_S,
     Pace,
     changed_share,
     has_changed,
@@ -83,21 +83,21 @@ def test_both_gates_see_the_same_change(modules: Any) -> None:
 # A caption shorter and one longer than the interval.
 @pytest.mark.parametrize("took_ms", [100, 3000])
 def test_both_paces_take_the_next_frame_at_the_same_time(core: Any, took_ms: int) -> None:
-    pace = Pace(next_look_s=1.0)
+    pace = Pace(capture_at_s=1.0)
     core.live().captioned(at=1000, took=took_ms)
     pace.send(thumbnail_of(wall()), 1.0, 1.0 + took_ms / 1000)
-    assert 1000 * pace.next_look_s == core.plan["captureAt"]
+    assert 1000 * pace.capture_at_s == core.plan["captureAt"]
     taken_ms = core.plan["captureAt"]
     core.dispatch("capture-started", taken_ms).dispatch("frame-unchanged", taken_ms)
-    pace.skip(pace.next_look_s)
-    assert 1000 * pace.next_look_s == core.plan["captureAt"]
+    pace.skip(pace.capture_at_s)
+    assert 1000 * pace.capture_at_s == core.plan["captureAt"]
 
 
 def test_both_paces_have_the_same_gap_and_heartbeat(core: Any) -> None:
     core.live().dispatch("setting-changed", name="intervalS", value=0)
     assert core.must_send(0)
     core.captioned(at=0).dispatch("capture-started", 1000).dispatch("frame-unchanged", 1000)
-    assert core.plan["captureAt"] == 1000 + 1000 * LOOK_GAP_S
+    assert core.plan["captureAt"] == 1000 + 1000 * CAPTURE_GAP_S
     pace, still = Pace(), thumbnail_of(wall())
     assert pace.must_send(still, 0.0)
     pace.send(still, 0.0, 0.1)

@@ -85,7 +85,7 @@ def _say(text: str) -> None:
 
 
 def _say_caption(caption: LiveCaption) -> None:
-    _say(f"{caption.taken_at_s:7.1f} s  {caption.caption.text}")
+    _say(f"{caption.captured_at_s:7.1f} s  {caption.caption.text}")
 
 
 if __name__ == "__main__":

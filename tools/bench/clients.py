@@ -22,7 +22,7 @@ from tools.bench.measurements import percentile
 from tools.bench.over_http import HOST, served, wait_until_ready
 from tools.bench.setup import Setup
 from vlm.errors import SightlineError
-from vlm.images.change import LOOK_GAP_S
+from vlm.images.change import CAPTURE_GAP_S
 from vlm.types import EngineInfo
 
 Ending = Literal["captioned", "refused", "superseded", "failed", "unanswered"]
@@ -266,7 +266,7 @@ async def _camera(target: Target, load: Load, number: int, began_s: float, ends_
             load.served[number] += answer.ending == "captioned"
             if answer.ending != "captioned":
                 # Like the page, which waits after a frame without a caption.
-                await asyncio.sleep(max(answer.retry_after_s, LOOK_GAP_S))
+                await asyncio.sleep(max(answer.retry_after_s, CAPTURE_GAP_S))
 
 
 async def _sample_memory(pid: int, memory: list[float]) -> None:

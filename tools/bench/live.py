@@ -22,13 +22,13 @@ from vlm.types import Request
 class LiveCaption:
     """One caption of a clip."""
 
-    # When its frame was taken, in seconds of the clip.
-    taken_at_s: float
+    # When its frame was captured, in seconds of the clip.
+    captured_at_s: float
     caption: TimedCaption
 
     @property
     def ended_at_s(self) -> float:
-        return self.taken_at_s + self.caption.all_s
+        return self.captured_at_s + self.caption.all_s
 
 
 @dataclass
@@ -78,21 +78,21 @@ def watch(
     """Watch `clip` from its first frame to its last; `clock` measures the engine in seconds."""
     run = LiveRun(clip_s=len(clip) / fps, frames=len(clip))
     pace = Pace()
-    while pace.next_look_s < run.clip_s:
-        taken_at_s = pace.next_look_s
+    while pace.capture_at_s < run.clip_s:
+        captured_at_s = pace.capture_at_s
         run.looks += 1
-        index = min(len(clip) - 1, int(taken_at_s * fps))
+        index = min(len(clip) - 1, int(captured_at_s * fps))
         frame = fitted(clip.picture(index), engine.info.frame_size_px)
         thumbnail = thumbnail_of(frame)
-        if not pace.must_send(thumbnail, taken_at_s):
+        if not pace.must_send(thumbnail, captured_at_s):
             run.skipped += 1
-            pace.skip(taken_at_s)
+            pace.skip(captured_at_s)
             continue
         make_request = partial(_request, to_jpeg(frame), prompt, max_tokens)
-        caption = LiveCaption(taken_at_s, time_caption(engine, make_request, clock))
+        caption = LiveCaption(captured_at_s, time_caption(engine, make_request, clock))
         run.captions.append(caption)
         on_caption(caption)
-        pace.send(thumbnail, taken_at_s, caption.ended_at_s)
+        pace.send(thumbnail, captured_at_s, caption.ended_at_s)
     return run
 
 

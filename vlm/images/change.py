@@ -24,8 +24,8 @@ CHANGED_SHARE: Final = 0.0075
 
 # Shortest time between two frames that are sent.
 INTERVAL_S: Final = 0.5
-# Shortest time between an unchanged frame and the next look.
-LOOK_GAP_S: Final = 0.15
+# Shortest time between two captures if the first one led to no caption.
+CAPTURE_GAP_S: Final = 0.15
 # A frame is sent after this long even if the scene has not changed.
 HEARTBEAT_S: Final = 10.0
 
@@ -69,25 +69,25 @@ def _spans(cells: int, side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np
 class Pace:
     """State of one camera that has one frame in flight at most. Times are seconds of one clock."""
 
-    # The next frame is taken at this time.
-    next_look_s: float = 0.0
+    # When the next frame is captured.
+    capture_at_s: float = 0.0
     # When the last frame was sent; None before the first.
     sent_at_s: float | None = None
     # Thumbnail of the last captioned frame; None before the first.
     captioned: Thumbnail | None = None
 
-    def must_send(self, thumbnail: Thumbnail, taken_at_s: float) -> bool:
+    def must_send(self, thumbnail: Thumbnail, captured_at_s: float) -> bool:
         """Return whether a frame is sent: it changed, or the last one was sent long ago."""
-        if self.sent_at_s is None or taken_at_s - self.sent_at_s >= HEARTBEAT_S:
+        if self.sent_at_s is None or captured_at_s - self.sent_at_s >= HEARTBEAT_S:
             return True
         return self.captioned is None or has_changed(self.captioned, thumbnail)
 
-    def skip(self, taken_at_s: float) -> None:
-        """Record that the frame taken at `taken_at_s` was not sent."""
-        self.next_look_s = taken_at_s + max(LOOK_GAP_S, INTERVAL_S)
+    def skip(self, captured_at_s: float) -> None:
+        """Record that the frame captured at `captured_at_s` was not sent."""
+        self.capture_at_s = captured_at_s + max(CAPTURE_GAP_S, INTERVAL_S)
 
-    def send(self, thumbnail: Thumbnail, taken_at_s: float, captioned_at_s: float) -> None:
-        """Record that a frame was sent when it was taken, and captioned at `captioned_at_s`."""
-        self.sent_at_s = taken_at_s
+    def send(self, thumbnail: Thumbnail, captured_at_s: float, captioned_at_s: float) -> None:
+        """Record that a frame was sent when it was captured, and captioned at `captioned_at_s`."""
+        self.sent_at_s = captured_at_s
         self.captioned = thumbnail
-        self.next_look_s = max(taken_at_s + INTERVAL_S, captioned_at_s)
+        self.capture_at_s = max(captured_at_s + INTERVAL_S, captioned_at_s)

@@ -61,7 +61,7 @@ def jpeg(colour: str, preview: bytes = b"") -> bytes:
 
 
 def test_still_clip_is_captioned_at_heartbeats_only(still: LiveRun) -> None:
-    sent_s = [each.taken_at_s for each in still.captions]
+    sent_s = [each.captured_at_s for each in still.captions]
     assert sent_s == [0, HEARTBEAT_S, 2 * HEARTBEAT_S]
     assert still.looks == 25 / INTERVAL_S
     assert still.skipped == still.looks - 3
@@ -82,7 +82,7 @@ def test_figures_follow_from_the_captions(still: LiveRun) -> None:
 
 def test_each_new_scene_is_captioned(engine: Engine) -> None:
     run = watched(engine, Scenes(30, 30, 30))
-    assert [each.taken_at_s for each in run.captions] == [0, 3, 6]
+    assert [each.captured_at_s for each in run.captions] == [0, 3, 6]
     assert len({each.caption.text for each in run.captions}) > 1
 
 
@@ -91,7 +91,7 @@ def test_busy_engine_gets_the_newest_frame_next(engine: Engine) -> None:
     run = watched(engine, Scenes(*[5] * 8), step_s=0.2)
     ends = [each.ended_at_s for each in run.captions]
     assert len(run.captions) > 1
-    assert [each.taken_at_s for each in run.captions[1:]] == ends[:-1]
+    assert [each.captured_at_s for each in run.captions[1:]] == ends[:-1]
     assert run.skipped == 0
 
 
