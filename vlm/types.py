@@ -170,3 +170,5 @@ class EngineInfo:
     """Longest side of a frame that is worth sending."""
     remote: tuple[str, ...] = ()
     """Origins of the servers that run the model; empty if it runs here."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the model, such as its hub id."""

@@ -111,6 +111,14 @@ def known_model(name: str) -> KnownModel | None:
     return None
 
 
+def aliases(model: str) -> tuple[str, ...]:
+    """Return all names of a known model, whichever of them `model` is; none for another model."""
+    known = known_model(model)
+    if known is None:
+        return ()
+    return (known.name,) if known.hub_id is None else (known.name, known.hub_id)
+
+
 def display_name(model: str) -> str:
     """Return what to show for the value of `--model`: of a folder its name, never its path."""
     is_path = known_model(model) is None and Path(model).is_dir()

@@ -11,6 +11,7 @@ from vlm.checkpoints.catalogue import (
     BUNDLED_FOLDER,
     BUNDLED_MODEL,
     KNOWN_MODELS,
+    aliases,
     complete_folder,
     display_name,
     resolve,
@@ -47,6 +48,7 @@ def load_engine(
     )
     stops = stop_ids(folder, inputs.tokenizer) if stop_token_ids is None else stop_token_ids
     engine = Engine(runtime, inputs, stops, display_name(settings.model))
+    engine.info = replace(engine.info, aliases=aliases(engine.info.model))
     engine.warm_up()
     return engine
 

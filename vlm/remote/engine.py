@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Literal
 
+from vlm.checkpoints.catalogue import aliases
 from vlm.errors import BadRequestError, GenerationError, ModelFailedError, SightlineError
 from vlm.remote.balancer import Balancer
 from vlm.remote.client import Client
@@ -147,6 +148,7 @@ class RemoteEngine:
             dtype="",
             frame_size_px=FRAME_SIZE_PX,
             remote=tuple(dict.fromkeys(each.origin for each in self._upstreams)),
+            aliases=aliases(ready.model or ""),
         )
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
