@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 
 class SightlineError(Exception):
-    """Base of all errors that are raised on purpose; `code` is stable and machine-readable."""
+    """Base of all errors that are raised on purpose."""
 
+    # For programs; it does not change between releases.
     code = "error"
+    # Whole seconds, at least 1, after which a retry makes sense; None if waiting does not help.
+    retry_after_s: int | None = None
 
 
 class BadImageError(SightlineError):
@@ -38,7 +41,7 @@ class BadRequestError(SightlineError):
 
 
 class BusyError(SightlineError):
-    """The queue is full; `retry_after_s` (whole, at least 1) says when trying again makes sense."""
+    """The queue is full."""
 
     code = "busy"
 
@@ -63,6 +66,7 @@ class NotReadyError(SightlineError):
     """The model is still loading."""
 
     code = "loading"
+    retry_after_s = 2
 
 
 class ModelFailedError(SightlineError):

@@ -33,8 +33,10 @@ PRESETS: Final = (
 )
 DEFAULT_PROMPT: Final = PRESETS[0].prompt
 
-# Lone surrogates cannot be encoded as UTF-8, and tokenizers refuse them less kindly.
-_UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")
+# Text without control characters (but tab and line ends), lone surrogates, which cannot be encoded
+# as UTF-8, and the replacement character. A regular expression of Python and of JSON Schema.
+TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ud800-\udfff\ufffd]*$"
+_TEXT: Final = re.compile(TEXT_PATTERN)
 
 
 def checked_prompt(text: str) -> str:
@@ -58,6 +60,6 @@ def check_text(text: str) -> str:
             f"A text has {len(text)} characters; at most {CHAT_MAX_CHARS} are taken. Make it "
             "shorter."
         )
-    if _UNREADABLE.search(text):
+    if not _TEXT.fullmatch(text):
         raise BadRequestError("The prompt must be plain UTF-8 text without control characters.")
     return text

@@ -1,4 +1,4 @@
-"""Who may talk to this server, and what its pages may do: Host and Origin checks, headers."""
+"""Which requests may enter, and which headers every answer has."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Final
 from flask import Flask, Request, Response, request
 
 from vlm.settings import Settings, read_key
-from web.errors import FieldError, ForbiddenError, is_openai_path
+from web.errors import ClientKeyError, ForbiddenError, is_openai_path
 
-CONTENT_SECURITY_POLICY = "; ".join(
+CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -30,7 +30,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-HEADERS = {
+HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -39,17 +39,105 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_WILDCARDS = frozenset({"0.0.0.0", "::"})
-_HOST_HEADER = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
+_HOST_HEADER: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+
+_PREFLIGHT_AGE_S: Final = 600
+_HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9-]+( ?, ?[A-Za-z0-9-]+)*")
+_HEADER_NAMES_MAX_CHARS: Final = 2000
+
+
+def install_access(app: Flask, settings: Settings) -> None:
+    """Check every request of `app`, and set headers on every answer.
+
+    Raises SettingsError if the file of the client key, which `settings` may name, has no key.
+    """
+    access = Access(settings)
+
+    @app.before_request
+    def check_access() -> Response | None:
+        return access.check(request)
+
+    @app.after_request
+    def set_headers(response: Response) -> Response:
+        access.set_headers(request, response)
+        return response
+
+
+class Access:
+    """All checks of a request before its route runs. Their order matters; `check` shows it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._hosts = HostPolicy(settings.host)
+        self._cors = CorsPolicy(settings.allow_origin)
+        file = settings.client_key_file
+        self._key = None if file is None else read_key(file).encode()
+
+    def check(self, request: Request) -> Response | None:
+        """Return None to let `request` pass, or the answer to a CORS preflight.
+
+        Raises ForbiddenError or ClientKeyError.
+        """
+        # First, since after DNS rebinding the other headers look like those of our own page.
+        self._check_host(request)
+        if self._cors.allows(request):
+            # A browser sends no key with a preflight, so the key is checked after it.
+            preflight = self._cors.preflight(request)
+            if preflight is not None:
+                return preflight
+        else:
+            self._check_site(request)
+        self._check_key(request)
+        return None
+
+    def set_headers(self, request: Request, response: Response) -> None:
+        """Add the security headers, those of CORS, and `no-store` if the route sets no caching."""
+        response.headers.update(HEADERS)
+        self._cors.set_headers(request, response)
+        if "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "no-store"
+
+    def _check_host(self, request: Request) -> None:
+        if not self._hosts.allows(request.headers.get("Host", "")):
+            raise ForbiddenError(
+                "This server does not answer to that host name. Open it as http://localhost with "
+                "its port, or by the address it was started with (--host)."
+            )
+
+    def _check_site(self, request: Request) -> None:
+        """Refuse requests of other sites' pages, by Origin and by Fetch Metadata.
+
+        Another port of the same host is another site too. A link on another site may open the page
+        itself. Programs send neither header.
+        """
+        origin = request.headers.get("Origin")
+        is_foreign = origin is not None and not _is_same_origin(
+            origin, request.headers.get("Host", "")
+        )
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if is_foreign or (site not in ("same-origin", "none") and request.endpoint != "index"):
+            raise ForbiddenError("Pages of other sites may not use this server.")
+
+    def _check_key(self, request: Request) -> None:
+        """Refuse requests to /v1 without the client key, if there is one."""
+        if self._key is None or not is_openai_path(request.path):
+            return
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        # Compare in constant time, so that timing does not reveal how much of a guess is right.
+        is_right = hmac.compare_digest(key.strip().encode(), self._key)
+        if scheme.lower() != "bearer" or not is_right:
+            raise ClientKeyError(
+                "This server needs its key: send it as `Authorization: Bearer KEY`."
+            )
 
 
 class HostPolicy:
-    """Which `Host` headers are ours.
+    """Decides which `Host` headers are names of this server.
 
-    DNS rebinding needs a name that an attacker owns, so the name decides and any port will do: an
-    ssh tunnel or a container may well show this server on another one. A server bound to every
-    address also answers to any IP address (none can be rebound) and to this machine's own name.
+    DNS rebinding needs a name that an attacker owns, so only the name is checked and any port is
+    allowed: an ssh tunnel or a container may show this server on another one. A server bound to
+    every address also accepts any IP address (none can be rebound) and this machine's own name.
     """
 
     def __init__(self, bound_host: str) -> None:
@@ -61,7 +149,7 @@ class HostPolicy:
         self._names = _LOOPBACK_NAMES | {name.lower() for name in {bound, *own}}
 
     def allows(self, host_header: str) -> bool:
-        """Whether a request with this `Host` header (`name` or `name:port`) is meant for us."""
+        """Return whether `host_header` (`name` or `name:port`) names this server."""
         match = _HOST_HEADER.fullmatch(host_header.lower())
         if match is None:
             return False
@@ -81,74 +169,32 @@ def _is_same_origin(origin: str, host_header: str) -> bool:
     return scheme in ("http", "https") and origin_host.lower() == host_header.lower()
 
 
-def install_safety(app: Flask, settings: Settings) -> None:
-    """Refuse what another site's page could send, and set the headers on every answer of `app`.
-
-    Pages of the origins that `settings` allow may call /v1, and nothing beside it.
-    """
-    policy = HostPolicy(settings.host)
-    cross_origin = CrossOrigin(settings.allow_origin)
-
-    @app.before_request
-    def refuse_other_sites() -> Response | None:
-        host = request.headers.get("Host", "")
-        if not policy.allows(host):
-            raise ForbiddenError(
-                "This server does not answer to that host name. Open it as http://localhost with "
-                "its port, or by the address it was started with (--host)."
-            )
-        if cross_origin.allows(request):
-            return cross_origin.preflight(request)
-        origin = request.headers.get("Origin")
-        if origin is not None and not _is_same_origin(origin, host):
-            raise ForbiddenError("Pages of other sites may not use this server.")
-        # A link on another site may open the page itself; all else must come from our own page or,
-        # without this header, from a program. Another port of this host is another site too.
-        site = request.headers.get("Sec-Fetch-Site", "none")
-        if site not in ("same-origin", "none") and request.endpoint != "pages.index":
-            raise ForbiddenError("Pages of other sites may not use this server.")
-        return None
-
-    @app.after_request
-    def set_headers(response: Response) -> Response:
-        response.headers.update(HEADERS)
-        cross_origin.set_headers(request, response)
-        if "Cache-Control" not in response.headers:
-            response.headers["Cache-Control"] = "no-store"
-        return response
-
-
-_PREFLIGHT_AGE_S: Final = 600
-_HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9-]+( ?, ?[A-Za-z0-9-]+)*")
-_HEADER_NAMES_MAX_CHARS: Final = 2000
-
-
-class CrossOrigin:
-    """Answers browsers that ask whether a page of another site may talk to this server."""
+class CorsPolicy:
+    """Lets pages of the allowed origins use /v1 and `/openapi.json`, and nothing else."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         """`origins` as browsers write them: `https://example.org`."""
         self._origins = frozenset(origins)
 
     def allows(self, request: Request) -> bool:
-        """Whether `request` is one that a page of one of the origins may make."""
+        """Return whether `request` comes from an allowed origin and goes to an open path."""
         return _is_open(request.path) and request.headers.get("Origin") in self._origins
 
     def preflight(self, request: Request) -> Response | None:
-        """The answer to a browser's question before such a request; None where it is none."""
+        """Return the answer to `request` if it is a CORS preflight, else None."""
         if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
             return None
         response = Response(status=204)
         response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-        # A client's own headers are many and harmless; what counts is the origin.
-        asked = request.headers.get("Access-Control-Request-Headers", "")
-        if len(asked) <= _HEADER_NAMES_MAX_CHARS and _HEADER_NAMES.fullmatch(asked):
-            response.headers["Access-Control-Allow-Headers"] = asked
+        # Clients send many harmless headers of their own; the origin is what protects the server.
+        names = request.headers.get("Access-Control-Request-Headers", "")
+        if len(names) <= _HEADER_NAMES_MAX_CHARS and _HEADER_NAMES.fullmatch(names):
+            response.headers["Access-Control-Allow-Headers"] = names
         response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_AGE_S)
         return response
 
     def set_headers(self, request: Request, response: Response) -> None:
-        """Let the page that made `request` read `response`, where it may."""
+        """Allow the page that sent `request` to read `response`, if its origin is allowed."""
         if not self._origins or not _is_open(request.path):
             return
         response.vary.add("Origin")
@@ -159,28 +205,3 @@ class CrossOrigin:
 
 def _is_open(path: str) -> bool:
     return is_openai_path(path) or path == "/openapi.json"
-
-
-def install_client_key(app: Flask, settings: Settings) -> None:
-    """Ask whoever calls /v1 for the key that `settings` name a file of, where they do.
-
-    Raises SettingsError where that file holds no key.
-    """
-    if settings.client_key_file is None:
-        return
-    key = read_key(settings.client_key_file).encode()
-
-    @app.before_request
-    def refuse_without_key() -> None:
-        if not is_openai_path(request.path):
-            return
-        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        # Compared in a time that does not tell how much of it is right.
-        is_right = hmac.compare_digest(shown.strip().encode(), key)
-        if scheme.lower() != "bearer" or not is_right:
-            raise FieldError(
-                "This server asks for its key: send it as `Authorization: Bearer KEY`.",
-                None,
-                "invalid_api_key",
-                status=401,
-            )

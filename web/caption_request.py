@@ -1,12 +1,11 @@
-"""From an HTTP request to a Request: each field checked, each refusal with a way on."""
+"""Read a caption request: the image from the body or a form, and the fields beside it."""
 
 from __future__ import annotations
 
 import io
-import re
 import threading
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar, cast
+from collections.abc import Iterator
+from typing import Final, cast
 
 from flask import Request as HttpRequest
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
@@ -15,13 +14,13 @@ from werkzeug.datastructures import CombinedMultiDict, MultiDict
 from vlm.errors import BadRequestError, ImageTooLargeError, UnsupportedImageError
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 from vlm.images.frame import Frame
-from vlm.prompts import DEFAULT_PROMPT, PRESETS, checked_prompt
-from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from vlm.types import Detail, Kind, Request
+from vlm.settings import Settings
+from vlm.types import Request
+from web.caption_fields import read_caption_fields
 from web.errors import FormTooLargeError, UnsupportedMediaTypeError, too_many_bytes
 
-RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-CAMERA_MAX_CHARS = 64
+# The types of a body that is the image itself.
+RAW_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
 MAX_FORM_PARTS: Final = 16
 MAX_FIELD_BYTES: Final = 64 * 2**10
@@ -30,8 +29,6 @@ MAX_PART_HEADERS: Final = 8
 MAX_PART_HEADER_BYTES: Final = 4096
 # One picture of the largest size, and MAX_FORM_PARTS - 1 fields and all headers of theirs.
 MAX_FORM_BYTES: Final = MAX_IMAGE_BYTES + 2 * 2**20
-
-Value = TypeVar("Value")
 
 _PIECE_BYTES: Final = 64 * 2**10
 _FIELD_SHOWN_CHARS: Final = 64
@@ -50,15 +47,11 @@ _MALFORMED_MESSAGE: Final = (
 # requests at once. Whole requests arrive here, so that no slow client holds a place.
 _READING: Final = threading.BoundedSemaphore(4)
 
-_CAMERA = re.compile(rf"[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}")
-_DETAILS: dict[str, Detail] = {"low": "low", "high": "high"}
-_KINDS: dict[str, Kind] = {"live": "live", "question": "question"}
-
 
 def read_caption_request(request: HttpRequest, settings: Settings) -> Request:
-    """The question that `request` asks. Query fields win over form fields, others are ignored.
+    """Return what `request` asks for. Query fields win over form fields; unknown ones are ignored.
 
-    Raises BadRequestError, FormTooLargeError, UnsupportedMediaTypeError and whatever `decode_image`
+    Raises BadRequestError, FormTooLargeError, UnsupportedMediaTypeError and what `decode_image`
     raises.
     """
     with _READING:
@@ -67,23 +60,9 @@ def read_caption_request(request: HttpRequest, settings: Settings) -> Request:
 
 def _read(request: HttpRequest, settings: Settings) -> Request:
     data, form = _body(request)
-    fields = CombinedMultiDict([request.args, form])
-    camera: str | None = _field(fields, "camera", _camera, None)
-    kind: Kind | None = _field(fields, "kind", _kind, None)
-    prompt = _field(fields, "prompt", checked_prompt, DEFAULT_PROMPT)
-    prompt = _field(fields, "preset", _preset, prompt)
-    max_tokens = _field(fields, "max_tokens", _max_tokens, settings.max_tokens)
-    detail: Detail = _field(fields, "detail", _detail, "low")
-    frame = Frame(decode_image(data), camera)
-    return frame.request(prompt, max_tokens, detail, _kind_for(kind, camera))
-
-
-def _field(
-    fields: MultiDict[str, str], name: str, read: Callable[[str], Value], default: Value
-) -> Value:
-    """The first value of that name. All of them are checked: one that is wrong is a slip."""
-    values = [read(text) for text in fields.getlist(name)]
-    return values[0] if values else default
+    fields = read_caption_fields(CombinedMultiDict([request.args, form]), settings.max_tokens)
+    frame = Frame(decode_image(data), fields.camera)
+    return frame.request(fields.prompt, fields.max_tokens, fields.detail, fields.kind)
 
 
 def _body(request: HttpRequest) -> tuple[bytes, MultiDict[str, str]]:
@@ -200,46 +179,3 @@ def _pieces(
         if taken > most_bytes:
             raise too_large
         yield piece
-
-
-def _preset(preset_id: str) -> str:
-    prompts = {preset.id: preset.prompt for preset in PRESETS}
-    if preset_id not in prompts:
-        raise BadRequestError(f"preset must be one of: {', '.join(prompts)}.")
-    return prompts[preset_id]
-
-
-def _max_tokens(text: str) -> int:
-    # isdecimal alone lets other scripts' digits through, and int() reads "1_0" as 10.
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
-    if not 1 <= number <= MAX_TOKENS_LIMIT:
-        raise BadRequestError(f"max_tokens must be a whole number from 1 to {MAX_TOKENS_LIMIT}.")
-    return number
-
-
-def _detail(text: str) -> Detail:
-    if text not in _DETAILS:
-        raise BadRequestError(f"detail must be one of: {', '.join(_DETAILS)}.")
-    return _DETAILS[text]
-
-
-def _camera(text: str) -> str:
-    if not _CAMERA.fullmatch(text):
-        raise BadRequestError(
-            f"camera must be 1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores."
-        )
-    return text
-
-
-def _kind(text: str) -> Kind:
-    if text not in _KINDS:
-        raise BadRequestError(f"kind must be one of: {', '.join(_KINDS)}.")
-    return _KINDS[text]
-
-
-def _kind_for(kind: Kind | None, camera: str | None) -> Kind:
-    if kind is None:
-        return "question" if camera is None else "live"
-    if kind == "live" and camera is None:
-        raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
-    return kind

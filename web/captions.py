@@ -1,11 +1,11 @@
-"""`POST /api/captions`: a frame in, its caption out as server-sent events while it is made."""
+"""`POST /api/captions`: caption a frame, in a stream of server-sent events."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from flask import Blueprint, Response, request
 
@@ -20,8 +20,15 @@ from web.request_log import request_log
 from web.streaming import hang_up_check, read_caption
 
 
+@dataclass(frozen=True)
+class Token:
+    """The data of a `token` event: the text that the newest tokens completed."""
+
+    text: str
+
+
 def captions_blueprint(settings: Settings, worker: Worker, admission: Admission) -> Blueprint:
-    """The route, over a `worker` that has been started and the `admission` that bounds it."""
+    """Return the route over a started `worker`; `admission` bounds the requests in flight."""
     blueprint = Blueprint("captions", __name__)
 
     @blueprint.post("/api/captions")
@@ -34,28 +41,28 @@ def captions_blueprint(settings: Settings, worker: Worker, admission: Admission)
             entry.request = read_caption_request(request, settings)
             entry.stream = stream = worker.submit(entry.request)
             held.callback(stream.close)
-            items = read_caption(stream, admission, hang_up_check(request), entry)
+            events = read_caption(stream, admission, hang_up_check(request), entry)
             response = Response(
-                _events(items),
+                _server_sent(events),
                 mimetype="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
-            # Runs however the answer ends: read to its end, broken off, or never begun.
+            # Runs however the answer ends: read to its end, cancelled, or never started.
             response.call_on_close(held.pop_all().close)
             return response
 
     return blueprint
 
 
-def _events(items: Iterator[StreamEvent | None]) -> Iterator[str]:
+def _server_sent(events: Iterator[StreamEvent | None]) -> Iterator[str]:
     try:
-        for item in items:
-            if item is None:
+        for event in events:
+            if event is None:
                 yield ": waiting\n\n"
-            elif isinstance(item, Result):
-                yield _event("done", asdict(item))
+            elif isinstance(event, Result):
+                yield _event("done", asdict(event))
             else:
-                yield _event("token", {"text": item.text})
+                yield _event("token", asdict(Token(event.text)))
     except SightlineError as error:
         yield _event("error", error_body(error.code, str(error)))
 

@@ -1,8 +1,9 @@
-"""What the server is doing: `/api/status` for pages and people, `/healthz` for supervisors."""
+"""`/api/status`, the state of the model and the queue, and `/healthz`, for supervisors."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Literal
 
 from flask import Blueprint, Response, jsonify
 
@@ -18,37 +19,39 @@ from vlm.types import EngineState
 
 @dataclass(frozen=True)
 class LoadError:
-    """Why no model could be loaded, in words for people."""
+    """Why no model could be loaded."""
 
     code: str
+    # For people: what to do about it.
     message: str
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """How many requests wait for the model, how many may, and whether it works on any."""
+    """The requests that wait for the model."""
 
     waiting: int
+    # The most that may wait.
     limit: int
+    # Whether the model works on a request.
     busy: bool
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """The thread that owns the model: how often it had to be begun anew, and why the last time.
+    """The thread that owns the model."""
 
-    It works on `under_way` requests, and on `at_once` at most.
-    """
-
+    # How often it was restarted after a failure, and the last failure.
     restarts: int
     last_failure: str | None
+    # Requests in flight, and the most of them.
     under_way: int
     at_once: int
 
 
 @dataclass(frozen=True)
 class RemoteStatus:
-    """Where frames are sent to be captioned, and how the servers there are."""
+    """The servers that frames are sent to."""
 
     origins: tuple[str, ...]
     upstreams: tuple[UpstreamStatus, ...]
@@ -56,7 +59,7 @@ class RemoteStatus:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may have at most, and how many tokens it gets that names no number."""
+    """The bounds of a request, and the default of its `max_tokens`."""
 
     max_body_bytes: int
     prompt_max_chars: int
@@ -66,50 +69,59 @@ class Limits:
 
 @dataclass(frozen=True)
 class Status:
-    """All of `/api/status`.
-
-    What is loaded is None until it is, but for `model`, which may be known before. `progress` is
-    what loading is at. `remote` is None where the model runs on this machine.
-    """
+    """The answer of `/api/status`."""
 
     state: EngineState
+    # Only in the state `failed`.
     error: LoadError | None
+    # What the load does now, in words; only in the state `loading`.
     progress: str | None
+    # The model that runs, or else the one that is loading, if it is known.
     model: str | None
+    # What runs it, None until it is loaded.
     runtime: str | None
     device: str | None
     dtype: str | None
+    # The longest side of a frame that is worth sending.
     frame_size_px: int | None
     models: ModelsStatus
     queue: QueueStatus
     worker: WorkerStatus
+    # None if the model runs on this machine.
     remote: RemoteStatus | None
     limits: Limits
     presets: tuple[Preset, ...]
     version: str
 
 
+@dataclass(frozen=True)
+class Health:
+    """The process serves."""
+
+    status: Literal["ok"]
+
+
 def status_blueprint(settings: Settings, models: Models) -> Blueprint:
-    """Both routes; they answer while the model loads and while it is busy."""
+    """Return both routes; they answer while the model loads and while it is busy."""
     blueprint = Blueprint("status", __name__)
 
     @blueprint.get("/api/status")
     def status() -> Response:
-        return jsonify(asdict(_status(settings, models)))
+        return jsonify(_status(settings, models))
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
-        return jsonify({"status": "ok"})
+        return jsonify(Health("ok"))
 
     return blueprint
 
 
 def _status(settings: Settings, models: Models) -> Status:
     worker, queue = models.worker, models.worker.queue
-    # State first: `ready` is only ever told together with what is loaded.
+    # Read the state first: if it is `ready`, the info read after it is there.
     state, info, error = worker.state, worker.info, worker.error
     upstreams = models.upstreams()
-    origins = tuple(dict.fromkeys(each.origin for each in upstreams))
+    origins = tuple(dict.fromkeys(upstream.origin for upstream in upstreams))
     return Status(
         state=state,
         error=LoadError(error.code, str(error)) if error else None,

@@ -124,4 +124,4 @@ def test_an_unforeseen_error_shows_neither_trace_nor_path(
     assert answer.get_json()["error"]["code"] == "internal"
     assert "secret" not in answer.text
     assert "/" not in answer.get_json()["error"]["message"]
-    assert "Unforeseen error in GET /fails" in caplog.text
+    assert "Unexpected error in GET /fails" in caplog.text

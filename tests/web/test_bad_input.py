@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.prompts import PROMPT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT
-from web.caption_request import CAMERA_MAX_CHARS
+from web.caption_fields import CAMERA_MAX_CHARS
 from web_client import JPEG, picture, read_events
 
 ANY = {"Content-Type": "application/octet-stream"}

@@ -18,7 +18,7 @@ from openapi_spec_validator import OpenAPIV32SpecValidator
 
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from web.openapi.document import OPENAPI_VERSION, document
+from web.openapi import OPENAPI_VERSION, document
 from web_client import HANG_GUARD_S, JPEG, ROOT, picture, read_events, served
 
 # The page is for people, its files belong to it.
@@ -110,15 +110,15 @@ def test_the_events_of_a_caption_are_as_documented(
 ) -> None:
     events = read_events(client.post("/api/captions", data=picture(), headers=JPEG).text)
     for name, data in events:
-        assert_is(told, {"token": "Token", "done": "Done"}[name], data)
+        assert_is(told, {"token": "Token", "done": "Result"}[name], data)
     assert events[-1][0] == "done"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [
-        ("POST", "/api/captions", "Error"),
-        ("POST", "/api/models/switch", "Error"),
+        ("POST", "/api/captions", "ErrorAnswer"),
+        ("POST", "/api/models/switch", "ErrorAnswer"),
         ("GET", "/v1/models/nothing", "OpenAIErrorAnswer"),
         ("POST", "/v1/chat/completions", "OpenAIErrorAnswer"),
     ],

@@ -1,32 +1,63 @@
-"""From the bytes of a body under /v1 to a checked request; what is wrong is told by its field."""
+"""Read the body of a chat request: bytes to JSON, JSON to checked fields, fields to a Request.
+
+Every refusal is a FieldError with the path of the wrong field.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from web.errors import FieldError
-from web.openai.schema import ChatCompletionRequest, NeutralFields
+from vlm.errors import BadImageError, ImageTooLargeError, UnsupportedImageError
+from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
+from vlm.settings import Settings
+from vlm.types import AnswerTask, Detail, Message, Request, Role, Sampling
+from web.errors import FieldError, FieldTooLargeError, too_many_bytes
+from web.openai.schema import (
+    AssistantMessage,
+    ChatCompletionRequest,
+    ImagePart,
+    ImageUrl,
+    NeutralFields,
+    SystemMessage,
+    UserMessage,
+)
 
-# Far more than a request within the bounds has; each one may cost the parser a hundred bytes.
+# Commas and opening brackets of a body: far more than a request within the other bounds has. Each
+# may cost the parser a hundred bytes.
 MAX_VALUES: Final = 50_000
+MAX_IMAGES: Final = 16
+# Of all images of a request: five photographs of a phone, or sixteen of a megapixel. Decoded, they
+# take 48 MiB while they wait in the queue.
+MAX_PIXELS_TOGETHER: Final = 16 * 2**20
 
 _INVALID_JSON: Final = "invalid_json"
 _FIELD_SHOWN_CHARS: Final = 64
+# Random generators accept no negative seed.
+_SEED_BITS: Final = 2**63 - 1
+# From pydantic's error types to OpenAI's codes.
 _CODES: Final = {
     "missing": "missing_required_parameter",
     "union_tag_not_found": "missing_required_parameter",
     "extra_forbidden": "unknown_parameter",
 }
+_ROLES: Final[dict[str, Role]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
 
 
 def read_chat_body(data: bytes) -> ChatCompletionRequest:
-    """The request that `data` is as JSON; raises FieldError, which names the first wrong field."""
+    """Return the checked fields of `data`; raises FieldError for the first wrong field."""
     body = read_json(data)
     try:
         return ChatCompletionRequest.model_validate(body)
@@ -36,9 +67,10 @@ def read_chat_body(data: bytes) -> ChatCompletionRequest:
 
 
 def read_json(data: bytes) -> object:
-    """The JSON in `data`, of UTF-8, plain numbers, different names and bounded depth and size.
+    """Return the value of the JSON in `data`; raises FieldError.
 
-    Raises FieldError.
+    Refuses what other parsers may read differently (not UTF-8, NaN, a name twice in one object),
+    and what costs too much (depth, number of values).
     """
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
         raise FieldError(
@@ -50,7 +82,7 @@ def read_json(data: bytes) -> object:
     try:
         return json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_object_of_different_names,
+            object_pairs_hook=_object_of_unique_names,
             parse_constant=_refuse_constant,
         )
     except UnicodeDecodeError:
@@ -58,23 +90,23 @@ def read_json(data: bytes) -> object:
     except json.JSONDecodeError as error:
         message = f"The body is not JSON: {error.msg} at character {error.pos}."
     except ValueError:
-        message = "The body holds a number with too many digits."
+        message = "The body has a number with too many digits."
     except RecursionError:
         message = "The body is nested too deeply."
     raise FieldError(message, None, _INVALID_JSON)
 
 
-def _object_of_different_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _object_of_unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         twice = _shown(next(name for name, count in counts.items() if count > 1))
-        raise FieldError(f"`{twice}` is there more than once in one object.", twice, _INVALID_JSON)
+        raise FieldError(f"`{twice}` occurs more than once in one object.", twice, _INVALID_JSON)
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise FieldError(f"The body is not JSON: {name} is not a number there.", None, _INVALID_JSON)
+    raise FieldError(f"The body is not JSON: it has no number {name}.", None, _INVALID_JSON)
 
 
 def _field_error(details: ErrorDetails, body: object) -> FieldError:
@@ -95,7 +127,7 @@ def _complaint(kind: str, message: str, context: dict[str, Any]) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return "is missing."
     if kind == "extra_forbidden":
-        return "is not a field that is known here."
+        return "is not a known field."
     if kind == "union_tag_invalid":
         return f"must be one of {context['expected_tags']}."
     if kind == "model_type":
@@ -103,21 +135,16 @@ def _complaint(kind: str, message: str, context: dict[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         return (
             "must be a data URI in base64, such as data:image/jpeg;base64,... Addresses are not "
-            "fetched: send the picture itself."
+            "fetched: send the image itself."
         )
-    return f"{_must(message)}."
-
-
-def _must(message: str) -> str:
-    """What pydantic says of a value, put as what the value must be."""
     for start in ("Input should", "String should", "List should", "Dictionary should"):
         if message.startswith(start):
-            return "must" + message.removeprefix(start).replace(" after validation", "")
-    return f"is refused: {message}"
+            return f"must{message.removeprefix(start).replace(' after validation', '')}."
+    return f"is refused: {message.rstrip('.')}."
 
 
 def _path(location: Sequence[int | str], body: object, last_is_missing: bool) -> list[int | str]:
-    """The steps from `body` to the field; `location` has names of pydantic's own among them."""
+    """Return the steps from `body` to the field: `location` without pydantic's own names."""
     path: list[int | str] = []
     here: Any = body
     for number, step in enumerate(location):
@@ -130,7 +157,7 @@ def _path(location: Sequence[int | str], body: object, last_is_missing: bool) ->
 
 
 def _field(path: Sequence[int | str]) -> str:
-    """As OpenAI writes it: `messages[0].content[1].image_url.url`."""
+    """Return `path` as OpenAI writes it: `messages[0].content[1].image_url.url`."""
     written = ""
     for step in path:
         if isinstance(step, int):
@@ -141,5 +168,101 @@ def _field(path: Sequence[int | str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name that came from outside, cut and without what would not show."""
-    return "".join(each for each in name[:_FIELD_SHOWN_CHARS] if each.isprintable())
+    """Return a client's field name, cut, without unprintable characters."""
+    return "".join(char for char in name[:_FIELD_SHOWN_CHARS] if char.isprintable())
+
+
+def chat_request(body: ChatCompletionRequest, settings: Settings) -> Request:
+    """Return the Request for the worker, with all images decoded; raises FieldError.
+
+    If one image is to be read in detail `high`, all are: a request has one detail.
+    """
+    if body.top_logprobs and not body.logprobs:
+        raise FieldError("`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
+    images = _ImageReader()
+    messages = tuple(
+        _message(message, f"messages[{index}].content", images)
+        for index, message in enumerate(body.messages)
+    )
+    limits = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
+    stop = body.stop or ()
+    task = AnswerTask(
+        messages,
+        max_tokens=min(limits, default=settings.max_tokens),
+        detail=images.detail,
+        sampling=Sampling(
+            temperature=body.temperature or 0.0,
+            top_p=1.0 if body.top_p is None else body.top_p,
+            seed=None if body.seed is None else body.seed & _SEED_BITS,
+        ),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        json_object=body.response_format is not None and body.response_format.type == "json_object",
+    )
+    return Request(task, camera=body.user)
+
+
+def _message(
+    message: SystemMessage | UserMessage | AssistantMessage, param: str, images: _ImageReader
+) -> Message:
+    role = _ROLES[message.role]
+    if isinstance(message.content, str):
+        return Message(role, (message.content,))
+    parts = [
+        images.read(part.image_url, f"{param}[{index}].image_url.url")
+        if isinstance(part, ImagePart)
+        else part.text
+        for index, part in enumerate(message.content)
+    ]
+    return Message(role, tuple(parts))
+
+
+class _ImageReader:
+    """Decodes the images of one request, within the bounds of all of them together."""
+
+    def __init__(self) -> None:
+        self.detail: Detail = "low"
+        self._images = 0
+        self._pixels = 0
+
+    def read(self, image_url: ImageUrl, param: str) -> Image.Image:
+        """Return the decoded image; raises FieldError for the field `param`."""
+        if image_url.detail == "high":
+            self.detail = "high"
+        self._images += 1
+        if self._images > MAX_IMAGES:
+            raise FieldError(f"At most {MAX_IMAGES} images are accepted.", param, "too_many_images")
+        try:
+            image = decode_image(_image_bytes(image_url.url, param))
+        except ImageTooLargeError as error:
+            raise FieldTooLargeError(str(error), param, error.code) from None
+        except (BadImageError, UnsupportedImageError) as error:
+            raise FieldError(str(error), param, error.code) from None
+        self._pixels += image.width * image.height
+        if self._pixels > MAX_PIXELS_TOGETHER:
+            raise FieldTooLargeError(
+                f"The images have more than {MAX_PIXELS_TOGETHER:,} pixels together, the most "
+                "that are taken. Make them smaller.",
+                param,
+                ImageTooLargeError.code,
+            )
+        return image
+
+
+def _image_bytes(data_uri: str, param: str) -> bytes:
+    encoded = data_uri.partition(",")[2]
+    if len(encoded) * 3 // 4 > MAX_IMAGE_BYTES + 2:
+        raise ImageTooLargeError(
+            f"{too_many_bytes('The image', MAX_IMAGE_BYTES)} Make it smaller or compress it more."
+        )
+    try:
+        if len(encoded) % 4:
+            raise ValueError("bad padding")
+        return base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise FieldError(
+            "The data URI is not base64 after its comma (A-Z, a-z, 0-9, + and /, padded with =, "
+            "without spaces or line breaks).",
+            param,
+            "invalid_base64",
+        ) from None

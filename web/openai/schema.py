@@ -1,15 +1,25 @@
-"""What the OpenAI-compatible API takes: which fields there are, and their bounds.
+"""The fields of a chat request and their bounds.
 
-The names and forms are OpenAI's: https://platform.openai.com/docs/api-reference/chat
+Names and forms are OpenAI's: https://platform.openai.com/docs/api-reference/chat
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
+from pydantic_core import PydanticCustomError
 
-from vlm.prompts import CHAT_MAX_CHARS
+from vlm.errors import BadRequestError
+from vlm.prompts import CHAT_MAX_CHARS, TEXT_PATTERN, check_text
 from vlm.settings import MAX_TOKENS_LIMIT
 
 MAX_MESSAGES: Final = 64
@@ -19,23 +29,37 @@ MAX_TOP_LOGPROBS: Final = 20
 NAME_MAX_CHARS: Final = 256
 
 
-class _Taken(BaseModel):
-    """A part of a request: a field that is not known is refused, since it could be a slip."""
+class _Part(BaseModel):
+    """A part of a request. Unknown fields are refused, because they may be typing errors."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True
     )
 
 
-class TextPart(_Taken):
-    """Words of a message."""
+def _checked(text: str) -> str:
+    try:
+        return check_text(text)
+    except BadRequestError as error:
+        raise PydanticCustomError("text", "{reason}", {"reason": str(error)}) from None
+
+
+Text = Annotated[
+    str,
+    Field(max_length=CHAT_MAX_CHARS, json_schema_extra={"pattern": TEXT_PATTERN}),
+    AfterValidator(_checked),
+]
+
+
+class TextPart(_Part):
+    """Text in a message."""
 
     type: Literal["text"]
-    text: str = Field(max_length=CHAT_MAX_CHARS)
+    text: Text
 
 
-class ImageUrl(_Taken):
-    """A picture, sent along: nothing is ever fetched from an address."""
+class ImageUrl(_Part):
+    """An image, sent with the request: the server fetches nothing from an address."""
 
     url: str = Field(
         pattern=r"^data:[^,]*;base64,",
@@ -47,14 +71,13 @@ class ImageUrl(_Taken):
     )
 
 
-class ImagePart(_Taken):
-    """A picture of a message."""
+class ImagePart(_Part):
+    """An image in a message."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-Text = Annotated[str, Field(max_length=CHAT_MAX_CHARS)]
 TextParts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 Parts = Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS)]
@@ -72,24 +95,24 @@ MixedContent = Annotated[
 ]
 
 
-class SystemMessage(_Taken):
-    """How to answer; `developer` is the newer name of `system`."""
+class SystemMessage(_Part):
+    """Instructions for all answers; `developer` is the newer name of `system`."""
 
     role: Literal["system", "developer"]
     content: TextContent
     name: str | None = Field(None, max_length=NAME_MAX_CHARS)
 
 
-class UserMessage(_Taken):
-    """What is asked, and the pictures that it is about."""
+class UserMessage(_Part):
+    """A question, and the images that it is about."""
 
     role: Literal["user"]
     content: MixedContent
     name: str | None = Field(None, max_length=NAME_MAX_CHARS)
 
 
-class AssistantMessage(_Taken):
-    """An earlier answer, as it was sent: what only other servers fill must be empty."""
+class AssistantMessage(_Part):
+    """An earlier answer, as this server sent it: fields that only other servers fill are empty."""
 
     role: Literal["assistant"]
     content: TextContent
@@ -104,71 +127,71 @@ class AssistantMessage(_Taken):
 Message = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
 
 
-class StreamOptions(_Taken):
-    """What a stream holds beside the answer."""
+class StreamOptions(_Part):
+    """Extra contents of a stream."""
 
     include_usage: bool | None = Field(
-        None, description="One more chunk at the end tells what the request cost."
+        None, description="Send the token counts in one more chunk at the end."
     )
-    include_obfuscation: bool | None = Field(None, description="Changes nothing here.")
+    include_obfuscation: bool | None = Field(None, description="Has no effect here.")
 
 
-class ResponseFormat(_Taken):
-    """`json_object` makes the answer one JSON object. A JSON schema is not taken."""
+class ResponseFormat(_Part):
+    """`json_object` makes the answer one JSON object. A JSON schema is not supported."""
 
     type: Literal["text", "json_object"]
 
 
 def _no_number(value: object) -> object:
-    # To Python, and so to a Literal, 0 is False.
+    # In Python, and so for a Literal, 0 == False.
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError("it must be false")
     return value
 
 
-class NeutralFields(_Taken):
-    """What is not done here. Each is taken with the value that asks for nothing, no other."""
+class NeutralFields(_Part):
+    """Unsupported parameters: each is accepted only with its neutral value."""
 
     n: Annotated[int, Field(ge=1, le=1)] | None = Field(
-        None, description="Only 1 is taken: a request gets one answer."
+        None, description="Only 1 is accepted: a request gets one answer."
     )
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = Field(
-        None, description="Only 0 is taken: there are no penalties."
+        None, description="Only 0 is accepted: there are no penalties."
     )
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = Field(
-        None, description="Only 0 is taken: there are no penalties."
+        None, description="Only 0 is accepted: there are no penalties."
     )
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = Field(
-        None, description="Only an empty object is taken: no token is favoured."
+        None, description="Only an empty object is accepted: tokens have no bias."
     )
     tools: Annotated[list[Any], Field(max_length=0)] | None = Field(
-        None, description="Only an empty list is taken: the model calls no tools."
+        None, description="Only an empty list is accepted: the model calls no tools."
     )
     tool_choice: Literal["none", "auto"] | None = Field(
-        None, description="Only `none` and `auto` are taken: the model calls no tools."
+        None, description="Only `none` and `auto` are accepted: the model calls no tools."
     )
     functions: Annotated[list[Any], Field(max_length=0)] | None = Field(
-        None, description="Only an empty list is taken: the model calls no functions."
+        None, description="Only an empty list is accepted: the model calls no functions."
     )
     function_call: Literal["none", "auto"] | None = Field(
-        None, description="Only `none` and `auto` are taken: the model calls no functions."
+        None, description="Only `none` and `auto` are accepted: the model calls no functions."
     )
-    audio: None = Field(None, description="Not taken: the model does not speak.")
+    audio: None = Field(None, description="Not supported: the model makes no sound.")
     modalities: list[Literal["text"]] | None = Field(
-        None, description='Only ["text"] is taken: the model answers in text.'
+        None, description='Only ["text"] is accepted: the model answers in text.'
     )
-    web_search_options: None = Field(None, description="Not taken: nothing is searched for.")
-    moderation: None = Field(None, description="Not taken: nothing is moderated.")
+    web_search_options: None = Field(None, description="Not supported: there is no search.")
+    moderation: None = Field(None, description="Not supported: there is no moderation.")
     verbosity: Literal["medium"] | None = Field(
-        None, description="Only `medium` is taken: ask for short answers in words."
+        None, description="Only `medium` is accepted: ask for a short answer in the prompt."
     )
     store: Annotated[Literal[False], BeforeValidator(_no_number)] | None = Field(
-        None, description="Only false is taken: nothing is stored."
+        None, description="Only false is accepted: nothing is stored."
     )
 
 
-class IdleFields(_Taken):
-    """What clients send and what cannot change an answer here. Taken, and not looked at."""
+class IdleFields(_Part):
+    """Parameters that cannot change an answer here. Accepted and ignored."""
 
     metadata: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -189,16 +212,16 @@ class ChatCompletionRequest(NeutralFields, IdleFields):
     )
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] | None = Field(
-        None, description="How many tokens the answer has at most; absent: `--max-tokens`."
+        None, description="The most tokens of an answer; if absent: `--max-tokens`."
     )
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] | None = Field(
-        None, description="The older name of `max_completion_tokens`; the smaller one counts."
+        None, description="The older name of `max_completion_tokens`; the smaller one holds."
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        None, description="0, or absent: the likeliest token each time."
+        None, description="0, or absent: always the likeliest token."
     )
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="Only the likeliest tokens that together have this probability count."
+        None, description="Sample among the likeliest tokens with this probability together."
     )
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = Field(
         None, description="The same seed and request give the same answer."
@@ -206,15 +229,15 @@ class ChatCompletionRequest(NeutralFields, IdleFields):
     stop: Stop | None = Field(
         None, description=f"Up to {MAX_STOPS} texts at which the answer ends, without them."
     )
-    stream: bool | None = Field(None, description="Whether to answer by server-sent events.")
+    stream: bool | None = Field(None, description="Whether to answer in server-sent events.")
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
-    logprobs: bool | None = Field(None, description="Whether to tell each token's probability.")
+    logprobs: bool | None = Field(None, description="Whether to send each token's log probability.")
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(
-        None, description="How many other tokens to tell at each place; needs `logprobs`."
+        None, description="How many alternatives of each token to send; needs `logprobs`."
     )
     user: str | None = Field(
-        None, max_length=NAME_MAX_CHARS, description="Who asks: users take turns."
+        None, max_length=NAME_MAX_CHARS, description="The user; the requests of users take turns."
     )
 
 

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from chat_kit import CHAT, assert_refused, chat_body, image_part, text_part
 from vlm.images.decode import MAX_IMAGE_BYTES
-from web.openai.request import MAX_IMAGES
+from web.openai.body import MAX_IMAGES
 from web.openai.schema import MAX_PARTS
 from web_client import picture
 

@@ -11,13 +11,12 @@ from PIL import Image
 from chat_kit import chat_body, image_part, text_part
 from vlm.settings import Settings
 from vlm.types import Message, Request, Sampling
-from web.openai.body import read_chat_body
-from web.openai.request import caption_request
+from web.openai.body import chat_request, read_chat_body
 
 
 def asked(settings: Settings | None = None, **fields: Any) -> Request:
     body = read_chat_body(json.dumps(chat_body(**fields)).encode())
-    return caption_request(body, settings or Settings())
+    return chat_request(body, settings or Settings())
 
 
 def test_a_chat_is_a_question_of_its_user_and_never_a_live_frame() -> None:

@@ -21,7 +21,7 @@ from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import StreamEvent, TokenChunk
 from web.errors import MAX_BODY_BYTES
-from web.openai import chat
+from web.openai import body, routes
 from web.server import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
 from web_client import (
     HANG_GUARD_S,
@@ -127,7 +127,7 @@ def test_a_failure_of_the_route_itself_tells_no_secrets(
     def fail(*_: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(chat, "caption_request", fail)
+    monkeypatch.setattr(body, "chat_request", fail)
     with started(Worker(lambda: SteppedEngine(engine), max_queue=1)) as worker:
         answer = app_over(worker).test_client().post(CHAT, json=chat_body())
     assert answer.status_code == 500
@@ -214,7 +214,7 @@ def test_a_waiting_stream_hears_that_the_server_lives(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.streaming.KEEPALIVE_S", 0.0)
-    monkeypatch.setattr(chat, "FIRST_WAITS", 1)
+    monkeypatch.setattr(routes, "FIRST_WAITS", 1)
     stepped = SteppedEngine(engine)
     with (
         started(Worker(lambda: stepped, max_queue=1)) as worker,

@@ -1,0 +1,115 @@
+"""The fields of a caption request beside the image.
+
+Each is declared once, in JSON Schema: `read_caption_fields` checks requests by it, and the OpenAPI
+document shows it. (Not by pydantic, whose import would delay the first caption by 0.3 s.)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple, cast, get_args
+
+from werkzeug.datastructures import MultiDict
+
+from vlm.errors import BadRequestError
+from vlm.prompts import DEFAULT_PROMPT, PRESETS, PROMPT_MAX_CHARS, TEXT_PATTERN, checked_prompt
+from vlm.settings import MAX_TOKENS_LIMIT
+from vlm.types import Detail, Kind
+
+CAMERA_MAX_CHARS: Final = 64
+
+_CAMERA_RULE: Final = f"1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores"
+
+_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "prompt": {
+        "type": "string",
+        "maxLength": PROMPT_MAX_CHARS,
+        "pattern": TEXT_PATTERN,
+        "default": DEFAULT_PROMPT,
+        "description": "The question about the image. Blank: the default.",
+    },
+    "preset": {
+        "enum": [preset.id for preset in PRESETS],
+        "description": "A common question, in place of `prompt`.",
+    },
+    "max_tokens": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_TOKENS_LIMIT,
+        "description": "The most tokens of the caption.",
+    },
+    "detail": {
+        "enum": list(get_args(Detail)),
+        "default": "low",
+        "description": "`low`: the image as one tile. `high`: the model's own tiling, slower, for "
+        "small things.",
+    },
+    "camera": {
+        "type": "string",
+        "pattern": rf"^[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}$",
+        "description": f"The name of the camera, {_CAMERA_RULE}. Cameras take turns.",
+    },
+    "kind": {
+        "enum": ["live", "question"],
+        "description": "`live`: a frame that a newer one of the same camera replaces while it "
+        "waits. `question`: goes before live frames and is never replaced. Absent: `live` if a "
+        "camera is named.",
+    },
+}
+
+
+class CaptionFields(NamedTuple):
+    """The checked fields of one request."""
+
+    prompt: str
+    max_tokens: int
+    detail: Detail
+    camera: str | None
+    kind: Kind
+
+
+def caption_fields(max_tokens: int) -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each field; `max_tokens` is the server's default."""
+    return {**_FIELDS, "max_tokens": _FIELDS["max_tokens"] | {"default": max_tokens}}
+
+
+def read_caption_fields(values: MultiDict[str, str], max_tokens: int) -> CaptionFields:
+    """Return the first value of each field, or its default; raises BadRequestError.
+
+    All values of a field are checked: a wrong one is a mistake even if it has no effect.
+    """
+    found: dict[str, str] = {}
+    for name in _FIELDS:
+        for text in reversed(values.getlist(name)):
+            found[name] = _checked(name, text)
+    camera, kind = found.get("camera"), cast("Kind | None", found.get("kind"))
+    if kind == "live" and camera is None:
+        raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
+    preset = next((each for each in PRESETS if each.id == found.get("preset")), None)
+    return CaptionFields(
+        prompt=preset.prompt if preset else found.get("prompt", DEFAULT_PROMPT),
+        max_tokens=int(found.get("max_tokens", max_tokens)),
+        detail=cast(Detail, found.get("detail", _FIELDS["detail"]["default"])),
+        camera=camera,
+        kind=kind or ("question" if camera is None else "live"),
+    )
+
+
+def _checked(name: str, text: str) -> str:
+    """Return `text` if the schema of the field allows it; raises BadRequestError with the range."""
+    schema = _FIELDS[name]
+    if name == "prompt":
+        return checked_prompt(text)
+    if "enum" in schema:
+        is_valid, rule = text in schema["enum"], f"one of: {', '.join(schema['enum'])}"
+    elif schema["type"] == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        # isdecimal alone accepts the digits of other scripts, and int() accepts "1_0".
+        is_number = text.isascii() and text.isdecimal() and len(text) < 10
+        is_valid = is_number and low <= int(text) <= high
+        rule = f"a whole number from {low} to {high}"
+    else:
+        is_valid, rule = re.fullmatch(schema["pattern"], text) is not None, _CAMERA_RULE
+    if not is_valid:
+        raise BadRequestError(f"{name} must be {rule}.")
+    return text

@@ -1,0 +1,230 @@
+"""OpenAI's answers to a chat, made from the events of a stream: one whole, or chunk by chunk.
+
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vlm import types
+from vlm.errors import GenerationError, SightlineError
+from vlm.types import Result, Stats, StreamEvent
+from web.errors import openai_error_body, status_of
+
+# OpenAI's value for a token of probability 0: JSON has no infinity.
+_LEAST_LOGPROB: Final = -9999.0
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class _Part(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class TopLogprob(_Part):
+    """A token with its natural log probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(TopLogprob):
+    """A token of the answer, and the likeliest tokens in its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(_Part):
+    """The tokens of an answer or a chunk."""
+
+    content: list[TokenLogprob] | None
+    refusal: None = None
+
+
+class AnswerMessage(_Part):
+    """The text of an answer."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+FinishReason = Literal["stop", "length"]
+
+
+class Choice(_Part):
+    """The only answer; `length`: it was cut off at the token limit."""
+
+    index: int = 0
+    message: AnswerMessage
+    logprobs: ChoiceLogprobs | None
+    finish_reason: FinishReason
+
+
+class PromptTokensDetails(_Part):
+    """The image tokens among the prompt tokens."""
+
+    cached_tokens: int = 0
+    image_tokens: int
+
+
+class Usage(_Part):
+    """The token counts of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class ChatCompletion(_Part):
+    """A whole answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int = Field(description="Time of the request, in seconds since 1970.")
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    system_fingerprint: str | None = None
+
+
+class Delta(_Part):
+    """The text that a chunk adds; the first chunk has the role."""
+
+    role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
+    content: str | None = Field(default=None, exclude_if=_is_none)
+
+
+class ChunkChoice(_Part):
+    """A chunk's part of the answer; the last one has the reason why it ended."""
+
+    index: int = 0
+    delta: Delta
+    logprobs: ChoiceLogprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class ChatCompletionChunk(_Part):
+    """One event of a streamed answer; the one with `usage` has no choices."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = Field(default=None, exclude_if=_is_none)
+    system_fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """Makes the answer to one chat; all its chunks share these fields."""
+
+    model: str
+    with_logprobs: bool
+    with_usage: bool
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    # Seconds since 1970.
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, events: Iterable[StreamEvent | None]) -> ChatCompletion | None:
+        """Return the whole answer, or None if `events` end without a Result.
+
+        Raises the SightlineError that `events` raise.
+        """
+        logprobs: list[types.TokenLogprob] = []
+        for event in events:
+            if isinstance(event, Result):
+                choice = Choice(
+                    message=AnswerMessage(content=event.text),
+                    logprobs=self._logprobs(logprobs),
+                    finish_reason=_finish_reason(event),
+                )
+                return ChatCompletion(
+                    id=self.id,
+                    created=self.created,
+                    model=self.model,
+                    choices=[choice],
+                    usage=_usage(event.stats),
+                )
+            if event is not None:
+                logprobs += event.logprobs
+        return None
+
+    def chunks(self, events: Iterable[StreamEvent | None]) -> Iterator[str]:
+        """Yield the server-sent events of the answer; after an error there is no `[DONE]`."""
+        yield self._chunk(ChunkChoice(delta=Delta(role="assistant", content="")))
+        try:
+            for event in events:
+                if event is None:
+                    yield ": waiting\n\n"
+                elif isinstance(event, Result):
+                    reason = _finish_reason(event)
+                    yield self._chunk(ChunkChoice(delta=Delta(), finish_reason=reason))
+                    if self.with_usage:
+                        yield self._chunk(usage=_usage(event.stats))
+                    yield "data: [DONE]\n\n"
+                else:
+                    delta, logprobs = Delta(content=event.text), self._logprobs(event.logprobs)
+                    yield self._chunk(ChunkChoice(delta=delta, logprobs=logprobs))
+        except SightlineError as error:
+            body = openai_error_body(error.code, str(error), status_of(error))
+            yield f"data: {json.dumps(body)}\n\n"
+
+    def _chunk(self, *choices: ChunkChoice, usage: Usage | None = None) -> str:
+        chunk = ChatCompletionChunk(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=list(choices),
+            usage=usage,
+        )
+        return f"data: {chunk.model_dump_json()}\n\n"
+
+    def _logprobs(self, tokens: Sequence[types.TokenLogprob]) -> ChoiceLogprobs | None:
+        if not self.with_logprobs:
+            return None
+        return ChoiceLogprobs(content=[_token_logprob(token) for token in tokens])
+
+
+def _token_logprob(token: types.TokenLogprob) -> TokenLogprob:
+    top = [_top_logprob(alternative) for alternative in token.top]
+    return TokenLogprob(**dict(_top_logprob(token)), top_logprobs=top)
+
+
+def _top_logprob(token: types.TokenLogprob) -> TopLogprob:
+    return TopLogprob(
+        token=token.token,
+        logprob=max(token.logprob, _LEAST_LOGPROB),
+        bytes=list(token.token_bytes),
+    )
+
+
+def _finish_reason(result: Result) -> FinishReason:
+    if result.finish_reason == "cancelled":
+        # A cut answer must not look like a whole one.
+        raise GenerationError("The answer was cancelled.")
+    return result.finish_reason
+
+
+def _usage(stats: Stats) -> Usage:
+    return Usage(
+        prompt_tokens=stats.prompt_tokens,
+        completion_tokens=stats.tokens,
+        total_tokens=stats.prompt_tokens + stats.tokens,
+        prompt_tokens_details=PromptTokensDetails(image_tokens=stats.image_tokens),
+    )

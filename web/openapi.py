@@ -1,0 +1,250 @@
+"""`GET /openapi.json`: the OpenAPI document, assembled from the classes that the routes use.
+
+No library is used for it: none of those for Flask can describe the events of a stream, which needs
+`itemSchema` of OpenAPI 3.2.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any, Final
+
+from flask import Blueprint, Response, jsonify
+
+from vlm import __version__
+from vlm.images.decode import MAX_IMAGE_BYTES
+from vlm.models.candidates import ModelsStatus
+from vlm.settings import Settings
+from vlm.types import Result
+from web.caption_fields import caption_fields
+from web.caption_request import RAW_TYPES
+from web.captions import Token
+from web.errors import ErrorAnswer, OpenAIErrorAnswer, is_openai_path
+from web.models import SWITCH_FIELDS
+from web.openai.routes import Model, ModelList
+from web.status import Health, Status
+
+Json = dict[str, Any]
+
+OPENAPI_VERSION: Final = "3.2.0"
+
+_REF: Final = "#/components/schemas/"
+_CAPTION: Final = (
+    "The image is the body, or the field `image` of a form. A field in the query takes precedence "
+    "over one in the form. The stream has tokens, then `done`, or `error` if the work fails; while "
+    "the request waits, a comment line about every second. Closing the connection cancels it."
+)
+_CHAT: Final = (
+    "The answer is whole, or with `stream` in chunks, with `[DONE]` last, or an error if the work "
+    "fails midway."
+)
+_TAGS: Final = {
+    "captions": "One image, one question.",
+    "openai": "Chats, for programs made for OpenAI's API.",
+    "models": "Which model runs.",
+    "service": "The state of the server.",
+}
+_TAG_OF: Final = {"/api/captions": "captions", "/v1": "openai", "/api/models": "models"}
+_REFUSALS: Final = {
+    400: "A field or the body is not valid.",
+    401: "The key is missing or wrong.",
+    403: "A page of another site sent the request, or the host name is not this server's.",
+    404: "There is nothing of this name.",
+    409: "Not possible in the present state.",
+    413: "More bytes, pixels or parts than are accepted.",
+    415: "The body is of a type that is not accepted.",
+    431: "The address and the headers are longer than 32 KiB.",
+    500: "Something went wrong on the server; see its log.",
+    502: "The answer of the server that runs the model is not valid.",
+    503: "Not now: the model is loading or failed to load, or the queue is full.",
+    504: "The server that runs the model took too long.",
+}
+_REFUSALS_OF_ALL: Final = (403, 431, 500)
+_RETRY_AFTER: Final = {
+    "description": "Seconds until a retry makes sense. Absent if waiting does not help.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
+def openapi_blueprint(settings: Settings) -> Blueprint:
+    """Return the route. The document leaves out the page and its files."""
+    blueprint = Blueprint("openapi", __name__)
+    cached = cache(lambda: document(settings))
+    making = threading.Lock()
+
+    @blueprint.get("/openapi.json")
+    def openapi_document() -> Response:
+        with making:
+            return jsonify(cached())
+
+    return blueprint
+
+
+def document(settings: Settings) -> Json:
+    """Return the document for a server with `settings`; takes some tenths of a second."""
+    made: Json = {
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": "Sightline",
+            "version": __version__,
+            "summary": "Live captions for what a camera sees, made on your own machine.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": _paths(settings),
+        "components": {"schemas": _schemas()},
+    }
+    if settings.client_key_file is not None:
+        scheme = {"type": "http", "scheme": "bearer", "description": "The key of this server."}
+        made["components"]["securitySchemes"] = {"key": scheme}
+    return made
+
+
+def _paths(settings: Settings) -> Json:
+    models = _json("ModelsStatus")
+    model = {"name": "model", "in": "path", "required": True}
+    model["schema"] = {"type": "string", "minLength": 1}
+    fields = caption_fields(settings.max_tokens)
+    parameters = [{"name": name, "in": "query", "schema": fields[name]} for name in fields]
+    switch = {"type": "object", "properties": SWITCH_FIELDS, "required": [*SWITCH_FIELDS]}
+    done = {"properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
+    chunks = (_event("OpenAIChatCompletionChunk"), _event("OpenAIErrorAnswer"), done)
+    tokens = (_event("Token", "token"), _event("Result", "done"), _event("ErrorAnswer", "error"))
+    key: Json = {"security": []}
+    keyed: tuple[int, ...] = ()
+    if settings.client_key_file is not None:
+        key, keyed = {"security": [{"key": []}]}, (401,)
+    upstream = (502, 504) if settings.engine == "openai" else ()
+    operations = (
+        _operation(
+            "post /api/captions", "caption", "Caption an image, in a stream", _stream(*tokens),
+            (400, 413, 415, 503), description=_CAPTION, parameters=parameters,
+            requestBody=_body(_image_bodies(fields)),
+        ),
+        _operation(
+            "get /v1/models", "listModels", "List the running model", _json("OpenAIModelList"),
+            (503, *keyed), **key,
+        ),
+        _operation(
+            "get /v1/models/{model}", "retrieveModel", "Get the running model by its name",
+            _json("OpenAIModel"), (404, 503, *keyed), parameters=[model], **key,
+        ),
+        _operation(
+            "post /v1/chat/completions", "createChatCompletion", "Answer a chat with images",
+            _json("OpenAIChatCompletion") | _stream(*chunks),
+            (400, 404, 413, 415, 503, *keyed, *upstream), description=_CHAT,
+            requestBody=_body(_json("ChatCompletionRequest")), **key,
+        ),
+        _operation(
+            "post /api/models/switch", "switchModel", "Change to another model, after a download "
+            "if it is not here", models, (400, 404, 409, 413, 415), 202,
+            requestBody=_body({"application/json": {"schema": switch}}),
+        ),
+        _operation("post /api/models/cancel", "cancelChange", "Cancel the change", models),
+        _operation("post /api/models/dismiss", "dismissProblem", "Clear the error", models),
+        _operation("get /api/status", "status", "Model, queue and limits", _json("Status")),
+        _operation("get /healthz", "health", "Whether the process serves", _json("Health")),
+        _operation(
+            "get /metrics", "metrics", "Metrics in Prometheus' text format",
+            {"text/plain": {"schema": {"type": "string"}}},
+        ),
+        _operation(
+            "get /openapi.json", "document", "This document",
+            {"application/json": {"schema": {"type": "object"}}},
+        ),
+    )  # fmt: skip
+    return dict(operations)
+
+
+def _operation(
+    where: str,
+    name: str,
+    summary: str,
+    answer: Json,
+    refusals: tuple[int, ...] = (),
+    status: int = 200,
+    **more: Any,
+) -> tuple[str, Json]:
+    """Return the path and its one operation; `where` is `method path`."""
+    method, path = where.split()
+    tag = next((tag for start, tag in _TAG_OF.items() if path.startswith(start)), "service")
+    responses: Json = {str(status): {"description": "Success.", "content": answer}}
+    error = _json("OpenAIErrorAnswer" if is_openai_path(path) else "ErrorAnswer")
+    for refusal in sorted({*refusals, *_REFUSALS_OF_ALL}):
+        responses[str(refusal)] = {"description": _REFUSALS[refusal], "content": error}
+    if "503" in responses:
+        responses["503"]["headers"] = {"Retry-After": _RETRY_AFTER}
+    operation = {"operationId": name, "tags": [tag], "summary": summary, "responses": responses}
+    return path, {method: operation | more}
+
+
+def _body(content: Json) -> Json:
+    return {"required": True, "content": content}
+
+
+def _image_bodies(fields: Json) -> Json:
+    image = {"type": "string", "format": "binary", "maxLength": MAX_IMAGE_BYTES}
+    form = {"type": "object", "properties": {"image": image} | fields, "required": ["image"]}
+    image_types = ", ".join(name for name in RAW_TYPES if name.startswith("image/"))
+    encoding = {"image": {"contentType": image_types}}
+    bodies: Json = {name: {"schema": image} for name in RAW_TYPES}
+    return bodies | {"multipart/form-data": {"schema": form, "encoding": encoding}}
+
+
+def _json(schema: str) -> Json:
+    return {"application/json": {"schema": {"$ref": _REF + schema}}}
+
+
+def _stream(*events: Json) -> Json:
+    return {"text/event-stream": {"itemSchema": {"type": "object", "anyOf": [*events]}}}
+
+
+def _event(schema: str, name: str | None = None) -> Json:
+    """Return the schema of an event whose data is JSON; OpenAI's events have no name."""
+    data = {"contentMediaType": "application/json", "contentSchema": {"$ref": _REF + schema}}
+    properties: Json = {"event": {"const": name}} if name else {}
+    properties["data"] = {"type": "string"} | data
+    return {"properties": properties, "required": [*properties]}
+
+
+def _schemas() -> Json:
+    """Return the schemas of all bodies and events by name."""
+    # Imported here: pydantic takes long to import, and most servers are never asked for this.
+    from pydantic import TypeAdapter
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+
+    from web.openai.answers import ChatCompletion, ChatCompletionChunk
+    from web.openai.schema import ChatCompletionRequest
+
+    class Schemas(GenerateJsonSchema):
+        """Leaves out titles, which only repeat the names of fields."""
+
+        def field_title_should_be_set(self, schema: object) -> bool:
+            return False
+
+    class CompleteSchemas(Schemas):
+        """Makes all fields required: our answers have them all, those with a default too."""
+
+        def field_is_required(self, field: object, total: bool) -> bool:
+            return True
+
+    def schemas(
+        mode: JsonSchemaMode, generator: type[GenerateJsonSchema], prefix: str, *classes: type[Any]
+    ) -> Json:
+        _, made = TypeAdapter.json_schemas(
+            [(each.__name__, mode, TypeAdapter(each)) for each in classes],
+            ref_template=f"{_REF}{prefix}{{model}}",
+            schema_generator=generator,
+        )
+        return {prefix + name: schema for name, schema in made["$defs"].items()}
+
+    # OpenAI's answers have a prefix: some have the name of one of ours.
+    openai = (ChatCompletion, ChatCompletionChunk, Model, ModelList)
+    own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Result, Status, Token)
+    return (
+        schemas("validation", Schemas, "", ChatCompletionRequest)
+        | schemas("serialization", Schemas, "OpenAI", *openai)
+        | schemas("serialization", CompleteSchemas, "", *own)
+    )
