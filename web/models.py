@@ -56,5 +56,8 @@ def _read_name() -> str:
         body = None
     name = body.get("model") if isinstance(body, dict) else None
     if not isinstance(name, str) or len(name) > NAME_MAX_CHARS:
-        raise BadRequestError('Send JSON with the name of a model: {"model": "nano"}.')
+        raise BadRequestError(
+            'Send JSON with the name of a model: {"model": "nano"}. '
+            f"A name has at most {NAME_MAX_CHARS} characters."
+        )
     return name

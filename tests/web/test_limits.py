@@ -28,17 +28,16 @@ from vlm.prompts import CHAT_MAX_CHARS, PROMPT_MAX_CHARS
 from vlm.scheduler.worker import Worker
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from web import errors, models, server
+from web.caption_fields import CAMERA_MAX_CHARS
 from web.caption_request import (
-    CAMERA_MAX_CHARS,
     MAX_FIELD_BYTES,
     MAX_FORM_BYTES,
     MAX_FORM_PARTS,
     MAX_PART_HEADER_BYTES,
     MAX_PART_HEADERS,
 )
-from web.openai import request as chat_request
+from web.openai import body as chat_body
 from web.openai import schema
-from web.openai.body import MAX_VALUES
 from web_client import SightlineProcess, SteppedEngine, picture, served, started, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -154,9 +153,9 @@ def chat_of_pixels(count: int) -> Sent:
     """Four pictures of the largest sides at the limit, one pixel less or more around it."""
     side = 2048
     sizes = {
-        chat_request.MAX_PIXELS_TOGETHER - 1: [(side, side - 1), (side - 1, 1)],
-        chat_request.MAX_PIXELS_TOGETHER: [(side, side)],
-        chat_request.MAX_PIXELS_TOGETHER + 1: [(side, side), (1, 1)],
+        chat_body.MAX_PIXELS_TOGETHER - 1: [(side, side - 1), (side - 1, 1)],
+        chat_body.MAX_PIXELS_TOGETHER: [(side, side)],
+        chat_body.MAX_PIXELS_TOGETHER + 1: [(side, side), (1, 1)],
     }[count]
     pictures = [blank(side, side)] * 3 + [blank(*size) for size in sizes]
     return chat(*map(image_part, pictures))
@@ -290,7 +289,16 @@ CASES = [
         lambda n: Sent(b'{"model": "none"}'.ljust(n), JSON, "/api/models/switch"),
         400,
         "bad_request",
-        "At most 512 bytes",
+        "At most 4096 bytes",
+        taken=(404, "unknown_model"),
+    ),
+    Case(
+        "characters of the name of a model",
+        models.NAME_MAX_CHARS,
+        lambda n: Sent(b'{"model": "%s"}' % (b"m" * n), JSON, "/api/models/switch"),
+        400,
+        "bad_request",
+        "at most 255 characters",
         taken=(404, "unknown_model"),
     ),
     Case(
@@ -333,7 +341,7 @@ CASES = [
     ),
     Case(
         "commas and brackets",
-        MAX_VALUES,
+        chat_body.MAX_VALUES,
         chat_of_values,
         400,
         "invalid_json",
@@ -401,7 +409,7 @@ CASES = [
     ),
     Case(
         "images of a request",
-        chat_request.MAX_IMAGES,
+        chat_body.MAX_IMAGES,
         lambda n: chat(*[image_part(SMALL)] * n),
         400,
         "too_many_images",
@@ -417,7 +425,7 @@ CASES = [
     ),
     Case(
         "pixels of images together",
-        chat_request.MAX_PIXELS_TOGETHER,
+        chat_body.MAX_PIXELS_TOGETHER,
         chat_of_pixels,
         413,
         "image_too_large",
