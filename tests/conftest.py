@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,10 +46,12 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where this run keeps converted models; servers that it starts use it as well."""
+    """Return this run's folder for converted models; servers that tests start use it, too."""
     folder = tmp_path_factory.mktemp("cache")
+    # The processes of one run share conversions; an entry appears whole or not at all.
+    run_folder = folder.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIGHTLINE_CACHE", str(folder))
+        patch.setenv("SIGHTLINE_CACHE", str(run_folder / "converted"))
         # Servers that tests start fetch nothing, and see nothing of what this machine has fetched.
         patch.setenv("SIGHTLINE_OFFLINE", "1")
         patch.setenv("HF_HOME", str(folder / "hub"))
