@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from engine_kit import torch_runtime
 from tools.nano.scenes import make_frame
 from tools.random_checkpoint import make_random
 from vlm.checkpoints.catalogue import BUNDLED_FOLDER
@@ -19,7 +20,6 @@ from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import stop_ids
-from vlm.runtimes.torch.eager import TorchRuntime
 from vlm.settings import Settings
 from vlm.types import Request
 from worker_kit import QUESTION
@@ -103,7 +103,7 @@ def stops(nano_dir: Path) -> frozenset[int]:
 @pytest.fixture(scope="session")
 def endless_engine(nano_dir: Path) -> Engine:
     """The bundled model where no token ends the answer: it always goes on to the limit."""
-    runtime = TorchRuntime.load(nano_dir, "cpu", "float32")
+    runtime = torch_runtime(nano_dir)
     return Engine(runtime, InputBuilder.load(nano_dir), frozenset(), "endless")
 
 

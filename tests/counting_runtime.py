@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine_kit import torch_runtime
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
-from vlm.runtimes.torch.eager import TorchRuntime
 
 
 class CountingRuntime:
@@ -63,5 +63,5 @@ class CountingRuntime:
 
 def counting(folder: Path, stops: frozenset[int] = frozenset()) -> tuple[Engine, CountingRuntime]:
     """Return an engine over the checkpoint in `folder`, in float32, and its counts."""
-    runtime = CountingRuntime(TorchRuntime.load(folder, "cpu", "float32"))
+    runtime = CountingRuntime(torch_runtime(folder))
     return Engine(runtime, InputBuilder.load(folder), stops, "counted"), runtime

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from vlm.engine.drafts import DraftCounts
 from vlm.engine.engine import Engine
@@ -12,8 +15,14 @@ from vlm.engine.generation import Generation
 from vlm.engine.inputs import InputBuilder
 from vlm.engine.passes import run_alone
 from vlm.processing.image_processor import TileGrid
+from vlm.runtimes.torch.eager import TorchRuntime, load_model
 from vlm.scheduler.protocol import never
 from vlm.types import AnswerTask, Message, Request
+
+
+def torch_runtime(folder: Path) -> TorchRuntime:
+    """Load the checkpoint in `folder` by torch on the CPU, in float32."""
+    return TorchRuntime(load_model(folder, torch.float32, "cpu"), torch.device("cpu"))
 
 
 def chat_request(

@@ -162,6 +162,17 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the error's message, without its full stop, else its class.
+
+    OpenVINO's messages begin with lines about its own source; those are skipped.
+    """
+    lines = [
+        line for line in str(error).splitlines() if line.strip() and "Exception from" not in line
+    ]
+    return (lines or [type(error).__name__])[0].rstrip(".")
+
+
 def parse_retry_after(value: str) -> float | None:
     """Return the seconds of a Retry-After header, a number or a date; None if it is neither."""
     value = value.strip()

@@ -24,7 +24,7 @@ from vlm.engine.engine import Engine
 from vlm.errors import CheckpointError, SettingsError
 from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import Tokenizer, stop_ids
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import load_model
 from vlm.settings import Settings
 from vlm.types import Request, Result
 

@@ -14,7 +14,7 @@ from hub_server import Fault
 from vlm.checkpoints.catalogue import KNOWN_MODELS
 from vlm.checkpoints.files import WEIGHTS_FILE
 from vlm.models.__main__ import main
-from vlm.runtimes.openvino.cache import converted, seal
+from vlm.runtimes.openvino.cache import get_conversion, seal
 
 KNOWN_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
 
@@ -118,7 +118,7 @@ def test_check_names_damaged_conversions(
         seal(folder)
 
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
-    entry = converted(nano_dir, "float32", "openvino 1", convert, tmp_path).folder
+    entry = get_conversion(nano_dir, "float32", "openvino 1", convert, tmp_path).folder
     ordinary()
     assert main(["check", "nano"]) == 0
     assert "Converted for OpenVINO: 1, all files match" in capsys.readouterr().out

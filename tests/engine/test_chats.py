@@ -21,7 +21,7 @@ from vlm.engine.sampling import Sampler
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import CHAT_MAX_CHARS, PRESETS
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import load_model
 from vlm.settings import Settings
 from vlm.types import Message, Request, Result, Sampling, TokenChunk, TokenLogprob
 

@@ -15,7 +15,7 @@ from tools.reference import chat_messages
 from vlm.engine.engine import Engine
 from vlm.images.decode import decode_image
 from vlm.prompts import PRESETS
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import load_model
 from vlm.types import Detail, Request
 
 HARDLY_DIFFERENT = "answers that hardly differ prove nothing"

@@ -66,7 +66,7 @@ def test_torch_takes_over_with_one_line_where_openvino_fails(
     taken: str,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise openvino_runtime.OpenVinoUnavailable("OpenVINO cannot be loaded: not installed.")
+        raise openvino_runtime.OpenVinoUnavailableError("OpenVINO cannot be loaded: not installed.")
 
     monkeypatch.setattr(openvino_runtime.OpenVinoRuntime, "load", fail)
     with caplog.at_level(logging.WARNING, "sightline"):

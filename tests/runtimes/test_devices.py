@@ -16,8 +16,7 @@ from vlm.errors import SettingsError
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS
 from vlm.runtimes.torch import devices
 from vlm.runtimes.torch.devices import Placement, place
-from vlm.runtimes.torch.eager import TorchRuntime
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import TorchRuntime, load_model
 
 
 def of_size(parameters: int) -> ModelSize:

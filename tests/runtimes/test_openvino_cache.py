@@ -20,12 +20,12 @@ from platformdirs.windows import Windows, get_win_folder_from_env_vars
 
 from checkpoint_copy import copy_checkpoint
 from vlm.runtimes.openvino.cache import (
-    Converted,
-    converted,
+    Conversion,
     damaged_files,
     default_cache_folder,
     entries,
-    is_whole,
+    get_conversion,
+    is_complete,
     seal,
 )
 
@@ -65,9 +65,9 @@ def made(checkpoint: Path, cache: Path) -> Path:
     return get(checkpoint, cache, Maker()).folder
 
 
-def get(checkpoint: Path, cache: Path, maker: Callable[[Path], None], **names: str) -> Converted:
+def get(checkpoint: Path, cache: Path, maker: Callable[[Path], None], **names: str) -> Conversion:
     named = {"variant": "float32", "made_by": "openvino 1"} | names
-    return converted(checkpoint, named["variant"], named["made_by"], maker, cache)
+    return get_conversion(checkpoint, named["variant"], named["made_by"], maker, cache)
 
 
 def folders(cache: Path) -> list[Path]:
@@ -163,12 +163,12 @@ def test_incomplete_conversion_is_made_again(
     damaged: str,
 ) -> None:
     damage(made)
-    assert not is_whole(made)
+    assert not is_complete(made)
     assert damaged_files(made) == [damaged]
     maker = Maker()
     assert get(checkpoint, cache, maker).folder == made
     assert maker.count == 1
-    assert is_whole(made)
+    assert is_complete(made)
     assert damaged_files(made) == []
 
 
@@ -176,7 +176,7 @@ def test_incomplete_conversion_is_made_again(
 def test_changed_byte_is_found_by_the_hashes_only(made: Path, name: str) -> None:
     content = (made / name).read_bytes()
     (made / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert is_whole(made)
+    assert is_complete(made)
     assert damaged_files(made) == [name]
 
 
@@ -239,7 +239,7 @@ def test_two_processes_convert_at_once(checkpoint: Path, cache: Path) -> None:
     with ThreadPoolExecutor(2) as starts:
         first, second = starts.map(lambda _: get(checkpoint, cache, slowly), range(2))
     assert first == second
-    assert is_whole(first.folder)
+    assert is_complete(first.folder)
     assert folders(cache) == [first.folder]
 
 
@@ -251,7 +251,7 @@ def test_cache_that_cannot_be_written_logs_a_warning(
     maker = Maker()
     with caplog.at_level(logging.WARNING, "sightline"):
         kept = get(checkpoint, in_the_way / "cache", maker)
-    assert is_whole(kept.folder)
+    assert is_complete(kept.folder)
     assert kept.temporary is not None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "SIGHTLINE_CACHE" in caplog.text
@@ -272,7 +272,7 @@ def test_full_disk_logs_a_warning(
 
     with caplog.at_level(logging.WARNING, "sightline"):
         kept = get(checkpoint, cache, full)
-    assert is_whole(kept.folder)
+    assert is_complete(kept.folder)
     assert "No space left on device" in caplog.text
     assert folders(cache) == []
     assert kept.temporary is not None

@@ -11,10 +11,10 @@ import pytest
 
 from checkpoint_copy import copy_checkpoint
 from vlm.errors import SettingsError
-from vlm.runtimes.openvino.cache import is_whole
+from vlm.runtimes.openvino.cache import is_complete
 from vlm.runtimes.openvino.platform import (
     DTYPES,
-    OpenVinoUnavailable,
+    OpenVinoUnavailableError,
     choose_precision,
     precision_here,
 )
@@ -59,7 +59,7 @@ def test_the_first_start_says_what_it_converts(progress: list[str], cache: Path)
         "text model",
     ]
     (entry,) = (each for each in cache.iterdir() if each.is_dir())
-    assert is_whole(entry)
+    assert is_complete(entry)
 
 
 @pytest.mark.usefixtures("progress")
@@ -89,8 +89,8 @@ def test_a_start_from_the_cache_says_nothing_to_anybody_and_imports_no_torch(
         "    folder, precision_here('float32', 0), sys.exit, cache_folder=cache)\n"
         "features = runtime.encode_image(numpy.zeros((1, 3, 192, 192), numpy.float32))\n"
         "ids = [1, *[4] * len(features), 5]\n"
-        "state, [choice] = runtime.prefill(ids, [features])\n"
-        "runtime.decode_one_token(state, choice)\n"
+        "state, predicted = runtime.prefill(ids, [features])\n"
+        "runtime.decode(state, predicted.ids[-1])\n"
         "heavy = {'torch', 'transformers', 'safetensors'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
@@ -117,7 +117,7 @@ def test_a_model_that_cannot_be_converted_is_unavailable_in_one_line(
         (nano_dir / "config.json").read_text().replace('"hidden_size": 192', '"hidden_size": 96')
     )
     folder = copy_checkpoint(nano_dir, tmp_path / "odd", {"config.json": config})
-    with pytest.raises(OpenVinoUnavailable, match="do not fit its config") as caught:
+    with pytest.raises(OpenVinoUnavailableError, match="do not fit its config") as caught:
         OpenVinoRuntime.load(folder, FLOAT32, print, cache_folder=tmp_path / "cache")
     assert "\n" not in str(caught.value)
 
@@ -126,7 +126,7 @@ def test_without_openvino_it_is_unavailable(
     nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(OpenVinoUnavailable, match="cannot be loaded"):
+    with pytest.raises(OpenVinoUnavailableError, match="cannot be loaded"):
         OpenVinoRuntime.load(nano_dir, FLOAT32, print, cache_folder=tmp_path)
 
 
@@ -140,9 +140,9 @@ def test_too_little_memory_is_named_so(nano_dir: Path, cache: Path) -> None:
     state, _ = runtime.prefill([1, 2, 3], [])
     working, state.request = state.request, Full()
     with pytest.raises(MemoryError, match="bad_alloc"):
-        runtime.decode_one_token(state, 7)
+        runtime.decode(state, 7)
     state.request = working
-    assert runtime.decode_one_token(state, 7) == runtime.prefill([1, 2, 3, 7], [])[1][0]
+    assert runtime.decode(state, 7) == runtime.prefill([1, 2, 3, 7], [])[1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

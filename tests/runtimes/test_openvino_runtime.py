@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine_kit import question_ids
+from engine_kit import question_ids, torch_runtime
 from tools.random_checkpoint import make_random
 from vlm.engine.inputs import InputBuilder
 from vlm.images.decode import decode_image
@@ -21,7 +21,6 @@ from vlm.prompts import PRESETS
 from vlm.runtimes.base import Runtime
 from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
-from vlm.runtimes.torch.eager import TorchRuntime
 from vlm.types import Detail
 
 pytest.importorskip("openvino")
@@ -83,7 +82,7 @@ def assert_chooses_alike(
 def test_the_bundled_model_chooses_as_torch_does(
     runtime: OpenVinoRuntime, nano_dir: Path, inputs: list[Inputs]
 ) -> None:
-    reference = TorchRuntime.load(nano_dir, "cpu", "float32")
+    reference = torch_runtime(nano_dir)
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
 
 
@@ -104,7 +103,7 @@ def test_the_other_model_type_and_several_tiles_choose_as_torch_does(
     ]
     assert max(len(each.pixel_values) for each in inputs) > 1
     runtime = OpenVinoRuntime.load(folder, FLOAT32, print)
-    reference = TorchRuntime.load(folder, "cpu", "float32")
+    reference = torch_runtime(folder)
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
 
 
@@ -116,7 +115,7 @@ def test_the_exact_shape_chooses_as_torch_does(exact_shape_dir: Path, shared_dir
     ]
     inputs = [make_inputs(builder, photo, PROMPTS[0]) for photo in photos[:4]]
     runtime = OpenVinoRuntime.load(exact_shape_dir, FLOAT32, print)
-    reference = TorchRuntime.load(exact_shape_dir, "cpu", "float32")
+    reference = torch_runtime(exact_shape_dir)
     assert_chooses_alike(runtime, reference, inputs, TOKENS)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tools.bench.machine import physical_cores
 from tools.reference import chat_messages, load_processor
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import load_model
 
 # Whether the processor splits the frame into tiles, as the checkpoint's configuration says.
 SPLITS: Final = {"transformers": False, "transformers-default": True}

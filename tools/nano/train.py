@@ -42,7 +42,7 @@ from tools.reference import load_processor
 from vlm.checkpoints.catalogue import BUNDLED_FOLDER
 from vlm.checkpoints.files import check_folder
 from vlm.errors import CheckpointError, SightlineError
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import load_model
 
 STOPPED_EXIT_CODE = 130
 

@@ -18,7 +18,7 @@ from vlm.runtimes.base import Runtime
 from vlm.runtimes.memory import Fit, free_host_bytes
 from vlm.runtimes.openvino.cache import default_cache_folder, is_converted
 from vlm.runtimes.openvino.platform import (
-    OpenVinoUnavailable,
+    OpenVinoUnavailableError,
     Precision,
     conversion_bytes,
     openvino_bytes,
@@ -33,46 +33,41 @@ if TYPE_CHECKING:
 log = logging.getLogger("sightline")
 
 _TORCH_DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
-# What the drivers of NVIDIA and AMD leave on Linux, and of either in Windows' Linux.
+# Device files of the drivers of NVIDIA and AMD on Linux, and of either in WSL.
 _GPU_FILES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True)
 class OpenVinoPlan:
-    """By OpenVINO, on the CPU."""
+    """OpenVINO on the CPU. `device` and `dtype` are those of the runtime."""
 
     precision: Precision
 
     @property
     def device(self) -> str:
-        """As `Runtime.device` will say."""
         return "cpu"
 
     @property
     def dtype(self) -> str:
-        """As `Runtime.dtype` will say."""
         return self.precision.name
 
 
 @dataclass(frozen=True)
 class TorchPlan:
-    """By torch. `why_not_openvino` is a line where it stands in for an OpenVINO that failed.
-
-    With `static` its KV cache is, so that requests share passes, on a CPU too.
-    """
+    """Torch. `device` and `dtype` are those of the runtime."""
 
     placement: Placement
     why_not_openvino: str = ""
+    """One line if torch is the fallback for an OpenVINO that failed."""
     static: bool = False
+    """A static KV cache, which lets requests share passes, on a CPU too."""
 
     @property
     def device(self) -> str:
-        """As `Runtime.device` will say."""
         return str(self.placement.device)
 
     @property
     def dtype(self) -> str:
-        """As `Runtime.dtype` will say."""
         return str(self.placement.dtype).removeprefix("torch.")
 
 
@@ -80,11 +75,11 @@ Plan: TypeAlias = OpenVinoPlan | TorchPlan
 
 
 def plan(size: ModelSize, settings: Settings) -> Plan:
-    """What would run a model of `size`: "auto" is torch on a GPU and OpenVINO on a CPU.
+    """Return the runtime for a model of `size`: "auto" is torch on a GPU, OpenVINO on a CPU.
 
-    Where OpenVINO cannot be loaded at all, torch takes its place. Torch is imported only where it
-    would run the model, or where there may be a GPU. Raises SettingsError for what a runtime does
-    not know, or a device that is not here.
+    Torch is the fallback if OpenVINO cannot be loaded. Torch is imported only if it is to run the
+    model, or if there may be a GPU. Raise SettingsError for a format that the runtime lacks, or a
+    device that this machine lacks.
     """
     if settings.runtime in ("torch", "torch-static"):
         if settings.dtype not in _TORCH_DTYPES:
@@ -92,36 +87,36 @@ def plan(size: ModelSize, settings: Settings) -> Plan:
                 f"--dtype {settings.dtype} is for OpenVINO. With --runtime {settings.runtime} "
                 f"choose {', '.join(_TORCH_DTYPES[:-1])} or {_TORCH_DTYPES[-1]}."
             )
-        by_torch = _by_torch(size, settings.device, settings.dtype)
-        return replace(by_torch, static=settings.runtime == "torch-static")
+        torch_plan = _torch_plan(size, settings.device, settings.dtype)
+        return replace(torch_plan, static=settings.runtime == "torch-static")
     if settings.runtime == "openvino" and settings.device not in ("auto", "cpu"):
         raise SettingsError(
             f"--runtime openvino is for the CPU, and --device is {settings.device}. Leave one of "
             "the two out."
         )
-    if settings.runtime == "auto" and _is_for_torch(settings):
-        return _by_torch(size, settings.device, settings.dtype)
+    if settings.runtime == "auto" and _needs_torch(settings):
+        return _torch_plan(size, settings.device, settings.dtype)
     try:
         return OpenVinoPlan(precision_here(settings.dtype, size.parameters, settings.int8_vision))
-    except OpenVinoUnavailable as error:
-        return plan_instead(size, settings, error)
+    except OpenVinoUnavailableError as error:
+        return _fallback(size, settings, error)
 
 
-def plan_instead(size: ModelSize, settings: Settings, error: OpenVinoUnavailable) -> TorchPlan:
-    """How torch runs on the CPU what OpenVINO cannot, for the reason that `error` tells."""
+def _fallback(size: ModelSize, settings: Settings, error: OpenVinoUnavailableError) -> TorchPlan:
+    """Return the plan to run on the CPU by torch, because of `error`."""
     dtype = settings.dtype if settings.dtype in _TORCH_DTYPES else "auto"
-    return _by_torch(size, "cpu", dtype, str(error))
+    return _torch_plan(size, "cpu", dtype, str(error))
 
 
-def _by_torch(size: ModelSize, device: str, dtype: str, why_not_openvino: str = "") -> TorchPlan:
+def _torch_plan(size: ModelSize, device: str, dtype: str, why_not_openvino: str = "") -> TorchPlan:
     # Imported here: torch takes seconds, and a start with OpenVINO does without.
     from vlm.runtimes.torch.devices import place
 
     return TorchPlan(place(device, dtype, size), why_not_openvino)
 
 
-def _is_for_torch(settings: Settings) -> bool:
-    """Whether there is a GPU to use, or a format is asked for that torch alone has."""
+def _needs_torch(settings: Settings) -> bool:
+    """Return whether there is a GPU to use, or the settings name a format that only torch has."""
     if settings.device != "auto":
         return settings.device != "cpu" or settings.dtype == "float16"
     if settings.dtype == "float16":
@@ -134,7 +129,7 @@ def _is_for_torch(settings: Settings) -> bool:
 
 
 def _may_have_gpu() -> bool:
-    """Whether asking torch for a GPU is worth the seconds that importing it takes."""
+    """Return False if there is certainly no GPU, which saves the seconds of importing torch."""
     build = metadata.version("torch").partition("+")[2]
     if build == "cpu":
         return False
@@ -148,22 +143,21 @@ def _may_have_gpu() -> bool:
 
 
 def fit(size: ModelSize, settings: Settings, folder: Path | None = None) -> Fit:
-    """How a model of `size` would fit, run as `settings` would have it; nothing is loaded.
+    """Return the fit of a model of `size` with `settings`; load nothing. Raise SettingsError.
 
-    `folder` is its checkpoint where it is here: a model that OpenVINO has converted before needs
-    less than one that it has not. Raises SettingsError, as loading it would.
+    `folder` is its checkpoint, if here: a model that OpenVINO has converted before needs less.
     """
     return fit_of(plan(size, settings), size, folder)
 
 
 def fit_of(chosen: Plan, size: ModelSize, folder: Path | None) -> Fit:
-    """Return the fit of a model of `size`, run as `chosen`; `folder` is its checkpoint, if here."""
+    """Return the fit of a model of `size` with the plan `chosen`; `folder` as for `fit`."""
     if isinstance(chosen, OpenVinoPlan):
         needed_bytes = openvino_bytes(size, chosen.precision)
         if not is_converted_for(folder, chosen.precision):
             needed_bytes = max(needed_bytes, conversion_bytes(size, chosen.precision))
         return Fit(needed_bytes, free_host_bytes(), chosen.device, chosen.dtype)
-    # Torch is imported by now: the plan has asked it for its devices.
+    # Making the plan has imported torch already.
     from vlm.runtimes.torch import devices
 
     placement = chosen.placement
@@ -190,9 +184,9 @@ def load_runtime(
 ) -> Runtime[Any]:
     """Load the model in `folder` into the runtime that `settings` name, else the fastest one here.
 
-    `on_progress` gets a sentence now and then while the model is converted first. `check` is called
-    with the plan before any weights are read, and raises to refuse it. If OpenVINO cannot run the
-    model, torch does, and the log says why. Raises SettingsError or CheckpointError.
+    `on_progress` receives sentences while the model is converted. `check` is called with the plan
+    before any weights are read, and may raise. If OpenVINO cannot run the model, torch does, and
+    the reason is logged. Raise SettingsError or CheckpointError.
     """
     size = model_size(folder)
     chosen = plan(size, settings)
@@ -201,10 +195,10 @@ def load_runtime(
         return _load_torch(folder, chosen)
     try:
         return _load_openvino(folder, chosen, on_progress)
-    except OpenVinoUnavailable as error:
-        instead = plan_instead(size, settings, error)
-        check(instead)
-        return _load_torch(folder, instead)
+    except OpenVinoUnavailableError as error:
+        fallback = _fallback(size, settings, error)
+        check(fallback)
+        return _load_torch(folder, fallback)
 
 
 def _load_openvino(
@@ -217,8 +211,7 @@ def _load_openvino(
 
 def _load_torch(folder: Path, chosen: TorchPlan) -> Runtime[Any]:
     # Imported here: torch takes seconds, and a start with OpenVINO does without.
-    from vlm.runtimes.torch.eager import TorchRuntime
-    from vlm.runtimes.torch.loading import load_model
+    from vlm.runtimes.torch.eager import TorchRuntime, load_model
     from vlm.runtimes.torch.static import StaticTorchRuntime, suits
 
     if chosen.why_not_openvino:

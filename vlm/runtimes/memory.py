@@ -1,7 +1,7 @@
-"""How much memory a model needs at its peak, by what runs it: its weights, its KV cache, the rest.
+"""Peak memory of a model (weights, KV cache, the rest), and the memory that is free.
 
 The factors for a CPU were fitted to peaks of resident memory, mapped files included, which
-docs/experiments.md lists. Arithmetic alone: nothing is loaded or asked for here.
+docs/experiments.md lists.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import psutil
 from vlm.checkpoints.files import ModelSize
 from vlm.runtimes.base import MAX_CACHED_BYTES
 
-# The longest request: 17 tiles of 81 tokens, as the largest SmolVLM has them, the words between
-# them, a prompt of 2000 characters, and an answer of 512 tokens.
+# The longest request: 17 tiles of 81 tokens (the largest SmolVLM), the text between them, a prompt
+# of 2000 characters, and an answer of 512 tokens.
 LONGEST_REQUEST_TOKENS: Final = 2560
 
 _MB: Final = 10**6
@@ -26,7 +26,7 @@ _MB: Final = 10**6
 
 @dataclass(frozen=True)
 class Fit:
-    """What a model needs at its peak, in `dtype` on `device`, against what is free there now."""
+    """The peak memory of a model in `dtype` on `device`, and the free memory there."""
 
     needed_bytes: int
     free_bytes: int
@@ -35,18 +35,17 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether there is room, as far as can be told."""
         return self.needed_bytes <= self.free_bytes
 
 
 def kv_bytes(size: ModelSize, bytes_per_number: int, tokens: int = LONGEST_REQUEST_TOKENS) -> int:
-    """The keys and values of `tokens`, or of as many as the model has positions for."""
+    """Return the size of the KV cache of `tokens`, at most the model's context."""
     per_token = 2 * size.layers * size.kv_heads * size.head_dim * bytes_per_number
     return per_token * min(tokens, size.context_tokens)
 
 
 def torch_cpu_bytes(size: ModelSize, bytes_per_number: int) -> int:
-    """What torch needs to load a model on the CPU and to caption by it."""
+    """Return the peak of loading a model on the CPU by torch, and of captioning."""
     weights = size.parameters * bytes_per_number
     return weights + 2 * kv_bytes(size, bytes_per_number) + MAX_CACHED_BYTES + 400 * _MB
 
@@ -56,17 +55,16 @@ _OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 
 
 def free_host_bytes(cgroups: Path = _CGROUPS, own_cgroups: Path = _OWN_CGROUPS) -> int:
-    """What this process may still take of the machine's memory, without swap.
+    """Return the memory that this process can still allocate, without swap.
 
-    A container's limit counts, version 1 or 2 of Linux's control groups; `cgroups` is where their
-    tree is mounted, and `own_cgroups` names this process' own places in it. What files fill of
-    either is free: it is given back when it is needed.
+    A container's limit counts (cgroup v1 or v2); `cgroups` is the mount point of their tree,
+    `own_cgroups` lists the groups of this process. The page cache counts as free.
     """
     return min([psutil.virtual_memory().available, *_free_in_cgroups(cgroups, own_cgroups)])
 
 
 def _free_in_cgroups(cgroups: Path, own_cgroups: Path) -> Iterator[int]:
-    """What each group with a limit on memory leaves, of those that this process is in."""
+    """Yield what is left of the limit of each group that this process is in and that has one."""
     with suppress(OSError):
         # https://docs.kernel.org/admin-guide/cgroup-v2.html: "0::/the/path", and in version 1
         # "4:memory:/the/path" for each controller.
@@ -78,7 +76,7 @@ def _free_in_cgroups(cgroups: Path, own_cgroups: Path) -> Iterator[int]:
                 yield from _free_up_from(cgroups / "memory", path, _V1_FILES)
 
 
-# Limit, use, and what the files that it may give back are called among its statistics.
+# Files of limit and use, and the names of the page cache in memory.stat.
 _V2_FILES: Final = ("memory.max", "memory.current", ("inactive_file", "active_file"))
 _V1_FILES: Final = (
     "memory.limit_in_bytes",
@@ -89,10 +87,10 @@ _V1_FILES: Final = (
 
 def _free_up_from(root: Path, path: str, files: tuple[str, str, tuple[str, str]]) -> Iterator[int]:
     limit_file, use_file, cache_names = files
-    # A container may see its own group as the root of the tree, whatever its path says.
+    # In a container its own group may be mounted as the root of the tree, so the path is missing.
     group = root / path.strip("/")
     for folder in (group, *group.parents):
-        # A group without a limit says "max", and the root group has no such file.
+        # The limit is "max" if there is none; the root group has no such file.
         with suppress(OSError, ValueError):
             limit = int((folder / limit_file).read_text(encoding="ascii"))
             used = int((folder / use_file).read_text(encoding="ascii"))

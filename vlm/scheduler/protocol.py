@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal, Protocol
 
-from vlm.errors import GenerationError, ModelFailedError, SightlineError
+from vlm.errors import GenerationError, ModelFailedError, SightlineError, first_line
 from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
@@ -95,8 +95,7 @@ def load_error(error: Exception) -> SightlineError:
         return error
     if isinstance(error, MemoryError):
         return ModelFailedError("There is not enough memory for this model. Choose a smaller one.")
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelFailedError(f"The model could not be loaded: {reason}")
+    return ModelFailedError(f"The model could not be loaded: {first_line(error)}.")
 
 
 def request_error(error: Exception) -> SightlineError:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from static_prompts import BLOCK_TOKENS, CPU, Prompt, make_prompts
 
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import load_model
 from vlm.runtimes.torch.static import StaticTorchRuntime
 
 

@@ -29,8 +29,7 @@ from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.processing.tokenizer import stop_ids
 from vlm.runtimes.torch.devices import Placement
-from vlm.runtimes.torch.eager import TorchRuntime
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.eager import TorchRuntime, load_model
 from vlm.runtimes.torch.slots import KVSlots
 from vlm.runtimes.torch.static import StaticTorchRuntime, suits
 from vlm.runtimes.torch.step import WIDTHS, StaticStep

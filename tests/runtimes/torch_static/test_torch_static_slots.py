@@ -51,7 +51,7 @@ def test_any_number_of_states_is_kept_beside_the_slots(model: Any, prompts: list
 def test_growing_keeps_what_all_have(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
     both = prompts[:2]
     short, long = (runtime.prefill(each.input_ids, each.features)[0] for each in both)
-    runtime.decode_many([short, long], [each.text_ids[0] for each in both])
+    runtime.decode_batch([short, long], [each.text_ids[0] for each in both])
     capacity = runtime._slots.capacity
     runtime.verify(long, [7] * (2 * capacity), 1)
     assert runtime._slots.capacity > capacity
@@ -65,14 +65,14 @@ def test_padding_spoils_nothing_where_a_slot_is_full(
 ) -> None:
     fed = 30
     states = [runtime.prefill(each.before(fed), each.features)[0] for each in prompts[:4]]
-    runtime.decode_many(states, [each.text_ids[fed] for each in prompts[:4]])
+    runtime.decode_batch(states, [each.text_ids[fed] for each in prompts[:4]])
     full, prompt = states[0], prompts[0]
     left = runtime._slots.capacity - full.length
     assert left not in WIDTHS, "this pass has padding"
     runtime.verify(full, prompt.text_ids[fed + 1 :][:left], 1)
     assert full.length == runtime._slots.capacity
     # It stays in its slot, among those that this pass takes in.
-    runtime.decode_many(states[1:], [each.text_ids[fed + 1] for each in prompts[1:4]])
+    runtime.decode_batch(states[1:], [each.text_ids[fed + 1] for each in prompts[1:4]])
     assert full.slot is not None
     unpadded, _ = runtime.prefill(prompt.before(fed + 1 + left), prompt.features)
     kept = runtime.fork(full, full.length)
@@ -92,11 +92,11 @@ def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
 
     monkeypatch.setattr(StaticStep, "_pass", recorded)
     states = [runtime.prefill(each.input_ids, each.features)[0] for each in prompts[:3]]
-    runtime.decode_many(states, [7, 7, 7])
+    runtime.decode_batch(states, [7, 7, 7])
     last = states[-1]
     ends = range(last.length + 1, last.length + 1 + TOKENS)
     for _ in ends:
-        runtime.decode_one_token(last, 7)
+        runtime.decode(last, 7)
     alone = set(shapes[1:])
     assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, "the others take no part"
     assert {shape.length for shape in alone} == {runtime._slots.rounded(end) for end in ends}
@@ -113,5 +113,5 @@ def test_a_step_looks_at_no_value_and_stays_on_its_device(model: Any) -> None:
     runtime = StaticTorchRuntime(copy.deepcopy(model).to(meta), meta, block_tokens=BLOCK_TOKENS)
     runtime._slots.grow(BLOCK_TOKENS + 1)
     for width in WIDTHS:
-        choices = runtime._step._pass(Shape(4, width, 2 * BLOCK_TOKENS)).choices
-        assert (choices.device, choices.shape) == (meta, (4, width))
+        ids = runtime._step._pass(Shape(4, width, 2 * BLOCK_TOKENS)).ids
+        assert (ids.device, ids.shape) == (meta, (4, width))

@@ -55,17 +55,17 @@ def default_cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """A complete conversion."""
 
     folder: Path
-    # Set if the cache cannot be written: the folder is deleted together with this object.
     temporary: tempfile.TemporaryDirectory[str] | None = None
+    """Set if the cache cannot be written: the folder is deleted together with this object."""
 
 
-def converted(
+def get_conversion(
     checkpoint: Path, variant: str, made_by: str, make: Make, cache_folder: Path
-) -> Converted:
+) -> Conversion:
     """Return the conversion that `make(folder)` writes, from the cache if it is there.
 
     `variant` names the format of the conversion in characters of a file name, `made_by` the release
@@ -75,14 +75,14 @@ def converted(
     """
     content = _content(checkpoint, cache_folder)
     entry = _entry(content, variant, made_by, cache_folder)
-    if is_whole(entry):
-        return Converted(entry)
+    if is_complete(entry):
+        return Conversion(entry)
     try:
         cache_folder.mkdir(parents=True, exist_ok=True)
-        _drop(_abandoned(cache_folder))
-        _make_whole(entry, make)
-        _drop(each for each in cache_folder.glob(f"{content}.{variant}.*") if each != entry)
-        return Converted(entry)
+        _delete(_abandoned(cache_folder))
+        _make_complete(entry, make)
+        _delete(old for old in cache_folder.glob(f"{content}.{variant}.*") if old != entry)
+        return Conversion(entry)
     except OSError as error:
         _log.warning(
             "The converted model cannot be kept in %s (%s). Every start will convert it again; "
@@ -92,11 +92,11 @@ def converted(
         )
     temporary = tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True)
     make(Path(temporary.name))
-    return Converted(Path(temporary.name), temporary)
+    return Conversion(Path(temporary.name), temporary)
 
 
 def is_converted(checkpoint: Path, variant: str, made_by: str, cache_folder: Path) -> bool:
-    """Return whether the cache has an entry for `converted`, without reading any of its files."""
+    """Return whether the cache has this conversion, without reading any of its files."""
     stamp = [_stamp(file) for file in _content_files(checkpoint)]
     noted = _read_note(_note(checkpoint, cache_folder))
     if noted.get("stamp") != stamp:
@@ -116,7 +116,7 @@ def seal(folder: Path) -> None:
     (folder / _SEAL_FILE).write_text(json.dumps(files), encoding="utf-8")
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Return whether `folder` has every file of its list, in the size that is listed."""
     sealed = _sealed(folder)
     return sealed is not None and all(
@@ -160,16 +160,16 @@ def _has_size(file: Path, size: int) -> bool:
         return False
 
 
-def _make_whole(entry: Path, make: Make) -> None:
+def _make_complete(entry: Path, make: Make) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=entry.parent))
     try:
         make(scratch)
         # Another process may have finished first, and may use its entry already.
-        if not is_whole(entry):
+        if not is_complete(entry):
             shutil.rmtree(entry, ignore_errors=True)
             with suppress(OSError):
                 scratch.rename(entry)
-        if not is_whole(entry):
+        if not is_complete(entry):
             raise OSError("the finished conversion cannot be moved there")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -197,7 +197,7 @@ def _content(checkpoint: Path, cache_folder: Path) -> str:
             cache_folder.mkdir(parents=True, exist_ok=True)
             _replace(note, json.dumps({"stamp": stamp, "content": content}))
             if noted.get("content", content) != content:
-                _drop(cache_folder.glob(f"{noted['content']}.*"))
+                _delete(cache_folder.glob(f"{noted['content']}.*"))
     return content
 
 
@@ -253,6 +253,6 @@ def _abandoned(cache_folder: Path) -> Iterator[Path]:
             yield left
 
 
-def _drop(entries: Iterable[Path]) -> None:
+def _delete(entries: Iterable[Path]) -> None:
     for entry in entries:
         shutil.rmtree(entry, ignore_errors=True)

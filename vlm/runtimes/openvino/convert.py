@@ -1,8 +1,7 @@
-"""From a checkpoint folder to OpenVINO's files: a program of its own, run once for a checkpoint.
+"""Convert a checkpoint for OpenVINO, once, in a process of its own that frees torch's memory.
 
-`python -m vlm.runtimes.openvino.convert FOLDER OUT` fills the folder OUT and says on
-its standard output how far it is. It ends when its standard input does, so that it never outlives
-the process that wants the files; torch and its memory go with it.
+`python -m vlm.runtimes.openvino.convert FOLDER OUT` fills the folder OUT and prints its progress.
+It ends at the end of its standard input, so that it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from vlm.errors import first_line
 from vlm.runtimes.openvino.platform import import_openvino
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m vlm.runtimes.openvino.convert")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="checkpoint to convert")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to fill")
@@ -30,16 +30,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--bfloat16-vision", action="store_true", help="vision in bfloat16")
     arguments = parser.parse_args(argv)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
-    # Tracing warns of every shape that it takes for a constant; those of a tile are constant.
+    # Tracing warns of each shape that becomes a constant; a tile's shapes are constant.
     warnings.filterwarnings("ignore")
     try:
         import_openvino()
         import torch
 
         from vlm.runtimes.openvino.export import save
-        from vlm.runtimes.torch.loading import load_model
+        from vlm.runtimes.torch.eager import load_model
 
-        _say(PROGRESS, "loading the checkpoint")
+        _print(PROGRESS, "loading the checkpoint")
         model = load_model(arguments.folder, torch.float32, "cpu")
         with torch.no_grad():
             save(
@@ -48,29 +48,29 @@ def main(argv: Sequence[str]) -> int:
                 int8_text=arguments.int8_text,
                 int8_vision=arguments.int8_vision,
                 bfloat16_vision=arguments.bfloat16_vision,
-                report=lambda text: _say(PROGRESS, text),
+                report=lambda text: _print(PROGRESS, text),
             )
     except OSError as error:
-        _say(NOT_WRITTEN, error.strerror or str(error))
+        _print(NOT_WRITTEN, error.strerror or str(error))
         return 1
     except Exception as error:
-        _say(FAILED, (str(error).strip() or type(error).__name__).splitlines()[0])
+        _print(FAILED, first_line(error))
         return 1
     return 0
 
 
 def _end_with_standard_input() -> None:
-    # Not through sys.stdin, whose lock would be held when the interpreter ends.
+    # Not by sys.stdin: its lock would still be held at the interpreter's exit.
     while os.read(0, 1):
         pass
     os._exit(1)
 
 
-def _say(kind: str, text: str) -> None:
+def _print(kind: str, text: str) -> None:
     print(f"{kind}{text}", flush=True)
 
 
-# What the lines of the converter's standard output begin with; others are not ours.
+# Prefixes of the converter's lines on its standard output; libraries may print others.
 PROGRESS: Final = "progress: "
 FAILED: Final = "failed: "
 NOT_WRITTEN: Final = "not written: "
@@ -79,22 +79,22 @@ _ROOT: Final = Path(__file__).resolve().parents[3]
 
 
 class ConversionError(Exception):
-    """The checkpoint could not be converted; the message is one line of reason."""
+    """The checkpoint could not be converted; the message is a reason of one line."""
 
 
 def convert_in_a_process(
     checkpoint: Path, out: Path, options: list[str], on_progress: Callable[[str], None]
 ) -> None:
-    """Fill the folder `out` from `checkpoint`; `on_progress` gets a few words now and then.
+    """Fill the folder `out` from `checkpoint`; `on_progress` receives the current step.
 
-    Raises OSError where `out` cannot be written, else ConversionError.
+    Raise OSError if `out` cannot be written, else ConversionError.
     """
     command = [sys.executable, "-m", "vlm.runtimes.openvino.convert", str(checkpoint), str(out)]
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     problem = ""
     with subprocess.Popen(
         command + options,
-        # Its end tells the converter that nobody is waiting for it any more.
+        # The converter ends when this pipe is closed.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def convert_in_a_process(
     if problem.startswith(NOT_WRITTEN):
         raise OSError(problem.removeprefix(NOT_WRITTEN))
     if process.returncode < 0:
-        problem = f"the converter was ended by signal {-process.returncode}; memory may be short"
+        problem = f"the converter was killed by signal {-process.returncode}; memory may be short"
     raise ConversionError(
         problem.removeprefix(FAILED) or f"the converter ended with code {process.returncode}"
     )

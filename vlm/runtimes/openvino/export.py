@@ -1,6 +1,6 @@
-"""From a transformers model to OpenVINO's: the modules traced, the text model made stateful.
+"""Convert a transformers model to OpenVINO: trace its modules, make the text model stateful.
 
-Import it only after `openvino_here.import_openvino`, which keeps its reports to its makers in.
+Call `platform.import_openvino`, which disables telemetry, before this module is imported.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _EXAMPLE_PAST: Final = 3
 
 
 class _VisionModel(torch.nn.Module):
-    """Vision encoder and connector over whole tiles, without the mask that padded ones need."""
+    """Vision encoder and connector without a mask, which only padded tiles need."""
 
     def __init__(self, model: Any, side_px: int, dtype: torch.dtype) -> None:
         super().__init__()
         self._dtype = dtype
         self._vision = model.model.vision_model.to(dtype)
         self._connector = model.model.connector.to(dtype)
-        # Which position each patch of a whole tile has is arithmetic on the mask alone.
-        seen: list[torch.Tensor] = []
+        # The positions of a tile's patches depend on the mask only, so they are constant here.
+        outputs: list[torch.Tensor] = []
         table = self._vision.embeddings.position_embedding
-        hook = table.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        hook = table.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
         self._vision(torch.zeros(1, 3, side_px, side_px, dtype=dtype))
         hook.remove()
-        self._positions = seen[0]
+        self._positions = outputs[0]
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """[tiles, 3, side, side] to [tiles * tokens per tile, hidden]."""
+        """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden]."""
         patches = self._vision.embeddings.patch_embedding(pixel_values.to(self._dtype))
         hidden = patches.flatten(2).transpose(1, 2) + self._positions
         hidden = self._vision.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
@@ -55,7 +55,7 @@ class _VisionModel(torch.nn.Module):
 
 
 class _Past:
-    """Keys and values as `transformers.Cache` has them, but handed in and out as tensors."""
+    """The part of `transformers.Cache` that the layers call, over tensors in and out."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         self._tensors = tensors
@@ -71,7 +71,7 @@ class _Past:
 
 
 class _TextModel(torch.nn.Module):
-    """The text model up to its choices and the logits behind them."""
+    """The text model with its head; returns argmax, logits, keys and values."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -89,10 +89,10 @@ class _TextModel(torch.nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         """`embeds` [1, new, hidden], `positions` [1, new], `mask` [1, 1, new, past + new].
 
-        `wanted` are the rows whose choice is asked for; the rest never meets the vocabulary.
-        `beams` is [0]: the CPU plugin knows attention over a state by that gather alone.
+        `wanted` are the rows to predict after; the head skips the others. `beams` is [0]: the CPU
+        plugin recognises attention over a state by that gather only.
         """
-        cache = _Past([each.index_select(0, beams) for each in past])
+        cache = _Past([tensor.index_select(0, beams) for tensor in past])
         rotary = self._text.rotary_emb(embeds, position_ids=positions)
         hidden = embeds
         for layer in self._text.layers:
@@ -110,9 +110,9 @@ class _TextModel(torch.nn.Module):
 
 
 def convert_vision(model: Any, bfloat16: bool) -> Any:
-    """`pixel_values` to features, any number of tiles of the side that the model was made for.
+    """Return the vision encoder and connector, for any number of tiles.
 
-    A float32 model may be run in bfloat16 too, but then keeps its weights in both.
+    A float32 model could run in bfloat16 too, but would keep its weights in both formats.
     """
     side_px = model.config.vision_config.image_size
     return ov.convert_model(
@@ -123,7 +123,7 @@ def convert_vision(model: Any, bfloat16: bool) -> Any:
 
 
 def convert_text(model: Any) -> Any:
-    """A stateful model: what it is fed appends to the keys and values that its request holds."""
+    """Return the text model, stateful: each pass appends to the KV cache of its request."""
     config = model.config.text_config
     tensors, heads = 2 * config.num_hidden_layers, config.num_key_value_heads
     head_dim = model.model.text_model.layers[0].self_attn.head_dim
@@ -151,11 +151,11 @@ def convert_text(model: Any) -> Any:
     for name, model_input in zip(example, inputs[: len(shapes)], strict=False):
         model_input.get_tensor().set_names({name})
     apply_make_stateful_transformation(converted, {name: f"{name}_present" for name in names})
-    # Attention over a state is recognised only where the state says what it begins as.
-    nothing = constant(np.zeros([1, heads, 0, head_dim], np.float32))
+    # The plugin recognises attention over a state only if the state has an initial value.
+    empty = constant(np.zeros([1, heads, 0, head_dim], np.float32))
     for node in converted.get_ops():
         if node.get_type_name() == "ReadValue":
-            node.set_arguments([nothing])
+            node.set_arguments([empty])
     converted.validate_nodes_and_infer_types()
     return converted
 
@@ -169,9 +169,9 @@ def save(
     bfloat16_vision: bool,
     report: Callable[[str], None],
 ) -> None:
-    """Fill the folder `out` from a float32 model; raises OSError where it cannot be written.
+    """Write the converted float32 model to the folder `out`; raise OSError if that fails.
 
-    Weights are kept in bfloat16 where they were so: it halves the files and changes nothing.
+    Weights that bfloat16 holds without loss are stored in it, which halves the files.
     """
     report("vision encoder")
     vision = convert_vision(model, bfloat16_vision)
@@ -197,22 +197,22 @@ def save(
 
 
 def _save_model(model: Any, file: Path) -> None:
-    # The errors of a full disk are RuntimeErrors here, and some only come out when reading.
+    # On a full disk OpenVINO raises RuntimeError, sometimes only when the file is read.
     try:
         ov.save_model(model, file, compress_to_fp16=False)
         ov.Core().read_model(file)
     except RuntimeError as error:
-        raise OSError(f"{file.name} could not be written whole") from error
+        raise OSError(f"{file.name} could not be written completely") from error
 
 
 _LARGEST_INT8: Final = 127
-# Norms and scalars: nothing is won by storing them smaller.
+# Smaller constants (norms, scalars) are not worth storing in bfloat16.
 _FEWEST_NUMBERS: Final = 4096
 _BELOW_BFLOAT16: Final = 0xFFFF
 
 
 def quantise_matrices(model: Any) -> int:
-    """Every matrix that `model` multiplies by becomes int8 with a scale a row; returns how many."""
+    """Store the matrices of `model` in int8 with a scale for each row; return their number."""
     count = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul" or not node.get_attributes()["transpose_b"]:
@@ -232,7 +232,7 @@ def quantise_matrices(model: Any) -> int:
 
 
 def store_in_bfloat16(model: Any) -> None:
-    """Store the float32 constants of `model` in bfloat16, those that lose nothing by it."""
+    """Store the float32 constants of `model` in bfloat16 if that is lossless."""
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
             continue

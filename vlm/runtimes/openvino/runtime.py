@@ -1,4 +1,4 @@
-"""Forward passes by OpenVINO, the default on a CPU. Torch is not loaded here, nor its modules."""
+"""Forward passes by OpenVINO, the default on a CPU. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm.checkpoints.files import model_size
+from vlm.errors import first_line
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
 from vlm.runtimes.openvino.cache import (
@@ -19,15 +20,14 @@ from vlm.runtimes.openvino.cache import (
     FACTS_FILE,
     TEXT_FILE,
     VISION_FILE,
-    Converted,
-    converted,
+    Conversion,
     default_cache_folder,
+    get_conversion,
 )
 from vlm.runtimes.openvino.convert import ConversionError, convert_in_a_process
 from vlm.runtimes.openvino.platform import (
-    OpenVinoUnavailable,
+    OpenVinoUnavailableError,
     Precision,
-    first_line,
     import_openvino,
     openvino_here,
 )
@@ -35,21 +35,18 @@ from vlm.runtimes.openvino.platform import (
 Features = npt.NDArray[np.float32]
 
 _OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough memory")
-# Long passes of other numbers of rows can take a quarter longer: on two cores of a Zen 4, 81 took
-# 140 ms, 84 123 ms, 95 183 ms, 96 144 ms. The rows that fill them up are never attended to.
+# Long passes are padded to a multiple of 4 rows, which a mask hides; others can take a quarter
+# longer: on two cores of a Zen 4, 81 rows took 140 ms, 84 123 ms, 95 183 ms, 96 144 ms.
 _ROW_MULTIPLE: Final = 4
-_FEW_ROWS: Final = 32
-
-
-# A small model's passes take milliseconds: nobody notices those of two others between two words,
-# and each first word waits less for the ends of other captions. With nine cameras it came after 8.2
-# instead of 10.8 times as long as with one, two cores of a Zen 4 having 44 instead of 38 captions a
-# second.
+_LONGEST_UNPADDED: Final = 32
+# A small model's passes take milliseconds, so two other sequences may run between two tokens, and
+# the first token waits less for other captions to end. With nine cameras it came after 8.2 instead
+# of 10.8 times as long as with one; two cores of a Zen 4 made 44 instead of 38 captions a second.
 _SMALL_MODEL_BATCH: Final = 3
 
 
 class OpenVinoRuntime:
-    """`Runtime` over models that are converted on a checkpoint's first start."""
+    """`Runtime` over a checkpoint that is converted at its first start."""
 
     name = "openvino"
     device = "cpu"
@@ -59,27 +56,27 @@ class OpenVinoRuntime:
 
     def __init__(
         self,
-        source: Converted,
+        source: Conversion,
         precision: Precision,
         threads: int | None = None,
         *,
         is_small: bool = False,
     ) -> None:
-        """`source` is a whole conversion for `precision`; `threads`: None for what is best here.
+        """`source` is a complete conversion for `precision`; `threads` None lets OpenVINO choose.
 
-        A model that `is_small` has quick passes, which those of others may come between.
+        With `is_small` the passes of several sequences are interleaved.
         """
         self.max_batch = _SMALL_MODEL_BATCH if is_small else 1
         facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
-        # Kept: the files are mapped, not read, and a temporary folder goes with its object.
+        # Kept: the files are memory-mapped, and a temporary folder is deleted with its object.
         self._source = source
         self._image_token_id: int = facts["image_token_id"]
         self.context_tokens: int = facts["context_tokens"]
         self.dtype = precision.name
         self._embeddings: Features = np.load(source.folder / EMBEDDINGS_FILE, mmap_mode="r")
         core = import_openvino().Core()
-        # By itself the plugin takes a thread for each physical core. One that is not pinned can
-        # leave a core that another process wants: alone as fast, beside a busy one 13 % faster.
+        # By default the plugin starts a thread for each physical core. Without pinning they can
+        # leave a busy core: as fast on an idle machine, 13 % faster beside a busy process.
         properties: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
@@ -109,10 +106,10 @@ class OpenVinoRuntime:
         threads: int | None = None,
         cache_folder: Path | None = None,
     ) -> OpenVinoRuntime:
-        """The checkpoint in `folder`, converted where the cache does not hold it yet.
+        """Load the checkpoint in `folder`, converted if the cache does not hold it yet.
 
-        `on_progress` gets a line of text now and then while converting. Raises CheckpointError
-        where files are missing, OpenVinoUnavailable for all that torch may still do.
+        `on_progress` receives a line for each step of a conversion. Raise CheckpointError if files
+        are missing, OpenVinoUnavailableError if torch may still run the model.
         """
         made_by = openvino_here().version
 
@@ -125,20 +122,20 @@ class OpenVinoRuntime:
             )
 
         try:
-            source = converted(
+            source = get_conversion(
                 folder, precision.variant, made_by, make, cache_folder or default_cache_folder()
             )
             is_small = model_size(folder).parameters < LARGE_MODEL_PARAMETERS
             return cls(source, precision, threads, is_small=is_small)
         except (ConversionError, OSError, RuntimeError) as error:
-            raise OpenVinoUnavailable(
+            raise OpenVinoUnavailableError(
                 f"OpenVINO does not run {folder.name}: {first_line(error)}."
             ) from error
 
     def encode_image(self, pixel_values: PixelValues) -> Features:
-        """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden].
+        """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden].
 
-        Raises ValueError for tiles of another side than the model's.
+        Raise ValueError for tiles of another side than the model's.
         """
         if pixel_values.shape[-2:] != (self._side_px, self._side_px):
             raise ValueError(
@@ -196,7 +193,7 @@ class OpenVinoRuntime:
     ) -> Predicted:
         """Append tokens with `embeds`, [new, hidden]; predict after the last `count`."""
         new = len(embeds)
-        spare = -new % _ROW_MULTIPLE if new > _FEW_ROWS else 0
+        spare = -new % _ROW_MULTIPLE if new > _LONGEST_UNPADDED else 0
         rows = new + spare
         inputs = {
             "embeds": np.pad(embeds, ((0, spare), (0, 0)))[None],
@@ -216,7 +213,7 @@ class OpenVinoRuntime:
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """OpenVINO's own words for too little memory as a MemoryError."""
+    """Raise OpenVINO's out-of-memory errors as MemoryError."""
     try:
         yield
     except RuntimeError as error:
@@ -225,19 +222,18 @@ def _memory_errors() -> Iterator[None]:
         raise MemoryError(first_line(error)) from None
 
 
-# The CPU plugin makes room for as many rows again whenever it runs out of them.
-_ROOM: Final = 2
+# The CPU plugin doubles its capacity whenever it is full.
+_SPARE_CAPACITY: Final = 2
 
 
 class OpenVinoKVState:
-    """Rows of keys and values in `request`, of which those of rejected tokens are masked out.
+    """Rows of keys and values in `request`; those of rejected tokens are masked.
 
-    Taking rows away would mean to copy all of the others; a masked one only takes part in a sum
-    with a weight of zero.
+    Removing rows would copy all others; a masked row only adds a term of weight zero.
     """
 
     def __init__(self, request: Any, bytes_per_row: int) -> None:
-        """`request` has been fed nothing; each token adds `bytes_per_row`."""
+        """`request` is new; each token adds `bytes_per_row`."""
         self.request = request
         self._bytes_per_row = bytes_per_row
         self._counts: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -245,11 +241,11 @@ class OpenVinoKVState:
 
     @property
     def nbytes(self) -> int:
-        """The memory that the request keeps for it, rejected tokens and spare room included."""
-        return len(self._counts) * self._bytes_per_row * _ROOM
+        """Memory of the request, rejected tokens and spare capacity included."""
+        return len(self._counts) * self._bytes_per_row * _SPARE_CAPACITY
 
     def mask(self, new: int) -> npt.NDArray[np.bool_]:
-        """What each of `new` tokens attends to, [1, 1, new, rows + new]: all before it, itself."""
+        """Return the causal attention mask of `new` tokens, [1, 1, new, rows + new]."""
         rows = len(self._counts)
         mask = np.empty((1, 1, new, rows + new), np.bool_)
         mask[..., :rows] = self._counts
@@ -257,7 +253,7 @@ class OpenVinoKVState:
         return mask
 
     def append(self, new: int, spare: int = 0) -> None:
-        """The request has been fed `new` tokens, and `spare` rows after them that do not count."""
+        """Note that the request holds `new` more tokens, and `spare` rows of padding after them."""
         self._counts = np.concatenate([self._counts, np.arange(new + spare) < new])
         self.length += new
 
@@ -267,15 +263,15 @@ class OpenVinoKVState:
         self.length = min(length, self.length)
 
     def copy_to(self, other: OpenVinoKVState, length: int) -> None:
-        """Fill `other`, which has been fed nothing, with the first `length` tokens."""
+        """Copy the first `length` tokens into `other`, which is new."""
         rows = self._rows()[:length]
-        # A slice is copied at once, single rows are not.
+        # A slice is copied faster than single rows.
         is_prefix = len(rows) == 0 or rows[-1] == len(rows) - 1
         kept = slice(len(rows)) if is_prefix else rows
-        states = {each.name: each for each in other.request.query_state()}
-        for each in self.request.query_state():
-            states[each.name].state = each.state.__class__(
-                np.ascontiguousarray(each.state.data[:, :, kept])
+        targets = {target.name: target for target in other.request.query_state()}
+        for source in self.request.query_state():
+            targets[source.name].state = source.state.__class__(
+                np.ascontiguousarray(source.state.data[:, :, kept])
             )
         other.append(len(rows))
 

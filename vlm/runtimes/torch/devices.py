@@ -1,4 +1,4 @@
-"""Which torch device and number format a model runs in: the user's choice, else what is there."""
+"""The torch device and number format of a model: the user's setting, else the best here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import torch
 
 from vlm.checkpoints.files import ModelSize
-from vlm.errors import SettingsError
+from vlm.errors import SettingsError, first_line
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, MAX_CACHED_BYTES
 from vlm.runtimes.memory import free_host_bytes, kv_bytes, torch_cpu_bytes
 from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS
@@ -20,20 +20,21 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model goes; `spread` leaves the laying out over several devices to accelerate."""
+    """Device and number format of a model."""
 
     device: torch.device
     dtype: torch.dtype
     spread: bool
+    """accelerate splits the model over several devices."""
 
 
 def place(device: str, dtype: str, size: ModelSize) -> Placement:
-    """The placement for a model of `size`, by the settings `device` and `dtype`.
+    """Return the placement for a model of `size`, by the settings `device` and `dtype`.
 
-    "auto" takes the first of CUDA, MPS, XPU and CPU that is there. The automatic dtype is bfloat16
+    The device "auto" is the first available of CUDA, MPS, XPU and CPU. The dtype "auto" is bfloat16
     on CUDA and XPU (float16 on a CUDA card without it), float32 on MPS, and on the CPU bfloat16 for
-    a large model where the CPU has instructions for it, else float32.
-    Raises SettingsError where the device is not here, naming those that are.
+    a large model if the CPU has instructions for it, else float32.
+    Raise SettingsError, with the available devices, if `device` is not among them.
     """
     choices = available_devices()
     named = "cuda:0" if device == "cuda" else device
@@ -53,7 +54,7 @@ def place(device: str, dtype: str, size: ModelSize) -> Placement:
 
 
 def available_devices() -> list[str]:
-    """The names of the devices that are here, the one to prefer first."""
+    """Return the names of the devices of this machine, the preferred one first."""
     devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         devices.append("mps")
@@ -79,45 +80,45 @@ def _cpu_has_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-# Everyday's captions are of one tile, and no longer than twice the least room for a sequence.
-_EVERYDAY_TOKENS: Final = SLOTS * 2 * BLOCK_TOKENS
-# Activations of a frame's tiles, kernels' workspaces, CUDA graphs; not measured on a GPU yet.
-_GPU_ROOM_BYTES: Final = 400 * 10**6
+# Typical captions have one tile, and at most twice the smallest length of a slot.
+_TYPICAL_TOKENS: Final = SLOTS * 2 * BLOCK_TOKENS
+# Activations of a frame's tiles, workspaces of kernels, CUDA graphs; not measured on a GPU yet.
+_GPU_OVERHEAD_BYTES: Final = 400 * 10**6
 
 
 def needed_bytes(size: ModelSize, device: torch.device, dtype: torch.dtype) -> int:
-    """What a model of `size` needs on `device` to caption.
+    """Return the memory that a model of `size` needs on `device`.
 
-    On a GPU that is everyday's captions: where a longer request finds no room there, it is refused
-    and the model goes on. A CPU's memory must hold the longest, as systems end who takes too much.
+    GPU: typical captions; a longer one raises MemoryError, and the model goes on. CPU: the longest
+    request, because the OOM killer would end the process.
     """
     if device.type == "cpu":
         return torch_cpu_bytes(size, dtype.itemsize)
     weights = size.parameters * dtype.itemsize
-    everyday = kv_bytes(size, dtype.itemsize, _EVERYDAY_TOKENS)
-    return weights + everyday + MAX_CACHED_BYTES + _GPU_ROOM_BYTES
+    kv_cache = kv_bytes(size, dtype.itemsize, _TYPICAL_TOKENS)
+    return weights + kv_cache + MAX_CACHED_BYTES + _GPU_OVERHEAD_BYTES
 
 
 def free_bytes(device: torch.device) -> int:
-    """What is free on `device`, as far as torch and its driver tell."""
+    """Return the free memory of `device`, as its driver reports it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "xpu":
         try:
             return int(torch.xpu.mem_get_info(device)[0])
         except RuntimeError:
-            # Some drivers do not tell what others use.
+            # Some drivers do not report the use of other processes.
             total_bytes = torch.xpu.get_device_properties(device).total_memory
             return int(total_bytes - torch.xpu.memory_reserved(device))
     if device.type == "mps":
-        # Its memory is the machine's, of which Metal leaves some to others.
-        room = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return min(room, free_host_bytes())
+        # Unified memory; Metal recommends a limit below its total.
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return min(free, free_host_bytes())
     return free_host_bytes()
 
 
 def free_bytes_of_all() -> int:
-    """What is free on all CUDA devices and in the machine's memory together."""
+    """Return the free memory of all CUDA devices and of the host together."""
     gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
     return sum(map(free_bytes, gpus)) + free_host_bytes()
 
@@ -127,7 +128,7 @@ _OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough m
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Each device's own out-of-memory error as a MemoryError; what is unused goes back first."""
+    """Raise any device's out-of-memory error as MemoryError, after CUDA's cache is emptied."""
     try:
         yield
     except RuntimeError as error:
@@ -137,7 +138,7 @@ def memory_errors() -> Iterator[None]:
         if not out_of_memory:
             raise
         # Without "from": the traceback would keep the tensors that filled the device.
-        message = str(error).splitlines()[0]
+        message = first_line(error)
     else:
         return
     if torch.cuda.is_available():

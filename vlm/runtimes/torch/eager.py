@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import DynamicCache
+from transformers import AutoModelForImageTextToText, DynamicCache
+from transformers.utils import logging
 
-from vlm.checkpoints.files import model_size
+from vlm.checkpoints.files import CONFIG_FILE
+from vlm.errors import CheckpointError, first_line
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
-from vlm.runtimes.torch.devices import memory_errors, place
-from vlm.runtimes.torch.loading import load_model
+from vlm.runtimes.torch.devices import memory_errors
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
 _TILES_PER_PASS_ON_GPU: Final = 32
@@ -22,7 +23,7 @@ _THREADS: Final = torch.get_num_threads()
 
 
 class TorchKVState:
-    """A `KVState` over a transformers Cache, whose layers grow with what is appended."""
+    """A `KVState` over a transformers Cache, whose layers grow with each appended token."""
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache
@@ -37,7 +38,7 @@ class TorchKVState:
 
 
 class TorchRuntime:
-    """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's own operations one by one."""
+    """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's operations one by one."""
 
     name = "torch"
     max_batch = 1
@@ -53,28 +54,18 @@ class TorchRuntime:
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.context_tokens: int = model.config.text_config.max_position_embeddings
         self.tiles_per_pass = 1 if device.type == "cpu" else _TILES_PER_PASS_ON_GPU
-        # A small model's matrices are too small to share: alone on the machine one thread is as
-        # fast as two, and beside a busy browser several times faster, as none waits for another.
+        # A small model's matrices are too small for several threads: on an idle machine one thread
+        # is as fast as two, and beside a busy browser several times faster: threads need not wait
+        # for each other.
         is_small = model.num_parameters() < LARGE_MODEL_PARAMETERS
         self._threads = 1 if is_small else _THREADS
 
-    @classmethod
-    def load(cls, folder: Path, device: str, dtype: str) -> TorchRuntime:
-        """The checkpoint in `folder`, by the settings `device` and `dtype` ("auto" or a name).
-
-        Raises SettingsError where the device is not here, CheckpointError where the files do not
-        make a model.
-        """
-        placement = place(device, dtype, model_size(folder))
-        model = load_model(folder, placement.dtype, str(placement.device), spread=placement.spread)
-        return cls(model, placement.device)
-
     @torch.inference_mode()
     def encode_image(self, pixel_values: PixelValues) -> torch.Tensor:
-        """[tiles, 3, side, side] to features [tiles * tokens per tile, hidden]."""
+        """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden]."""
         with self._step():
             pixels = torch.from_numpy(pixel_values).unsqueeze(0).to(self._device)
-            # The model casts to its own dtype itself.
+            # The model casts to its own dtype.
             return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
 
     @torch.inference_mode()
@@ -103,8 +94,8 @@ class TorchRuntime:
         self, state: TorchKVState, token_ids: Sequence[int], count: int, want_logits: bool = False
     ) -> Predicted:
         with self._step():
-            # Embedded here: the model would move the ids to the device of its first weight, and of
-            # a model spread over devices that may be none.
+            # Embedded here: the model would move the ids to the device of its first weight, which
+            # can be "meta" if the model is spread over devices.
             embeds = self._embed(torch.tensor([token_ids], device=self._device))
             output = self._model(
                 inputs_embeds=embeds,
@@ -118,7 +109,7 @@ class TorchRuntime:
         return self.verify(state, [token_id], 1, want_logits)
 
     def truncate(self, state: TorchKVState, length: int) -> None:
-        # By hand: what the argument of Cache.crop means differs between releases.
+        # The argument of Cache.crop has other meanings in other releases.
         for layer in state.cache.layers:
             layer.keys = layer.keys[:, :, :length]
             layer.values = layer.values[:, :, :length]
@@ -134,11 +125,44 @@ class TorchRuntime:
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        # Kept by torch for each calling thread, and another runtime may have set it since.
+        # A setting of the calling thread, which another runtime may have changed.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         with memory_errors():
             yield
+
+
+def load_model(folder: Path, dtype: Any, device: str, *, spread: bool = False) -> Any:
+    """Load the transformers model of a checked checkpoint `folder`, ready for inference.
+
+    With `spread` accelerate splits it over all GPUs, and CPU memory if those are too small.
+    Raise CheckpointError if weights are missing, or of another shape than in the configuration.
+    """
+    logging.disable_progress_bar()
+    try:
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map="auto" if spread else None,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            # Reported below by name; transformers' error would refer to a table on the terminal.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        model = model if spread else model.to(device)
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The model in {folder} cannot be loaded: {first_line(error)}"
+        ) from error
+    absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if absent:
+        raise CheckpointError(
+            f"The weights in {folder} do not fit its {CONFIG_FILE}: {len(absent)} tensors are "
+            f"missing or of another shape, {absent[0]} for one. Get the whole checkpoint again."
+        )
+    return model.eval()
 
 
 def predicted(logits: torch.Tensor, want_logits: bool) -> Predicted:

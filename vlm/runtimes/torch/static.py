@@ -20,7 +20,7 @@ from vlm.runtimes.torch.step import WIDTHS, Append, StaticStep
 
 
 def suits(placement: Placement) -> bool:
-    """Whether `placement` is one GPU that can replay graphs; TorchRuntime is for all others."""
+    """Return whether `placement` is one GPU that can replay graphs; else use TorchRuntime."""
     return placement.device.type == "cuda" and not placement.spread
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 
+from vlm.errors import first_line
 from vlm.runtimes.base import Predicted
 from vlm.runtimes.torch.slots import KVSlots
 
@@ -143,7 +144,7 @@ class StaticStep:
                 ):
                     passed = self._pass(shape)
             except RuntimeError as error:
-                log.warning("%s runs without a CUDA graph: %s", shape, str(error).splitlines()[0])
+                log.warning("%s runs without a CUDA graph: %s", shape, first_line(error))
                 # A pool with a failed capture cannot hold another one.
                 self._pool = None
                 return None
