@@ -1,4 +1,4 @@
-"""`/openapi.json`: a valid document of all routes, which the server keeps to."""
+"""`/openapi.json`: a valid document of all routes, and the answers agree with it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vlm.settings import Settings
 from web.openapi import OPENAPI_VERSION, document
 from web_client import HANG_GUARD_S, JPEG, ROOT, picture, read_events, served
 
-# The page is for people, its files belong to it.
+# The page and its files.
 UNDOCUMENTED = {"/", "/static/{}"}
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
+def spec() -> dict[str, Any]:
     return document(Settings())
 
 
@@ -35,27 +35,27 @@ def client(web_app: Flask) -> FlaskClient:
     return web_app.test_client()
 
 
-def operations(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The operations by method and path."""
+def operations(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations by method and path."""
     return {
         f"{method.upper()} {path}": operation
-        for path, item in told["paths"].items()
+        for path, item in spec["paths"].items()
         for method, operation in item.items()
     }
 
 
-def closed(told: dict[str, Any]) -> dict[str, Any]:
-    """The document where no object may have what its schema does not name."""
+def without_extra_fields(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with `additionalProperties: false` in every schema."""
     schemas = {
         name: {"additionalProperties": False, **schema} if "properties" in schema else schema
-        for name, schema in told["components"]["schemas"].items()
+        for name, schema in spec["components"]["schemas"].items()
     }
     return {"components": {"schemas": schemas}}
 
 
-def assert_is(told: dict[str, Any], name: str, value: object) -> None:
-    """`value` has all that the schema `name` asks for, and nothing else."""
-    schema = {"$ref": f"#/components/schemas/{name}", **closed(told)}
+def assert_matches(spec: dict[str, Any], name: str, value: object) -> None:
+    """Check that `value` has the fields of the schema `name` and no others."""
+    schema = {"$ref": f"#/components/schemas/{name}", **without_extra_fields(spec)}
     errors = [error.message for error in Draft202012Validator(schema).iter_errors(value)]
     assert errors == []
 
@@ -65,52 +65,50 @@ def test_the_document_is_valid(settings: Settings) -> None:
     OpenAPIV32SpecValidator(document(settings)).validate()  # type: ignore[arg-type]
 
 
-def test_the_document_is_served(client: FlaskClient, told: dict[str, Any]) -> None:
+def test_the_document_is_served(client: FlaskClient, spec: dict[str, Any]) -> None:
     answer = client.get("/openapi.json")
     assert answer.mimetype == "application/json"
-    assert answer.get_json() == told
-    assert told["openapi"] == OPENAPI_VERSION
+    assert answer.get_json() == spec
+    assert spec["openapi"] == OPENAPI_VERSION
 
 
-def test_each_route_is_in_the_document_and_no_other(web_app: Flask, told: dict[str, Any]) -> None:
+def test_the_document_has_every_route_and_no_other(web_app: Flask, spec: dict[str, Any]) -> None:
     routes = {
         f"{method} {re.sub(r'<[^>]*>', '{}', rule.rule)}"
         for rule in web_app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    documented = {re.sub(r"\{[^}]*\}", "{}", name) for name in operations(told)}
+    documented = {re.sub(r"\{[^}]*\}", "{}", name) for name in operations(spec)}
     assert {name for name in routes if name.split()[1] not in UNDOCUMENTED} == documented
 
 
-def test_each_operation_says_what_it_is(told: dict[str, Any]) -> None:
-    found = operations(told).values()
+def test_each_operation_has_a_name_a_summary_and_a_tag(spec: dict[str, Any]) -> None:
+    found = operations(spec).values()
     assert len({operation["operationId"] for operation in found}) == len(found)
-    tags = {tag["name"] for tag in told["tags"]}
+    tags = {tag["name"] for tag in spec["tags"]}
     for operation in found:
         assert operation["summary"]
         assert set(operation["tags"]) <= tags
         assert {"403", "500"} <= set(operation["responses"])
 
 
-def test_each_schema_is_used(told: dict[str, Any]) -> None:
-    used = set(re.findall(r"#/components/schemas/(\w+)", str(told)))
-    assert used == set(told["components"]["schemas"])
+def test_each_schema_is_used(spec: dict[str, Any]) -> None:
+    used = set(re.findall(r"#/components/schemas/(\w+)", str(spec)))
+    assert used == set(spec["components"]["schemas"])
 
 
-def test_the_status_has_each_field_that_is_documented_and_no_other(
-    client: FlaskClient, told: dict[str, Any]
-) -> None:
-    assert_is(told, "Status", client.get("/api/status").get_json())
-    assert_is(told, "Health", client.get("/healthz").get_json())
-    assert_is(told, "ModelsStatus", client.post("/api/models/dismiss").get_json())
+def test_the_status_matches_the_document(client: FlaskClient, spec: dict[str, Any]) -> None:
+    assert_matches(spec, "Status", client.get("/api/status").get_json())
+    assert_matches(spec, "Health", client.get("/healthz").get_json())
+    assert_matches(spec, "ModelsStatus", client.post("/api/models/dismiss").get_json())
 
 
-def test_the_events_of_a_caption_are_as_documented(
-    client: FlaskClient, told: dict[str, Any]
+def test_the_events_of_a_caption_match_the_document(
+    client: FlaskClient, spec: dict[str, Any]
 ) -> None:
     events = read_events(client.post("/api/captions", data=picture(), headers=JPEG).text)
     for name, data in events:
-        assert_is(told, {"token": "Token", "done": "Result"}[name], data)
+        assert_matches(spec, {"token": "Token", "done": "Result"}[name], data)
     assert events[-1][0] == "done"
 
 
@@ -123,27 +121,27 @@ def test_the_events_of_a_caption_are_as_documented(
         ("POST", "/v1/chat/completions", "OpenAIErrorAnswer"),
     ],
 )
-def test_a_refusal_is_as_documented(
-    client: FlaskClient, told: dict[str, Any], method: str, path: str, name: str
+def test_errors_match_the_document(
+    client: FlaskClient, spec: dict[str, Any], method: str, path: str, name: str
 ) -> None:
     answer = client.open(path, method=method, data=b"{}", headers={"Content-Type": "text/plain"})
-    documented = operations(told)[f"{method} {path.replace('nothing', '{model}')}"]["responses"]
+    documented = operations(spec)[f"{method} {path.replace('nothing', '{model}')}"]["responses"]
     assert str(answer.status_code) in documented
-    assert_is(told, name, answer.get_json())
+    assert_matches(spec, name, answer.get_json())
 
 
 def test_the_settings_are_in_the_document() -> None:
-    told = document(Settings(max_tokens=7, client_key_file="key"))
-    parameters = operations(told)["POST /api/captions"]["parameters"]
+    spec = document(Settings(max_tokens=7, client_key_file="key"))
+    parameters = operations(spec)["POST /api/captions"]["parameters"]
     (max_tokens,) = [each for each in parameters if each["name"] == "max_tokens"]
     assert max_tokens["schema"]["default"] == 7
-    for name, operation in operations(told).items():
+    for name, operation in operations(spec).items():
         assert ("401" in operation["responses"]) == ("/v1/" in name)
         assert bool(operation.get("security")) == ("/v1/" in name)
-    assert told["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert spec["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
-def test_schemathesis_finds_no_fault(web_worker: Worker, tmp_path: Path) -> None:
+def test_schemathesis_finds_no_failure(web_worker: Worker, tmp_path: Path) -> None:
     program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
     assert program, "schemathesis is not installed"
     with served(web_worker, Settings(model="nano", offline=True)) as (port, _):
@@ -158,6 +156,6 @@ def test_schemathesis_finds_no_fault(web_worker: Worker, tmp_path: Path) -> None
             check=False,
         )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
-    # It leaves out the address that it has the document from.
+    # It skips the route of the document itself.
     tested = len(operations(document(Settings()))) - 1
     assert re.findall(r"Tested: +(\d+)", done.stdout) == [str(tested)]

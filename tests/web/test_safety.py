@@ -1,4 +1,4 @@
-"""No page of another site may use this server: names, origins and what browsers tell of both."""
+"""Pages of other sites cannot use this server: checks of Host, Origin and Fetch Metadata."""
 
 from __future__ import annotations
 
@@ -17,24 +17,21 @@ def client(web_app: Flask) -> FlaskClient:
     return web_app.test_client()
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
+def test_loopback_names_are_allowed_on_any_port() -> None:
+    hosts = [
         "localhost",
         "localhost:8000",
         "LocalHost:8000",
         "127.0.0.1:8000",
         "[::1]:8000",
         "127.0.0.1:9",
-    ],
-)
-def test_loopback_names_are_ours_on_any_port(host: str) -> None:
-    assert HostPolicy("127.0.0.1").allows(host)
+    ]
+    policy = HostPolicy("127.0.0.1")
+    assert [host for host in hosts if not policy.allows(host)] == []
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
+def test_other_host_names_are_refused() -> None:
+    hosts = [
         "",
         "evil.example",
         "evil.example:8000",
@@ -53,13 +50,12 @@ def test_loopback_names_are_ours_on_any_port(host: str) -> None:
         "2130706433",
         "local host",
         "localhost.",
-    ],
-)
-def test_other_names_are_not_ours(host: str) -> None:
-    assert not HostPolicy("127.0.0.1").allows(host)
+    ]
+    policy = HostPolicy("127.0.0.1")
+    assert [host for host in hosts if policy.allows(host)] == []
 
 
-def test_the_bound_address_is_ours_and_its_neighbour_is_not() -> None:
+def test_the_bound_address_is_allowed_and_its_neighbour_is_not() -> None:
     policy = HostPolicy("192.168.1.5")
     assert policy.allows("192.168.1.5:8000")
     assert policy.allows("localhost:8000")
@@ -69,7 +65,7 @@ def test_the_bound_address_is_ours_and_its_neighbour_is_not() -> None:
 
 
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
-def test_bound_everywhere_any_address_is_ours_but_no_foreign_name(wildcard: str) -> None:
+def test_a_wildcard_bind_allows_addresses_but_no_foreign_name(wildcard: str) -> None:
     policy = HostPolicy(wildcard)
     assert policy.allows("192.168.1.5:8000")
     assert policy.allows("[fe80::1]:8000")
@@ -79,7 +75,7 @@ def test_bound_everywhere_any_address_is_ours_but_no_foreign_name(wildcard: str)
 
 
 @pytest.mark.parametrize("path", ["/", "/api/status", "/healthz", "/static/js/io/api.js"])
-def test_a_wrong_host_is_refused_everywhere(client: FlaskClient, path: str) -> None:
+def test_a_wrong_host_is_refused_on_every_route(client: FlaskClient, path: str) -> None:
     answer = client.get(path, headers={"Host": "evil.example:8000"})
     assert answer.status_code == 403
     assert answer.get_json()["error"]["code"] == "forbidden"
@@ -109,25 +105,25 @@ def test_a_cross_site_origin_is_refused(client: FlaskClient, origin: str) -> Non
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_what_a_browser_calls_another_site_is_refused(client: FlaskClient, site: str) -> None:
+def test_requests_marked_as_cross_site_are_refused(client: FlaskClient, site: str) -> None:
     for path in ("/api/status", "/static/js/io/api.js", "/healthz"):
         assert client.get(path, headers={"Sec-Fetch-Site": site}).status_code == 403
     posted = client.post("/api/captions", data=picture(), headers={**JPEG, "Sec-Fetch-Site": site})
     assert posted.status_code == 403
 
 
-def test_a_link_on_another_site_may_open_the_page(client: FlaskClient) -> None:
+def test_a_link_on_another_site_opens_the_page(client: FlaskClient) -> None:
     assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_our_own_page_and_programs_are_served(client: FlaskClient, site: str) -> None:
+def test_the_own_page_and_programs_are_served(client: FlaskClient, site: str) -> None:
     own = {"Host": "localhost:8000", "Origin": "http://localhost:8000", "Sec-Fetch-Site": site}
     assert client.get("/api/status", headers=own).status_code == 200
     assert client.post("/api/captions", data=picture(), headers={**JPEG, **own}).status_code == 200
 
 
-def test_nothing_offers_itself_to_other_origins(client: FlaskClient) -> None:
+def test_no_answer_has_cors_headers_by_default(client: FlaskClient) -> None:
     for method, path in (("OPTIONS", "/api/captions"), ("GET", "/api/status"), ("GET", "/")):
         headers = client.open(path, method=method).headers
         assert not [name for name, _ in headers if name.lower().startswith("access-control")]

@@ -1,4 +1,4 @@
-"""What `/api/status` tells of the worker, and of other servers that frames are sent to."""
+"""`/api/status`: the worker, and the servers that frames are sent to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from web.app import create_app
 from web_client import HANG_GUARD_S, served, wait_until
 
 
-def test_the_worker_is_told_of(web_app: Flask, web_worker: Worker) -> None:
+def test_the_status_of_the_worker_is_reported(web_app: Flask, web_worker: Worker) -> None:
     told = web_app.test_client().get("/api/status").get_json()
     assert told["worker"] == {
         "restarts": 0,
@@ -22,7 +22,7 @@ def test_the_worker_is_told_of(web_app: Flask, web_worker: Worker) -> None:
     assert told["remote"] is None
 
 
-def test_where_frames_are_sent_is_told_from_the_start(web_worker: Worker) -> None:
+def test_upstreams_are_reported_from_the_start(web_worker: Worker) -> None:
     with served(web_worker, Settings()) as (port, _):
         origin = f"http://127.0.0.1:{port}"
         settings = Settings(engine="openai", base_url=(origin,))

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible API, as OpenAI's own client meets it."""
+"""The OpenAI-compatible API, with OpenAI's own client."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_chat_is_answered(client: OpenAI) -> None:
     assert choice.logprobs is None
 
 
-def test_the_answer_is_that_of_the_page(client: OpenAI, api_port: int) -> None:
+def test_a_chat_answers_as_the_caption_route_does(client: OpenAI, api_port: int) -> None:
     prompt = PRESETS[0].prompt
     _, _, body = ask(api_port, "POST", "/api/captions", picture(), JPEG)
     caption = read_events(body)[-1][1]
@@ -74,7 +74,7 @@ def test_the_answer_is_that_of_the_page(client: OpenAI, api_port: int) -> None:
     assert answer.usage.prompt_tokens == caption["stats"]["prompt_tokens"]
 
 
-def test_a_streamed_answer_is_the_whole_one(client: OpenAI) -> None:
+def test_a_streamed_answer_equals_the_whole_one(client: OpenAI) -> None:
     whole = chat(client)
     chunks = streamed(client)
     assert text_of(chunks) == whole.choices[0].message.content
@@ -84,7 +84,7 @@ def test_a_streamed_answer_is_the_whole_one(client: OpenAI) -> None:
     }
 
 
-def test_the_client_gathers_a_stream_to_the_whole_answer(client: OpenAI) -> None:
+def test_the_client_assembles_a_stream_into_the_whole_answer(client: OpenAI) -> None:
     asked: Any = {"model": MODEL, "messages": question(), "logprobs": True, "max_tokens": 128}
     with client.chat.completions.stream(
         **asked, stream_options={"include_usage": True}
@@ -102,7 +102,7 @@ def test_the_client_gathers_a_stream_to_the_whole_answer(client: OpenAI) -> None
     assert texts[0] == texts[1]
 
 
-def test_a_client_that_asks_many_things_at_once_is_answered(api_port: int) -> None:
+def test_concurrent_requests_of_one_client_are_answered(api_port: int) -> None:
     async def answers() -> list[Any]:
         url = f"http://127.0.0.1:{api_port}/v1"
         asked: Any = {"model": MODEL, "messages": question(), "max_tokens": 8}
@@ -119,7 +119,7 @@ def test_a_client_that_asks_many_things_at_once_is_answered(api_port: int) -> No
     assert len({answer.choices[0].message.content for answer in asyncio.run(answers())}) == 1
 
 
-def test_a_stream_begins_with_the_role_and_ends_with_the_reason(client: OpenAI) -> None:
+def test_a_stream_starts_with_the_role_and_ends_with_the_reason(client: OpenAI) -> None:
     first, *_, last = streamed(client)
     assert first.choices[0].delta.role == "assistant"
     assert first.choices[0].delta.content == ""
@@ -128,7 +128,7 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason(client: OpenAI) 
     assert last.usage is None
 
 
-def test_a_stream_tells_the_usage_where_it_is_asked_for(client: OpenAI) -> None:
+def test_a_stream_has_usage_only_on_request(client: OpenAI) -> None:
     chunks = streamed(client, stream_options={"include_usage": True})
     assert chunks[-1].choices == []
     assert chunks[-1].usage == chat(client).usage
@@ -142,7 +142,7 @@ def test_usage_counts_the_image_tokens(client: OpenAI) -> None:
     assert 0 < usage.completion_tokens <= 16
 
 
-def test_each_image_costs_its_tokens(client: OpenAI, frames: list[Image.Image]) -> None:
+def test_each_image_adds_its_tokens(client: OpenAI, frames: list[Image.Image]) -> None:
     counts = [
         chat(client, messages=question(*frames[:images])).usage.prompt_tokens_details.image_tokens
         for images in (1, 2, 3)
@@ -150,13 +150,13 @@ def test_each_image_costs_its_tokens(client: OpenAI, frames: list[Image.Image]) 
     assert counts == [counts[0], 2 * counts[0], 3 * counts[0]]
 
 
-def test_images_may_stand_between_words(client: OpenAI, frames: list[Image.Image]) -> None:
+def test_images_and_text_can_alternate(client: OpenAI, frames: list[Image.Image]) -> None:
     parts = [text_part("First:"), image_part(frames[0]), text_part("then:"), image_part(frames[1])]
     answer = chat(client, messages=[{"role": "user", "content": [*parts, text_part("Compare.")]}])
     assert answer.choices[0].message.content is not None
 
 
-def test_a_system_message_and_earlier_turns_are_read(client: OpenAI) -> None:
+def test_system_messages_and_earlier_turns_are_in_the_prompt(client: OpenAI) -> None:
     alone = chat(client).usage.prompt_tokens
     turns = [
         {"role": "system", "content": "Answer in one word."},
@@ -172,7 +172,7 @@ def test_a_system_message_and_earlier_turns_are_read(client: OpenAI) -> None:
     assert again.usage == answer.usage
 
 
-def test_an_answer_can_be_sent_back_as_it_came(client: OpenAI) -> None:
+def test_an_answer_can_be_sent_back_unchanged(client: OpenAI) -> None:
     first = chat(client).choices[0].message
     turns = [*question(), first.model_dump(), {"role": "user", "content": "Are you sure?"}]
     assert chat(client, messages=turns).choices[0].finish_reason in ("stop", "length")
@@ -196,7 +196,7 @@ def test_an_answer_ends_before_a_stop_text(client: OpenAI) -> None:
         assert text_of(streamed(client, stop=stops)) == answer.choices[0].message.content
 
 
-def test_high_detail_of_one_image_is_that_of_all(client: OpenAI) -> None:
+def test_high_detail_of_one_image_applies_to_all(client: OpenAI) -> None:
     low, auto, high = (
         chat(client, messages=[{"role": "user", "content": [image_part(detail=detail)]}])
         for detail in ("low", "auto", "high")
@@ -205,7 +205,7 @@ def test_high_detail_of_one_image_is_that_of_all(client: OpenAI) -> None:
     assert high.usage.prompt_tokens >= low.usage.prompt_tokens
 
 
-def test_fields_that_change_nothing_are_taken(client: OpenAI) -> None:
+def test_neutral_parameters_are_accepted(client: OpenAI) -> None:
     answer = chat(
         client,
         n=1,
@@ -226,7 +226,7 @@ def test_fields_that_change_nothing_are_taken(client: OpenAI) -> None:
     assert answer.choices[0].message.content == chat(client).choices[0].message.content
 
 
-def test_each_chunk_leaves_at_once_and_closing_the_stream_stops_the_work(engine: Engine) -> None:
+def test_chunks_arrive_at_once_and_closing_the_stream_cancels(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with (
         started(Worker(lambda: stepped, max_queue=1)) as worker,
@@ -239,7 +239,7 @@ def test_each_chunk_leaves_at_once_and_closing_the_stream_stops_the_work(engine:
             assert role.choices[0].delta.role == "assistant"
             assert first.choices[0].delta.content
             assert stepped.made == 1
-        # The generation waits for a permit, so nothing but the hang-up can have ended the stream.
+        # The engine waits for a permit, so only the disconnect can have ended the stream.
         wait_until(lambda: admission.under_way == 0)
         stepped.allow(1)
         wait_until(lambda: stepped.closed == 1)
@@ -248,7 +248,7 @@ def test_each_chunk_leaves_at_once_and_closing_the_stream_stops_the_work(engine:
         assert chat(client).choices[0].message.content
 
 
-def test_hanging_up_before_a_whole_answer_stops_the_work(engine: Engine) -> None:
+def test_a_disconnect_cancels_an_unstreamed_answer(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with (
         started(Worker(lambda: stepped, max_queue=1)) as worker,

@@ -1,4 +1,4 @@
-"""How tokens are chosen and told through the OpenAI-compatible API, by OpenAI's own client."""
+"""Sampling and log probabilities under /v1, with OpenAI's own client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text(client: OpenAI, **fields: Any) -> str:
     return str(chat(client, **fields).choices[0].message.content)
 
 
-def test_without_a_temperature_the_likeliest_tokens_are_taken(client: OpenAI) -> None:
+def test_the_default_temperature_is_greedy(client: OpenAI) -> None:
     assert text(client) == text(client, temperature=0, seed=3) == text(client, seed=4)
 
 
@@ -39,15 +39,15 @@ def stream_of(client: OpenAI, **fields: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", [-(2**63), -1, 0, 2**63 - 1])
-def test_any_seed_of_64_bits_is_taken(client: OpenAI, seed: int) -> None:
+def test_any_seed_of_64_bits_is_accepted(client: OpenAI, seed: int) -> None:
     assert text(client, temperature=1, seed=seed) == text(client, temperature=1, seed=seed)
 
 
-def test_a_narrow_top_p_leaves_the_likeliest_token_alone(client: OpenAI) -> None:
+def test_a_tiny_top_p_is_greedy(client: OpenAI) -> None:
     assert text(client, temperature=1, top_p=1e-9, seed=1) == text(client)
 
 
-def test_logprobs_tell_of_each_token(client: OpenAI) -> None:
+def test_logprobs_cover_each_token(client: OpenAI) -> None:
     answer = chat(client, logprobs=True, top_logprobs=3)
     (choice,) = answer.choices
     tokens = choice.logprobs.content
@@ -61,13 +61,13 @@ def test_logprobs_tell_of_each_token(client: OpenAI) -> None:
         assert sum(math.exp(each.logprob) for each in token.top_logprobs) <= 1.001
 
 
-def test_logprobs_alone_tell_no_alternatives_and_change_no_word(client: OpenAI) -> None:
+def test_logprobs_without_alternatives_do_not_change_the_text(client: OpenAI) -> None:
     (choice,) = chat(client, logprobs=True).choices
     assert all(token.top_logprobs == [] for token in choice.logprobs.content)
     assert choice.message.content == text(client)
 
 
-def test_streamed_logprobs_are_those_of_the_whole_answer(client: OpenAI) -> None:
+def test_streamed_logprobs_equal_those_of_the_whole_answer(client: OpenAI) -> None:
     whole = chat(client, logprobs=True, top_logprobs=1).choices[0].logprobs.content
     with chat(client, logprobs=True, top_logprobs=1, stream=True) as chunks:
         streamed = [
@@ -87,7 +87,7 @@ JSON_OBJECT: dict[str, Any] = {
 }
 
 
-def test_a_json_object_is_one_as_far_as_it_goes(client: OpenAI) -> None:
+def test_a_json_object_parses_if_it_is_not_cut(client: OpenAI) -> None:
     ended = 0
     for seed in range(4):
         (choice,) = chat(client, temperature=seed / 2, seed=seed, **JSON_OBJECT).choices
@@ -102,7 +102,7 @@ def test_a_json_object_can_be_streamed(client: OpenAI) -> None:
     assert "".join(stream_of(client, **JSON_OBJECT)) == text(client, **JSON_OBJECT)
 
 
-def test_words_alone_are_answered(client: OpenAI) -> None:
+def test_a_chat_without_images_is_answered(client: OpenAI) -> None:
     messages = [{"role": "user", "content": "What is a circle?"}]
     answer = chat(client, messages=messages)
     assert answer.choices[0].finish_reason in ("stop", "length")

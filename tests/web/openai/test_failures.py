@@ -1,4 +1,4 @@
-"""When /v1 cannot answer: loading, busy, failing midway, ending. Never a part shown as whole."""
+"""/v1 while the model loads, is busy, fails midway or shuts down: no cut answer looks whole."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECRET = "secret of the house"
 
 
 class FailingEngine(SteppedEngine):
-    """Says a word, then fails by `error`."""
+    """Yields a word, then raises `error`."""
 
     def __init__(self, engine: Engine, error: Exception, words: int = 1) -> None:
         super().__init__(engine)
@@ -54,7 +54,7 @@ class FailingEngine(SteppedEngine):
 
 @contextmanager
 def failing(engine: Engine, error: Exception, words: int = 1) -> Iterator[int]:
-    """The port of a server whose every answer fails by `error`."""
+    """Yield the port of a server whose answers all fail with `error`."""
     worker = Worker(lambda: FailingEngine(engine, error, words), max_queue=1)
     with started(worker), served(worker, Settings()) as (port, _):
         yield port
@@ -68,12 +68,12 @@ def posted(port: int, **fields: Any) -> tuple[int, http.client.HTTPMessage, str]
     return ask(port, "POST", CHAT, json.dumps(chat_body(**fields)).encode(), JSON)
 
 
-def test_an_error_midway_ends_the_stream_and_nothing_says_that_it_is_whole(
+def test_an_error_midway_ends_the_stream_without_done(
     engine: Engine,
 ) -> None:
     error = GenerationError("The device ran out of memory. Try again.")
     with failing(engine, error) as port:
-        for _ in range(3):  # The place is given back each time, and the worker lives on.
+        for _ in range(3):  # Admission and worker recover each time.
             status, _, body = posted(port, stream=True)
             assert status == 200
             *chunks, last = [
@@ -93,7 +93,7 @@ def test_an_error_midway_ends_the_stream_and_nothing_says_that_it_is_whole(
                 next(chunks)
 
 
-def test_an_error_midway_is_an_error_where_the_answer_is_whole(engine: Engine) -> None:
+def test_an_error_midway_fails_an_unstreamed_answer(engine: Engine) -> None:
     with (
         failing(engine, GenerationError("The device ran out of memory.")) as port,
         client_of(port) as client,
@@ -103,7 +103,7 @@ def test_an_error_midway_is_an_error_where_the_answer_is_whole(engine: Engine) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_the_engine_refuses_is_the_fault_of_the_messages(engine: Engine, stream: bool) -> None:
+def test_refusals_of_the_engine_name_the_messages(engine: Engine, stream: bool) -> None:
     refusal = BadRequestError("This model takes no text without an image.")
     with failing(engine, refusal, words=0) as port, client_of(port) as client:
         with pytest.raises(openai.BadRequestError, match="without an image") as refused:
@@ -112,7 +112,7 @@ def test_what_the_engine_refuses_is_the_fault_of_the_messages(engine: Engine, st
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_unforeseen_failure_tells_no_secrets(engine: Engine, stream: bool) -> None:
+def test_unexpected_engine_errors_reveal_nothing(engine: Engine, stream: bool) -> None:
     with failing(engine, RuntimeError(SECRET)) as port:
         status, _, body = posted(port, stream=stream)
         assert status == (200 if stream else 500)
@@ -121,7 +121,7 @@ def test_an_unforeseen_failure_tells_no_secrets(engine: Engine, stream: bool) ->
         assert SECRET not in body
 
 
-def test_a_failure_of_the_route_itself_tells_no_secrets(
+def test_unexpected_route_errors_reveal_nothing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -136,7 +136,7 @@ def test_a_failure_of_the_route_itself_tells_no_secrets(
     assert SECRET not in answer.text
 
 
-def test_while_the_model_loads_clients_are_told_to_come_again(engine: Engine) -> None:
+def test_requests_while_loading_get_retry_after(engine: Engine) -> None:
     may_load = threading.Event()
 
     def load() -> SteppedEngine:
@@ -160,7 +160,7 @@ def test_while_the_model_loads_clients_are_told_to_come_again(engine: Engine) ->
         worker.close(HANG_GUARD_S)
 
 
-def test_where_no_model_could_be_loaded_that_is_told() -> None:
+def test_a_failed_load_is_reported() -> None:
     def load() -> SteppedEngine:
         raise CheckpointError("The folder holds no model.")
 
@@ -172,7 +172,7 @@ def test_where_no_model_could_be_loaded_that_is_told() -> None:
             assert "no model" in answer.get_json()["error"]["message"]
 
 
-def test_over_the_bound_a_client_is_told_to_come_again_and_does(engine: Engine) -> None:
+def test_a_full_queue_gets_retry_after_and_the_client_retries(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     settings = Settings(max_queue=1)
     with (
@@ -187,14 +187,14 @@ def test_over_the_bound_a_client_is_told_to_come_again_and_does(engine: Engine) 
         assert status == 503
         assert int(headers["Retry-After"]) >= 1
         assert json.loads(body)["error"]["code"] == "busy"
-        # OpenAI's client waits as long as it is told to, and asks again.
+        # OpenAI's client waits for Retry-After and retries.
         patient = threads.submit(create, client.with_options(max_retries=5))
         stepped.allow(10_000)
         for answer in (*held, patient):
             assert answer.result(HANG_GUARD_S).choices[0].message.content
 
 
-def test_a_server_that_ends_says_so_and_ends_the_stream(engine: Engine) -> None:
+def test_shutdown_ends_a_stream_with_an_error(engine: Engine) -> None:
     stepped = SteppedEngine(engine)
     with (
         started(Worker(lambda: stepped, max_queue=1)) as worker,
@@ -210,7 +210,7 @@ def test_a_server_that_ends_says_so_and_ends_the_stream(engine: Engine) -> None:
         stepped.allow(10_000)
 
 
-def test_a_waiting_stream_hears_that_the_server_lives(
+def test_a_waiting_stream_starts_and_gets_keepalives(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.streaming.KEEPALIVE_S", 0.0)
@@ -220,7 +220,7 @@ def test_a_waiting_stream_hears_that_the_server_lives(
         started(Worker(lambda: stepped, max_queue=1)) as worker,
         served(worker, Settings()) as (port, _),
         client_of(port) as client,
-        # Nothing is made yet, and the answer begins.
+        # The answer starts before the first token.
         create(client, stream=True) as chunks,
     ):
         assert next(chunks).choices[0].delta.role == "assistant"
@@ -230,7 +230,7 @@ def test_a_waiting_stream_hears_that_the_server_lives(
 
 
 def raw(port: int, request: bytes) -> tuple[bytes, dict[str, dict[str, str]]]:
-    """The status line and the JSON that a request of these very bytes gets."""
+    """Return the status line and the JSON that answer these bytes."""
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as connection:
         connection.sendall(request)
         answer = connection.makefile("rb").read()
@@ -238,7 +238,7 @@ def raw(port: int, request: bytes) -> tuple[bytes, dict[str, dict[str, str]]]:
     return head.split(b"\r\n")[0], json.loads(body)
 
 
-def test_what_the_server_itself_refuses_has_the_same_form(api_port: int) -> None:
+def test_refusals_of_the_web_server_have_the_same_form(api_port: int) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     length = f"Content-Length: {SERVER_MAX_BODY_BYTES + 1}\r\n\r\n"
     line, answer = raw(api_port, (head + length).encode())
@@ -247,7 +247,7 @@ def test_what_the_server_itself_refuses_has_the_same_form(api_port: int) -> None
     assert f"{SERVER_MAX_BODY_BYTES // 2**20} MiB" in answer["error"]["message"]
 
 
-def test_a_body_that_is_read_and_refused_is_answered_over_the_network(api_port: int) -> None:
+def test_a_too_large_body_gets_its_answer_over_the_network(api_port: int) -> None:
     body = b'"' + b"a" * MAX_BODY_BYTES + b'"'
     status, _, text = ask(api_port, "POST", CHAT, body, JSON)
     assert status == 413
@@ -255,7 +255,7 @@ def test_a_body_that_is_read_and_refused_is_answered_over_the_network(api_port: 
     assert posted(api_port)[0] == 200
 
 
-def test_many_clients_are_each_answered_as_if_they_were_alone(api_port: int) -> None:
+def test_concurrent_clients_get_the_answers_of_serial_ones(api_port: int) -> None:
     pictures = [picture(size=(32 + 16 * number, 48)) for number in range(6)]
     with client_of(api_port) as client, ThreadPoolExecutor(6) as threads:
 
