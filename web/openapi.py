@@ -1,7 +1,7 @@
 """`GET /openapi.json`: the OpenAPI document, assembled from the classes that the routes use.
 
-No library is used for it: none of those for Flask can describe the events of a stream, which needs
-`itemSchema` of OpenAPI 3.2.
+No library makes it: those for Flask cannot describe the events of a stream, which needs
+`itemSchema` of OpenAPI 3.2 (docs/experiments.md).
 """
 
 from __future__ import annotations
