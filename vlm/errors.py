@@ -1,4 +1,4 @@
-"""The few errors of this package. Each message is written for the person who can act on it."""
+"""The errors of this package. Each message is for users, and says what they can do."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class SightlineError(Exception):
 
 
 class BadImageError(SightlineError):
-    """The bytes are not an image we take: not an image, cut short, an unsupported format."""
+    """The bytes are not an image, or a truncated or damaged one."""
 
     code = "bad_image"
 
 
 class ImageTooLargeError(SightlineError):
-    """More bytes or more pixels than the server accepts."""
+    """The image has more bytes or pixels than the server accepts."""
 
     code = "image_too_large"
 
 
 class UnsupportedImageError(SightlineError):
-    """An image, but of a format that is not taken (GIF, SVG, TIFF, HEIC)."""
+    """An image in an unsupported format (GIF, SVG, TIFF, HEIC)."""
 
     code = "unsupported_image"
 
@@ -51,13 +51,13 @@ class BusyError(SightlineError):
 
 
 class SupersededError(SightlineError):
-    """A live frame was still waiting when a newer one of its camera came; nothing is wrong."""
+    """A newer frame of the same camera has replaced this live frame in the queue."""
 
     code = "superseded"
 
 
 class StreamClosedError(SightlineError):
-    """The stream was closed while it was read: its client has gone, or the server ends."""
+    """The stream was closed while it was read: the client disconnected, or the server stops."""
 
     code = "closed"
 
@@ -88,31 +88,31 @@ class SettingsError(SightlineError):
 
 
 class GenerationError(SightlineError):
-    """A forward pass failed midway; the request is lost, the server goes on."""
+    """A forward pass failed; the request is lost, the server goes on."""
 
     code = "generation_failed"
 
 
 class UnknownModelError(SightlineError):
-    """A model is asked for that is not among those to choose from."""
+    """The requested model is not in the list of models."""
 
     code = "unknown_model"
 
 
 class SwitchingError(SightlineError):
-    """Another model is being fetched or loaded already; one change at a time."""
+    """Another model is being downloaded or loaded."""
 
     code = "switching"
 
 
 class OfflineError(SightlineError):
-    """The model would have to be fetched, and --offline forbids that."""
+    """The model would have to be downloaded, and --offline forbids that."""
 
     code = "offline"
 
 
 class FetchError(SightlineError):
-    """A model cannot be fetched; the message says why and what to do."""
+    """A model cannot be downloaded; the message says why and what to do."""
 
     code = "fetch_failed"
 
@@ -124,13 +124,13 @@ class ModelTooLargeError(SightlineError):
 
 
 class FetchCancelledError(FetchError):
-    """A person gave the fetch up; what has been received is kept."""
+    """A user cancelled the download; the received part is kept."""
 
     code = "cancelled"
 
 
 class DiskFullError(FetchError):
-    """The disk has not enough room for the model; what was half written is removed."""
+    """The disk is too small for the model; incomplete files are removed."""
 
     code = "disk_full"
 

@@ -1,4 +1,4 @@
-"""What is asked about a frame: the presets, what a prompt may be, and the chat around it."""
+"""Preset prompts, and limits of prompts and chats."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final
 from vlm.errors import BadRequestError
 
 PROMPT_MAX_CHARS: Final = 2000
-# More than the context of any SmolVLM, and little enough to be tokenised at once.
+# More than the context of any SmolVLM, and quickly tokenised.
 CHAT_MAX_CHARS: Final = 32_000
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A question worth one click; `label` is what people read, `prompt` what the model is asked."""
-
     id: str
     label: str
+    """On the page."""
     prompt: str
+    """For the model."""
 
 
 PRESETS: Final = (
@@ -40,9 +40,9 @@ _TEXT: Final = re.compile(TEXT_PATTERN)
 
 
 def checked_prompt(text: str) -> str:
-    """`text` as the model may be asked it: trimmed, and DEFAULT_PROMPT where nothing is left.
+    """Return `text` trimmed, DEFAULT_PROMPT if that is empty.
 
-    Raises BadRequestError where it is longer than PROMPT_MAX_CHARS or holds control characters.
+    Raise BadRequestError if it is longer than PROMPT_MAX_CHARS or contains control characters.
     """
     prompt = text.strip()
     if len(prompt) > PROMPT_MAX_CHARS:
@@ -54,7 +54,7 @@ def checked_prompt(text: str) -> str:
 
 
 def check_text(text: str) -> str:
-    """`text` itself, of any part of a chat; raises BadRequestError where no model can read it."""
+    """Return `text`, any part of a chat; raise BadRequestError if it is too long or unreadable."""
     if len(text) > CHAT_MAX_CHARS:
         raise BadRequestError(
             f"A text has {len(text)} characters; at most {CHAT_MAX_CHARS} are taken. Make it "

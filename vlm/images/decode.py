@@ -1,4 +1,4 @@
-"""Bytes from outside in, a bounded upright RGB image out: the only place that decodes files."""
+"""Decode untrusted bytes to a bounded, upright RGB image. Nothing else decodes images."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from vlm.errors import BadImageError, ImageTooLargeError, SightlineError, UnsupportedImageError
 
 MAX_IMAGE_BYTES: Final = 8 * 2**20
-# A phone's 48 megapixels pass; Pillow's own alarm at 89 million never has to.
+# A phone's 48 megapixels pass; Pillow's own limit is 89 million.
 MAX_IMAGE_PIXELS: Final = 50_000_000
-# No model here looks at more: SmolVLM's tiles are cut from an image of this longest side.
+# SmolVLM cuts its tiles from an image of this longest side; more pixels are never used.
 MAX_SIDE_PX: Final = 2048
 
-# Named by their classes, so that Pillow never has to go looking for plugins while serving.
+# Imported here, so that Pillow never searches for plugins in a request.
 _FORMATS: Final = (
     JpegImagePlugin.JpegImageFile.format,
     PngImagePlugin.PngImageFile.format,
     WebPImagePlugin.WebPImageFile.format,
 )
 _TAKEN: Final = "Send it as JPEG, PNG or WebP."
-# What shows through transparent pixels: neither dark nor light drawings vanish on it.
+# Shown through transparent pixels: both dark and light drawings are visible on it.
 _BACKGROUND: Final = (128, 128, 128)
 _EXIF_ORIENTATION: Final = 0x0112
-# The largest takes some hundred MB for a moment: of a hundred requests only so many do at once.
+# The largest image takes some hundred MB while it is decoded.
 _DECODING: Final = threading.BoundedSemaphore(4)
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,12 +56,12 @@ _VIDEO_MESSAGE: Final = "This is a video, not a picture. Send single frames as J
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """The picture in `data`: RGB, upright by its EXIF orientation, longest side <= MAX_SIDE_PX.
+    """Return the image in `data`: RGB, upright by EXIF, longest side <= MAX_SIDE_PX.
 
-    Takes JPEG, PNG and WebP, told by content, of at most MAX_IMAGE_BYTES and MAX_IMAGE_PIXELS
-    (checked from the header, before decoding). CMYK, 16-bit grey, palettes and the like are
-    converted, transparency is laid on mid-grey, and of an animation the first frame is taken.
-    Safe to call from any thread. Raises BadImageError, ImageTooLargeError or UnsupportedImageError.
+    JPEG, PNG and WebP are detected by content; at most MAX_IMAGE_BYTES and MAX_IMAGE_PIXELS
+    (checked in the header, before decoding). CMYK, 16-bit grey and palettes are converted,
+    transparency becomes mid-grey, and only the first frame of an animation is read. Thread-safe.
+    Raise BadImageError, ImageTooLargeError or UnsupportedImageError.
     """
     if not data:
         raise BadImageError(f"The image is empty (0 bytes). {_TAKEN}")
@@ -82,8 +82,8 @@ def decode_image(data: bytes) -> Image.Image:
     except MemoryError:
         raise ImageTooLargeError("There is not enough memory for an image this large.") from None
     except Exception as error:
-        # Damaged files raise nearly anything inside a decoder, struct.error and SyntaxError too.
-        raise BadImageError(_damage_in_words(error)) from error
+        # A decoder can raise nearly anything on a damaged file, even struct.error and SyntaxError.
+        raise BadImageError(_damage_message(error)) from error
 
 
 def _refuse_other_formats(data: bytes) -> None:
@@ -95,7 +95,7 @@ def _refuse_other_formats(data: bytes) -> None:
 
 
 def _foreign_format(data: bytes) -> str | None:
-    """The name of a format that is known but not taken; None for anything else."""
+    """Return the name of a known format that is not supported; None for anything else."""
     for signature, name in _SIGNATURES:
         if data.startswith(signature):
             return name
@@ -126,14 +126,14 @@ def _too_many_pixels(size: str) -> str:
     )
 
 
-def _damage_in_words(error: Exception) -> str:
+def _damage_message(error: Exception) -> str:
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return "The image is cut short: its end is missing. Send the whole file."
     return f"This is not an image that can be read: not one, or damaged. {_TAKEN}"
 
 
 def _loaded(image: Image.Image) -> Image.Image:
-    # A JPEG can be decoded at a half, a quarter or an eighth, in as much less time and memory.
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which saves time and memory.
     image.draft(None, _bounded_size(*image.size))
     image.load()
     return image
@@ -141,7 +141,7 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I;16", "I;16L", "I;16B", "I"):
-        # Pillow clips 16 bits to 8 where it should scale.
+        # Pillow clips 16 bits to 8 instead of scaling.
         return image.convert("I").point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -167,7 +167,7 @@ def _orientation_of(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:
-        # Broken EXIF says nothing about the picture itself, which is sound.
+        # Broken EXIF does not make the image unreadable.
         return 1
 
 

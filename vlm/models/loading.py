@@ -34,11 +34,11 @@ def load_engine(
     on_progress: Callable[[str], None] = lambda _: None,
     stop_token_ids: frozenset[int] | None = None,
 ) -> Engine:
-    """Load the engine that `settings` name, warmed up so that its first answer is not slower.
+    """Load the engine that `settings` name, and warm it up so that its first answer is not slower.
 
-    `on_progress` gets a sentence for people now and then while loading takes long. An answer ends
-    with one of `stop_token_ids`, by default the checkpoint's own. Raises
-    CheckpointError, SettingsError or ModelTooLargeError, in words for whoever chose the settings.
+    `on_progress` receives sentences for users if loading takes long. An answer ends with one of
+    `stop_token_ids`, by default the checkpoint's own. Raise CheckpointError, SettingsError or
+    ModelTooLargeError.
     """
     folder = resolve(settings.model)
     size = model_size(folder)
@@ -54,11 +54,11 @@ def load_engine(
 
 
 def require_fit(chosen: Plan, size: ModelSize, settings: Settings, folder: Path) -> None:
-    """Raises ModelTooLargeError where the model in `folder` does not fit, run as `chosen`."""
-    # The bundled model is what is left when nothing else fits: an estimate must not forbid it.
+    """Raise ModelTooLargeError if the model in `folder` does not fit with the plan `chosen`."""
+    # The bundled model is the last fallback: an estimate must not forbid it.
     if folder.resolve() == BUNDLED_FOLDER.resolve():
         return
-    # Laid over GPUs, memory and disk: how much of which is accelerate's to find out.
+    # accelerate decides the split over GPUs, memory and disk.
     if not isinstance(chosen, OpenVinoPlan) and chosen.placement.spread:
         return
     found = fit_of(chosen, size, folder)
@@ -68,20 +68,20 @@ def require_fit(chosen: Plan, size: ModelSize, settings: Settings, folder: Path)
     where = "in memory" if found.device == "cpu" else f"on {found.device}"
     raise ModelTooLargeError(
         f"{name} needs about {found.needed_bytes / _GB:.1f} GB in {found.dtype}, "
-        f"{_counted(chosen, folder)}, and {found.free_bytes / _GB:.1f} GB are free {where}. "
+        f"{_included(chosen, folder)}, and {found.free_bytes / _GB:.1f} GB are free {where}. "
         f"{', '.join(_remedies(chosen, size, settings, folder))}"
     )
 
 
-def _counted(chosen: Plan, folder: Path) -> str:
-    """What counts into the need besides the weights, in words."""
+def _included(chosen: Plan, folder: Path) -> str:
+    """Return what the estimate includes besides the weights, as part of a sentence."""
     if isinstance(chosen, OpenVinoPlan) and not is_converted_for(folder, chosen.precision):
         return "its KV cache and its conversion for OpenVINO included"
     return "its KV cache included"
 
 
 def _remedies(chosen: Plan, size: ModelSize, settings: Settings, folder: Path) -> Iterator[str]:
-    """What a person can do, in words; what is named of models and formats would fit."""
+    """Yield what a user can do, as parts of a sentence; models and formats in it would fit."""
     smaller = [
         model
         for model in KNOWN_MODELS
@@ -93,7 +93,7 @@ def _remedies(chosen: Plan, size: ModelSize, settings: Settings, folder: Path) -
     if isinstance(chosen, OpenVinoPlan):
         if fit(size, replace(settings, dtype="int8"), folder).fits:
             yield "the format that takes least (--dtype int8)"
-        # It converts nothing, and reads its weights from where the file is mapped.
+        # Torch needs no conversion, and its weights are memory-mapped.
         if torch_cpu_bytes(size, _BFLOAT16_BYTES) <= free_host_bytes():
             yield "torch, which is slower (--runtime torch --dtype bfloat16)"
     yield "or close other programs."

@@ -1,5 +1,4 @@
-"""What stands before the model: the checkpoint's image processor, tokenizer and chat template.
+"""Image processor, tokenizer and chat template of a checkpoint, equal to transformers' own.
 
-Each does what transformers' own does, from the same files and with the same result, but imports
-neither transformers nor torch: those take seconds, and a start should not.
+Nothing here imports transformers or torch, which would slow a start by seconds.
 """

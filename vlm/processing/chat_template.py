@@ -1,4 +1,4 @@
-"""The chat around a prompt, rendered as transformers renders it."""
+"""The chat template of a checkpoint, rendered as transformers renders it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _REMEDY: Final = "Get the whole checkpoint again."
 
 
 class ChatTemplate:
-    """A checkpoint's template: messages in, the text that the model was trained on out."""
+    """A checkpoint's template: from messages to the text format that the model was trained on."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str] | None = None) -> None:
-        """`source` is the Jinja template; `special_tokens` are those it may name (`bos_token`).
+        """`source` is Jinja; `special_tokens` are variables in it (`bos_token`).
 
-        Raises CheckpointError where `source` is no Jinja template.
+        Raise CheckpointError if `source` is no Jinja template.
         """
         try:
             self._template = _environment().from_string(source)
@@ -43,10 +43,7 @@ class ChatTemplate:
 
     @classmethod
     def load(cls, folder: Path, special_tokens: Mapping[str, str] | None = None) -> ChatTemplate:
-        """The template of the checkpoint in `folder`, from whichever file has it.
-
-        Raises CheckpointError where none has.
-        """
+        """Load the template of the checkpoint in `folder`; raise CheckpointError if it has none."""
         jinja, older = folder / CHAT_TEMPLATE_FILE, folder / OLDER_CHAT_TEMPLATE_FILE
         processor = folder / PROCESSOR_FILE
         # In the order of transformers; what only the tokenizer knows comes last.
@@ -62,7 +59,7 @@ class ChatTemplate:
         return cls(found, special_tokens)
 
     def render(self, messages: list[dict[str, object]]) -> str:
-        """`messages` as text, up to where the answer begins; raises CheckpointError."""
+        """Return `messages` as text, up to the start of the answer; raise CheckpointError."""
         try:
             return self._template.render(
                 **self._special_tokens,
@@ -71,7 +68,7 @@ class ChatTemplate:
                 documents=None,
                 add_generation_prompt=True,
             )
-        # A template is a program of its own: it can fail in any way that Python code can.
+        # A template is a program: it can raise anything.
         except Exception as error:
             raise CheckpointError(
                 f"The chat template takes no image followed by a text: {error}. {_REMEDY}"
@@ -79,10 +76,10 @@ class ChatTemplate:
 
 
 def _default(config: dict[str, Any]) -> str | None:
-    """The template in a configuration file, where several are listed the one named "default"."""
+    """Return the template in a configuration file; of several the one named "default"."""
     template = config.get("chat_template")
     if isinstance(template, list):
-        template = {each.get("name"): each.get("template") for each in template}
+        template = {entry.get("name"): entry.get("template") for entry in template}
     if isinstance(template, dict):
         template = template.get("default")
     return template if isinstance(template, str) else None
@@ -98,7 +95,7 @@ def _read_text(file: Path) -> str:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """Jinja as transformers sets it up for templates of strangers."""
+    """Return Jinja as transformers sets it up for untrusted templates."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, loopcontrols]
     )
@@ -110,9 +107,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 class _GenerationBlocks(Extension):
-    """`{% generation %}` marks what training learns from; here its content is all that counts."""
+    """`{% generation %}` marks the part to train on; here only its content is rendered."""
 
-    tags = {"generation"}  # noqa: RUF012 (Jinja asks for a set on the class)
+    tags = {"generation"}  # noqa: RUF012 (Jinja requires a set on the class)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
@@ -120,11 +117,13 @@ class _GenerationBlocks(Extension):
 
 
 class _PlainNamespace(Namespace):
-    """A namespace that never holds names with which templates could reach for Python's inside."""
+    """A namespace without private names, by which templates could reach Python's internals."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
-            raise SecurityError(f"a namespace takes no name with an underscore first: {name!r}")
+            raise SecurityError(
+                f"a namespace takes no name that starts with an underscore: {name!r}"
+            )
         super().__setitem__(name, value)
 
 

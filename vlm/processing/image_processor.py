@@ -1,4 +1,4 @@
-"""A frame as the vision encoder takes it: resized, cut into tiles, normalised."""
+"""From a frame to the vision encoder's input: resize, cut into tiles, normalise."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from vlm.types import Detail
 # [tiles, 3, side, side], normalised.
 PixelValues: TypeAlias = npt.NDArray[np.float32]
 
-# Those of Idefics3 and SmolVLM do the same, whatever library did it for whoever wrote the file.
+# Idefics3's and SmolVLM's do the same, in each of transformers' implementations.
 _TYPES: Final = tuple(
     f"{model}ImageProcessor{library}"
     for model in ("Idefics3", "SmolVLM")
     for library in ("", "Fast", "Pil")
 )
-# "4k resolution as absolute maximum", says transformers.
+# "4k resolution as absolute maximum" (transformers).
 _LONGEST_PX: Final = 4096
 _CHANNELS: Final = 3
 
 
 class TileGrid(NamedTuple):
-    """How many rows and columns of tiles an image is cut into; 0 x 0 where only its whole is."""
+    """Rows and columns of tiles; 0 x 0 if the whole image is the only tile."""
 
     rows: int
     columns: int
 
     @property
     def tiles(self) -> int:
-        """How many tiles there are, the one of the whole image included."""
+        """Number of tiles, the one of the whole image included."""
         return self.rows * self.columns + 1
 
 
@@ -50,15 +50,15 @@ _WHOLE_ONLY: Final = TileGrid(0, 0)
 class ImageProcessor:
     """transformers' Idefics3ImageProcessor for one RGB image, in Pillow and NumPy alone.
 
-    An image of any size becomes one square tile (detail "low"), or a grid of tiles and behind them
-    the whole image as one more (detail "high"; the whole alone where one tile holds it).
+    An image of any size becomes one square tile (detail "low"), or a grid of tiles followed by the
+    whole image as one more (detail "high"; only the whole if one tile holds it).
     https://github.com/huggingface/transformers/blob/main/src/transformers/models/idefics3
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """`config` is what an image processor's file holds.
+        """`config` is the content of an image processor's file.
 
-        Raises CheckpointError where it is of another processor or a value makes no sense.
+        Raise CheckpointError if it is of another processor or a value is invalid.
         """
         config = {key: value for key, value in config.items() if value is not None}
         kind = config.get("image_processor_type")
@@ -75,7 +75,7 @@ class ImageProcessor:
             self._levels = _levels(config)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"The image processor's configuration lacks a value or has an odd one: {error}. "
+                f"The image processor's configuration has a missing or invalid value: {error}. "
                 "Get the whole checkpoint again."
             ) from error
         if not (0 < self.tile_px <= _LONGEST_PX and self._longest_px > 0):
@@ -86,13 +86,13 @@ class ImageProcessor:
 
     @classmethod
     def load(cls, folder: Path) -> ImageProcessor:
-        """The image processor of the checkpoint in `folder`; raises CheckpointError."""
+        """Load the image processor of the checkpoint in `folder`; raise CheckpointError."""
         older, newer = folder / OLDER_PROCESSOR_FILE, folder / PROCESSOR_FILE
         nested = read_json(newer).get("image_processor") if newer.is_file() else None
         return cls(nested if isinstance(nested, dict) else read_json(older))
 
     def grid_of(self, size: tuple[int, int], detail: Detail) -> TileGrid:
-        """The tiles that an image of `size`, (width, height), is cut into besides its whole."""
+        """Return the grid that an image of `size`, (width, height), is cut into."""
         if detail == "low":
             return _WHOLE_ONLY
         width, height = self._tiled_size(self._bounded_size(size))
@@ -100,7 +100,7 @@ class ImageProcessor:
         return _WHOLE_ONLY if grid == (1, 1) else grid
 
     def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
-        """`image`, RGB, as [tiles, 3, tile_px, tile_px]: row by row, and last the whole."""
+        """Return the tiles of an RGB `image`: row by row, the whole image last."""
         grid = self.grid_of(image.size, detail)
         side_px = self.tile_px
         pixel_values = np.empty((grid.tiles, _CHANNELS, side_px, side_px), np.float32)
@@ -109,7 +109,8 @@ class ImageProcessor:
             image = resize(image, self._tiled_size(image.size), self._filter)
             pixels = np.asarray(image)
             for index in range(grid.tiles - 1):
-                top, left = (side_px * each for each in divmod(index, grid.columns))
+                row, column = divmod(index, grid.columns)
+                top, left = side_px * row, side_px * column
                 tile = pixels[top : top + side_px, left : left + side_px]
                 self._normalise(tile, pixel_values[index])
         whole = resize(image, (side_px, side_px), self._filter)
@@ -117,12 +118,12 @@ class ImageProcessor:
         return pixel_values
 
     def _bounded_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """`size` with its longest side set by the configuration and the other one even."""
+        """Return `size` scaled to the configuration's longest side, the other one even."""
         if not self._does_resize:
             return size
         width, height = size
         longest = self._longest_px
-        # The quotients are rounded as transformers rounds them: a pixel depends on it.
+        # Rounded exactly as transformers does, or sizes differ by a pixel.
         aspect = width / height
         other = int(longest / aspect) if width >= height else int(longest * aspect)
         other = max(other + other % 2, 1)
@@ -135,7 +136,7 @@ class ImageProcessor:
         return max(width, 1), max(height, 1)
 
     def _tiled_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The whole tiles that hold `size`."""
+        """Return the size of the grid of complete tiles that holds `size`."""
         width, height = size
         aspect = width / height
         if width >= height:
@@ -155,8 +156,9 @@ class ImageProcessor:
 
 
 def _levels(config: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """What each of the 256 values of a byte becomes, [3, 256]: all that rescaling, subtracting the
-    mean and dividing by the deviation can give, in the precision that transformers does each in.
+    """Return the normalised value of each byte, [3, 256].
+
+    Rescaling, mean and deviation are applied in the precisions that transformers uses.
     """
     levels = np.arange(256, dtype=np.float64)
     if config.get("do_rescale", True):
@@ -173,14 +175,17 @@ def _levels(config: dict[str, Any]) -> npt.NDArray[np.float32]:
     return channels
 
 
-# More of them gain little, since one at a time copies its strip.
+# More threads do not help: pasting a strip holds the GIL.
 _THREADS: Final = min(os.cpu_count() or 1, 8)
-# Below this, handing out the work takes as long as doing it.
+# Below this, starting threads takes as long as resizing.
 _MIN_PIXELS: Final = 1 << 19
 
 
 def resize(image: Image.Image, size: tuple[int, int], resample: int) -> Image.Image:
-    """`image`, RGB, as `image.resize(size, resample)` has it to the last bit; perhaps `image`."""
+    """Return `image.resize(size, resample)` of an RGB image, bit for bit, by several threads.
+
+    Resizing is on the critical path to the first token, and single-threaded in Pillow.
+    """
     if image.size == size:
         return image
     pixels = max(image.width * image.height, size[0] * size[1])
@@ -193,7 +198,7 @@ def resize(image: Image.Image, size: tuple[int, int], resample: int) -> Image.Im
 
 
 def _across(image: Image.Image, width: int, resample: int) -> Image.Image:
-    """`image` of another width; each row is resampled by itself."""
+    """Resize to another width; rows are independent."""
     resized = Image.new("RGB", (width, image.height), None)
 
     def strip(top: int, bottom: int) -> None:
@@ -205,7 +210,7 @@ def _across(image: Image.Image, width: int, resample: int) -> Image.Image:
 
 
 def _down(image: Image.Image, height: int, resample: int) -> Image.Image:
-    """`image` of another height; each column is resampled by itself."""
+    """Resize to another height; columns are independent."""
     resized = Image.new("RGB", (image.width, height), None)
 
     def strip(left: int, right: int) -> None:
@@ -217,10 +222,10 @@ def _down(image: Image.Image, height: int, resample: int) -> Image.Image:
 
 
 def _goes_across_first(old: tuple[int, int], new: tuple[int, int]) -> bool:
-    """Whether Pillow surely resamples rows before columns, which tells where it rounds.
+    """Return whether Pillow surely resamples rows before columns, on which rounding depends.
 
-    Up to release 12 it does for all that is not made lower and a hundred times as high as wide;
-    from 13 on where the height loses at most twice as many pixels as the width, or none.
+    Up to release 12 it does, unless the height shrinks and is over a hundred times the width; from
+    13 on if the height loses at most twice as many pixels as the width, or none.
     https://github.com/python-pillow/Pillow/pull/9524 and /9549 there.
     """
     (old_width, old_height), (new_width, new_height) = old, new
@@ -229,10 +234,10 @@ def _goes_across_first(old: tuple[int, int], new: tuple[int, int]) -> bool:
 
 
 def _in_strips(work: Callable[[int, int], None], length: int) -> None:
-    """`work` on all of 0 to `length`, a part of it by each thread."""
+    """Call `work(start, end)` by each thread, on its share of 0 to `length`."""
     count = min(_THREADS, length)
     bounds = [length * index // count for index in range(count + 1)]
-    # Read to the end, so that nothing of it is still to come, and errors do.
+    # Waits for all, and raises their errors.
     list(_pool().map(work, bounds[:-1], bounds[1:]))
 
 
