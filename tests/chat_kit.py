@@ -1,4 +1,4 @@
-"""Helpers for tests of /v1: clients, messages and pictures in the forms that it takes."""
+"""Helpers for tests of /v1: clients, messages and images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def client_of(port: int, key: str = "any", **options: Any) -> OpenAI:
-    """OpenAI's client of the server at `port`; it tries each request once."""
+    """Return OpenAI's client for the server at `port`; it never retries."""
     return OpenAI(
         base_url=f"http://127.0.0.1:{port}/v1",
         api_key=key,
@@ -29,7 +29,7 @@ def client_of(port: int, key: str = "any", **options: Any) -> OpenAI:
 
 
 def data_uri(image: Image.Image | bytes | None = None) -> str:
-    """A picture as chats hold it."""
+    """Return an image as a data URI."""
     data = image if isinstance(image, bytes) else b""
     if image is None:
         data = picture()
@@ -49,13 +49,13 @@ def image_part(image: Image.Image | bytes | None = None, **fields: str) -> dict[
 
 
 def question(*images: Image.Image | bytes, text: str = "What is this?") -> list[dict[str, Any]]:
-    """One user message: pictures, and a question about them."""
+    """Return one user message with images and a question about them."""
     parts = [image_part(image) for image in images] or [image_part()]
     return [{"role": "user", "content": [*parts, text_part(text)]}]
 
 
 def chat_body(**fields: Any) -> dict[str, Any]:
-    """The body of a short chat, with `fields` in it."""
+    """Return the body of a short chat, with `fields` added."""
     return {"model": MODEL, "messages": question(), "max_tokens": 4, **fields}
 
 

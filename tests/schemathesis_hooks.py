@@ -1,6 +1,6 @@
-"""What schemathesis cannot make up by itself: pictures that are pictures, and names that are there.
+"""Values that schemathesis cannot generate: real images, and the name of the running model.
 
-What is wrong with a request on purpose stays wrong.
+Requests that are invalid on purpose stay invalid.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DATA_URI = f"data:image/png;base64,{base64.b64encode(_picture('PNG')).decode()}
 def before_call(
     context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]
 ) -> None:
-    """Chats name the model that is there and hold pictures; a live frame has its camera."""
+    """Set the running model and real images in chats, and a camera in live frames."""
     body = case.body if isinstance(case.body, dict) else {}
     if case.operation.path == "/api/captions":
         fields = (case.query or {}, body)

@@ -33,10 +33,12 @@ PRESETS: Final = (
 )
 DEFAULT_PROMPT: Final = PRESETS[0].prompt
 
-# Text without control characters (but tab and line ends), lone surrogates, which cannot be encoded
-# as UTF-8, and the replacement character. A regular expression of Python and of JSON Schema.
-TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ud800-\udfff\ufffd]*$"
-_TEXT: Final = re.compile(TEXT_PATTERN)
+# Control characters except tab and line ends, and the replacement character.
+_UNREADABLE: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
+# For JSON Schema. Lone surrogates, which cannot be encoded as UTF-8, are refused too, but tools
+# such as schemathesis cannot read a pattern that names them.
+TEXT_PATTERN: Final = rf"^[^{_UNREADABLE}]*$"
+_TEXT: Final = re.compile(rf"[^{_UNREADABLE}\ud800-\udfff]*")
 
 
 def checked_prompt(text: str) -> str:

@@ -34,11 +34,11 @@ _PIECE_BYTES: Final = 64 * 2**10
 _FIELD_SHOWN_CHARS: Final = 64
 _FIELD_CHARSETS: Final = ("ascii", "us-ascii", "utf-8", "iso-8859-1")
 _MANY_PARTS_MESSAGE: Final = (
-    f"The form has more than {MAX_FORM_PARTS} parts, the most that are taken. Send fewer fields."
+    f"The form has more than {MAX_FORM_PARTS} parts, the most that are accepted. Send fewer fields."
 )
 _LONG_HEADERS_MESSAGE: Final = (
     f"A part of the form has more than {MAX_PART_HEADERS} headers, or one with more than "
-    f"{MAX_PART_HEADER_BYTES:,} bytes, which are the most that are taken."
+    f"{MAX_PART_HEADER_BYTES:,} bytes, the most that are accepted."
 )
 _MALFORMED_MESSAGE: Final = (
     "The multipart body is malformed or cut off. Send the picture as a file in the field `image`."
@@ -73,7 +73,7 @@ def _body(request: HttpRequest) -> tuple[bytes, MultiDict[str, str]]:
         return b"".join(_pieces(request, MAX_IMAGE_BYTES, _image_too_large())), MultiDict()
     if request.mimetype.startswith("image/"):
         raise UnsupportedImageError(
-            f"{request.mimetype} is not taken. Send the picture as JPEG, PNG or WebP."
+            f"{request.mimetype} is not accepted. Send the picture as JPEG, PNG or WebP."
         )
     raise UnsupportedMediaTypeError(
         f"Content-Type must be one of {', '.join(RAW_TYPES)}, or multipart/form-data with the "
@@ -154,7 +154,7 @@ def _name(part: MultipartSegment) -> str:
 
 
 def _shown(part: MultipartSegment) -> str:
-    return "".join(each for each in _name(part)[:_FIELD_SHOWN_CHARS] if each.isprintable())
+    return "".join(char for char in _name(part)[:_FIELD_SHOWN_CHARS] if char.isprintable())
 
 
 def _image_too_large() -> ImageTooLargeError:
@@ -169,13 +169,13 @@ def _pieces(
     """Yield the body in pieces of _PIECE_BYTES; raises `too_large` if it has over `most_bytes`."""
     if (request.content_length or 0) > most_bytes:
         raise too_large
-    # One byte more than is taken tells that there is more, if the length was not announced.
+    # One byte more than accepted shows that there is more, if the length was not announced.
     request.max_content_length = most_bytes + 1
     # Buffered, as a stream's `read` may return less than it could.
     body = io.BufferedReader(cast(io.RawIOBase, request.stream), _PIECE_BYTES)
-    taken = 0
-    while piece := body.read(min(_PIECE_BYTES, most_bytes + 1 - taken)):
-        taken += len(piece)
-        if taken > most_bytes:
+    received = 0
+    while piece := body.read(min(_PIECE_BYTES, most_bytes + 1 - received)):
+        received += len(piece)
+        if received > most_bytes:
             raise too_large
         yield piece

@@ -199,7 +199,7 @@ def too_many_bytes(what: str, most_bytes: int) -> str:
     unit, unit_bytes = ("MiB", 2**20) if most_bytes % 2**20 == 0 else ("KiB", 2**10)
     return (
         f"{what} has more than {most_bytes // unit_bytes} {unit} ({most_bytes:,} bytes), the most "
-        "that is taken."
+        "that is accepted."
     )
 
 

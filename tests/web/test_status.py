@@ -12,14 +12,14 @@ from web_client import HANG_GUARD_S, served, wait_until
 
 
 def test_the_status_of_the_worker_is_reported(web_app: Flask, web_worker: Worker) -> None:
-    told = web_app.test_client().get("/api/status").get_json()
-    assert told["worker"] == {
+    status = web_app.test_client().get("/api/status").get_json()
+    assert status["worker"] == {
         "restarts": 0,
         "last_failure": None,
         "under_way": 0,
         "at_once": web_worker.queue.max_batch,
     }
-    assert told["remote"] is None
+    assert status["remote"] is None
 
 
 def test_upstreams_are_reported_from_the_start(web_worker: Worker) -> None:
@@ -34,13 +34,13 @@ def test_upstreams_are_reported_from_the_start(web_worker: Worker) -> None:
         try:
             models.start()
             wait_until(lambda: models.worker.state != "loading")
-            told = client.get("/api/status").get_json()["remote"]
+            remote = client.get("/api/status").get_json()["remote"]
         finally:
             models.close(timeout_s=HANG_GUARD_S)
     info = web_worker.info
     assert info is not None
-    assert told["origins"] == [origin]
-    assert told["upstreams"] == [
+    assert remote["origins"] == [origin]
+    assert remote["upstreams"] == [
         {
             "origin": origin,
             "healthy": True,

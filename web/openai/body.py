@@ -75,7 +75,7 @@ def read_json(data: bytes) -> object:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
         raise FieldError(
             f"The body has more than {MAX_VALUES:,} commas and opening brackets, the most that are "
-            "taken.",
+            "accepted.",
             None,
             _INVALID_JSON,
         )
@@ -242,7 +242,7 @@ class _ImageReader:
         if self._pixels > MAX_PIXELS_TOGETHER:
             raise FieldTooLargeError(
                 f"The images have more than {MAX_PIXELS_TOGETHER:,} pixels together, the most "
-                "that are taken. Make them smaller.",
+                "that are accepted. Make them smaller.",
                 param,
                 ImageTooLargeError.code,
             )

@@ -106,10 +106,10 @@ def test_a_page_of_an_allowed_origin_can_chat(shared: FlaskClient) -> None:
     )
     preflight = shared.options(CHAT, headers=headers)
     assert preflight.status_code == 204
-    told = cors_headers(preflight)
-    assert told["access-control-allow-origin"] == ORIGIN
-    assert "POST" in told["access-control-allow-methods"]
-    assert told["access-control-allow-headers"] == headers["Access-Control-Request-Headers"]
+    cors = cors_headers(preflight)
+    assert cors["access-control-allow-origin"] == ORIGIN
+    assert "POST" in cors["access-control-allow-methods"]
+    assert cors["access-control-allow-headers"] == headers["Access-Control-Request-Headers"]
     answer = shared.post(CHAT, json=chat_body(), headers=from_page())
     assert answer.status_code == 200
     assert cors_headers(answer)["access-control-allow-origin"] == ORIGIN
@@ -200,8 +200,8 @@ def test_a_cross_site_request_without_an_origin_is_refused(shared: FlaskClient) 
 @pytest.mark.parametrize("names", ["a b", "x\xe9", "authorization;", "a" * 3000, ""])
 def test_malformed_header_names_are_not_echoed(shared: FlaskClient, names: str) -> None:
     headers = from_page(Access_Control_Request_Method="POST", Access_Control_Request_Headers=names)
-    told = cors_headers(shared.options(CHAT, headers=headers))
-    assert "access-control-allow-headers" not in told
+    cors = cors_headers(shared.options(CHAT, headers=headers))
+    assert "access-control-allow-headers" not in cors
 
 
 def test_a_preflight_needs_no_key(web_worker: Worker, key_file: str) -> None:

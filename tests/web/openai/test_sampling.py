@@ -52,8 +52,8 @@ def test_logprobs_cover_each_token(client: OpenAI) -> None:
     (choice,) = answer.choices
     tokens = choice.logprobs.content
     assert len(tokens) in (answer.usage.completion_tokens, answer.usage.completion_tokens + 1)
-    told = b"".join(bytes(token.bytes) for token in tokens[: answer.usage.completion_tokens])
-    assert told.decode().strip() == choice.message.content.strip()
+    text_bytes = b"".join(bytes(token.bytes) for token in tokens[: answer.usage.completion_tokens])
+    assert text_bytes.decode().strip() == choice.message.content.strip()
     for token in tokens:
         assert token.logprob <= 0
         assert len(token.top_logprobs) == 3
