@@ -1,14 +1,14 @@
-"""A model hub on loopback that speaks the protocol that huggingface_hub uses, and breaks on demand.
+"""A model hub on loopback with the protocol of huggingface_hub and faults on demand.
 
     with HubServer({"HuggingFaceTB/SmolVLM-256M-Instruct": folder}) as hub:
-        hub.bytes_per_s = 500_000                              # slow enough to look at; None: full
+        hub.bytes_per_s = 500_000                              # None: no limit
         subprocess.Popen([...], env=os.environ | hub.env(home))  # an empty HF_HOME, this endpoint
         hub.faults.append(Fault(cut_after_bytes=1_000_000, times=1))
-        hub.faults.clear()                                     # well again, at run time
+        hub.faults.clear()                                     # no more faults, at run time
         hub.requests_for("model.safetensors")                  # with their ranges and bytes served
 
-A folder's files are the repository's, those in subfolders too; what they hold decides the commit.
-As on the real hub, large files are sent by another origin, to which a redirect leads.
+A repository has the files of its folder and subfolders; its commit is a hash of their content.
+As on the real hub, a large file is behind a redirect to another origin.
 """
 
 from __future__ import annotations
@@ -33,23 +33,18 @@ _PIECE_BYTES = 1 << 16
 
 @dataclass
 class Fault:
-    """What goes wrong where `path` is part of a request's path.
-
-    `status` is answered in place of the content, with `headers` and `body`. The others spoil what
-    is sent: cut or silent after so many bytes of it, only that much of the file, or its last byte
-    changed. `times` is how often, None for always, after the first `spared` requests.
-    """
+    """What goes wrong with requests whose path contains `path`."""
 
     path: str = ".safetensors"
-    status: int | None = None
+    status: int | None = None  # answered in place of the content, with `headers` and `body`
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b'{"error": "on demand"}'
-    cut_after_bytes: int | None = None
-    stall_after_bytes: int | None = None
-    truncate_to_bytes: int | None = None
-    wrong_content: bool = False
-    times: int | None = None
-    spared: int = 0
+    cut_after_bytes: int | None = None  # then the connection is closed
+    stall_after_bytes: int | None = None  # then nothing is sent any more
+    truncate_to_bytes: int | None = None  # size of the file that is served
+    wrong_content: bool = False  # the last byte is changed
+    times: int | None = None  # None: always
+    spared: int = 0  # requests before the first fault
 
     def is_due(self, path: str) -> bool:
         if self.path not in path or self.times == 0:
@@ -64,12 +59,12 @@ class Fault:
 
 @dataclass
 class Request:
-    """One request that came in; `first_byte` is where the range that it asked for begins."""
+    """One received request."""
 
     at_s: float
     method: str
     path: str
-    first_byte: int
+    first_byte: int  # of the requested range
     headers: Mapping[str, str]
     status: int = 0
     served_bytes: int = 0
@@ -114,18 +109,14 @@ def _hashed(path: Path, size: int, _: int) -> _File:
 
 
 class HubServer:
-    """Serves `repositories`, a folder for each hub id, until it is closed.
-
-    `faults`, `bytes_per_s` (of each response; None: as fast as it goes) and `ignores_ranges` may be
-    changed at any time; `requests` are all that came, oldest first.
-    """
+    """Serves `repositories`, a folder for each hub id; attributes may change at any time."""
 
     def __init__(self, repositories: Mapping[str, Path]) -> None:
         self.repositories = dict(repositories)
         self.faults: list[Fault] = []
-        self.bytes_per_s: float | None = None
+        self.bytes_per_s: float | None = None  # of each response; None: no limit
         self.ignores_ranges = False
-        self.requests: list[Request] = []
+        self.requests: list[Request] = []  # oldest first
         self.closing = threading.Event()
         self._server = _Listener(("127.0.0.1", 0), _Handler)
         self._server.hub = self
@@ -153,7 +144,7 @@ class HubServer:
         self._server.server_close()
 
     def env(self, home: Path) -> dict[str, str]:
-        """What a process needs in its environment to use this hub, and `home` as its HF_HOME."""
+        """Return the environment of a process that uses this hub, with `home` as its HF_HOME."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
@@ -165,7 +156,7 @@ class HubServer:
         }
 
     def requests_for(self, part: str, method: str = "GET") -> list[Request]:
-        """Those whose path holds `part`; of a file's redirect and its body only the body."""
+        """Return the requests whose path contains `part`, without those answered by a redirect."""
         return [
             each
             for each in self.requests
@@ -192,17 +183,17 @@ class _Listener(ThreadingHTTPServer):
     hub: HubServer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up here on purpose."""
+        """Ignore it: clients close connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Else each small file waits 40 ms for an acknowledgement between its head and its body.
+    # Else each small file waits 40 ms for an acknowledgement between its headers and its body.
     disable_nagle_algorithm = True
     server: _Listener
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: `HubServer.requests` tells."""
+        """Print nothing: `HubServer.requests` has it."""
 
     def do_HEAD(self) -> None:
         self._serve()
@@ -239,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._content(path, file, about | {"ETag": f'"{file.etag}"'})
 
     def _repository(self, path: str) -> tuple[str, str]:
-        """The hub id that `path` begins with, "" for none, and what follows it."""
+        """Split `path` into the hub id at its start ("" if none) and the rest."""
         for hub_id in self.server.hub.repositories:
             if path == hub_id or path.startswith(hub_id + "/"):
                 return hub_id, path[len(hub_id) + 1 :]
@@ -320,7 +311,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _stall(self) -> None:
-        """Silence until the other side gives up or the server closes."""
+        """Send nothing until the client or the server closes."""
         self.connection.settimeout(0.05)
         while not self.server.hub.closing.is_set():
             try:

@@ -1,4 +1,4 @@
-"""From an empty home to a published model: a real server over a real hub, whatever that does."""
+"""Laws of the first start, from an empty home to a published model, with a real server and hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from web_client import HANG_GUARD_S, JPEG, SightlineProcess, ask, picture, read_
 
 HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
 NAME = "smolvlm-256m"
-# So slow that the bundled model captions first, however long that takes to load.
+# So slow that the bundled model captions first, however long it takes to load.
 SLOW_BYTES_PER_S = 150_000
 JSON = {"Content-Type": "application/json"}
 FAULTS = [
@@ -33,7 +33,7 @@ FAULTS = [
 
 
 class Person:
-    """Asks a running server what its page would."""
+    """Sends a running server the requests of its page."""
 
     def __init__(self, sightline: SightlineProcess) -> None:
         self.sightline = sightline
@@ -67,7 +67,7 @@ class Person:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """An empty HF_HOME, which must hold nothing half at the end."""
+    """An empty HF_HOME, whose cache must be consistent at the end."""
     folder = tmp_path / "home"
     yield folder
     assert_nothing_half(folder / "hub")
@@ -87,9 +87,7 @@ def person_at(hub: HubServer, home: Path, *args: str) -> Iterator[Person]:
         yield Person(sightline)
 
 
-def test_the_first_start_ends_with_the_published_model_and_the_next_begins_with_it(
-    hub: HubServer, home: Path
-) -> None:
+def test_first_start_ends_with_the_published_model(hub: HubServer, home: Path) -> None:
     hub.bytes_per_s = SLOW_BYTES_PER_S
     with person_at(hub, home) as person:
         assert person.status()["model"] == "nano"
@@ -107,9 +105,7 @@ def test_the_first_start_ends_with_the_published_model_and_the_next_begins_with_
     assert len(hub.requests) == asked
 
 
-def test_whatever_the_hub_does_the_bundled_model_goes_on_and_a_later_try_succeeds(
-    hub: HubServer, home: Path
-) -> None:
+def test_bundled_model_captions_through_each_failure_of_the_hub(hub: HubServer, home: Path) -> None:
     hub.faults[:] = [FAULTS[0][0]]
     with person_at(hub, home) as person:
         for fault, code, words in FAULTS:
@@ -133,9 +129,7 @@ def test_whatever_the_hub_does_the_bundled_model_goes_on_and_a_later_try_succeed
         assert person.gets_a_caption()
 
 
-def test_a_killed_server_goes_on_with_the_fetch_when_it_starts_again(
-    hub: HubServer, home: Path
-) -> None:
+def test_killed_server_resumes_the_download_at_its_next_start(hub: HubServer, home: Path) -> None:
     hub.bytes_per_s = SLOW_BYTES_PER_S
     with person_at(hub, home) as person:
         person.wait_for(lambda status: status["models"]["change"]["received_bytes"] > 400_000)
@@ -149,9 +143,7 @@ def test_a_killed_server_goes_on_with_the_fetch_when_it_starts_again(
     assert second > 200_000
 
 
-def test_a_fetch_that_is_given_up_is_no_problem_and_what_came_is_kept(
-    hub: HubServer, home: Path
-) -> None:
+def test_cancelled_download_is_no_problem_and_its_part_is_kept(hub: HubServer, home: Path) -> None:
     hub.bytes_per_s = SLOW_BYTES_PER_S
     with person_at(hub, home) as person:
         person.wait_for(lambda status: status["models"]["change"]["received_bytes"] > 400_000)
@@ -164,11 +156,11 @@ def test_a_fetch_that_is_given_up_is_no_problem_and_what_came_is_kept(
         assert person.gets_a_caption()
 
 
-@pytest.mark.parametrize("named", [NAME, "someone/their-own"])
-def test_a_model_that_was_named_is_fetched_while_the_bundled_one_captions(
-    hub: HubServer, home: Path, repository: Path, named: str
+def test_bundled_model_captions_while_a_named_model_is_downloaded(
+    hub: HubServer, home: Path, repository: Path
 ) -> None:
-    hub.repositories["someone/their-own"] = repository
+    named = "someone/their-own"
+    hub.repositories[named] = repository
     hub.bytes_per_s = SLOW_BYTES_PER_S
     with person_at(hub, home, "--model", named) as person:
         assert person.status()["model"] == "nano"
@@ -178,7 +170,7 @@ def test_a_model_that_was_named_is_fetched_while_the_bundled_one_captions(
         assert person.gets_a_caption()
 
 
-def test_another_architecture_is_refused_and_the_bundled_model_goes_on(
+def test_bundled_model_captions_if_another_architecture_is_named(
     hub: HubServer, home: Path, repository: Path
 ) -> None:
     (repository / "config.json").write_text('{"model_type": "llama"}')
@@ -195,7 +187,7 @@ def test_another_architecture_is_refused_and_the_bundled_model_goes_on(
     assert hub.requests_for(WEIGHTS_FILE) == []
 
 
-def test_offline_the_hub_is_never_asked(hub: HubServer, home: Path) -> None:
+def test_offline_server_sends_the_hub_no_request(hub: HubServer, home: Path) -> None:
     with person_at(hub, home, "--offline") as person:
         assert person.does("switch", model=NAME) == 409
         assert person.models()["change"] is None

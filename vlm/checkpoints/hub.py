@@ -106,7 +106,7 @@ class _Download:
         self._note = ""
 
     def run(self, revision: str) -> Path:
-        info = self._retry(lambda: self._model_info(revision))
+        info = self._retry(partial(self._model_info, revision))
         self._commit = str(info.sha)
         if not BLOB_NAME.fullmatch(self._commit):
             raise FetchError("The hub does not name its commit. Try again later.")
@@ -131,10 +131,8 @@ class _Download:
 
     def _needed(self, remote: dict[str, _RemoteFile]) -> Iterator[_RemoteFile]:
         """Yield the files to provide: first those that decide about the others, weights last."""
-        weights_name = next(
-            (each for each in (files.WEIGHTS_FILE, files.WEIGHTS_INDEX_FILE) if each in remote),
-            files.WEIGHTS_FILE,
-        )
+        is_sharded = files.WEIGHTS_FILE not in remote and files.WEIGHTS_INDEX_FILE in remote
+        weights_name = files.WEIGHTS_INDEX_FILE if is_sharded else files.WEIGHTS_FILE
         for name in (files.CONFIG_FILE, weights_name):
             if name not in remote:
                 raise CheckpointError(
@@ -148,7 +146,7 @@ class _Download:
         yield config
         source = f"{self._hub_id}/{config.name}"
         files.check_architecture(files.read_json(folder / config.name), source)
-        if weights_name == files.WEIGHTS_INDEX_FILE:
+        if is_sharded:
             yield weights[0]
             shards = files.shard_names(folder)
             if any(name not in remote or not _SHARD.fullmatch(name) for name in shards):

@@ -46,6 +46,7 @@ _OF_ERROR: Final[dict[type[Exception], str]] = {
     "its page on the hub, run `hf auth login`, and try again.",
     errors.RevisionNotFoundError: "{hub_id} has no such revision on the hub.",
     errors.EntryNotFoundError: "A file that {hub_id} lists is not on the hub. Try again later.",
+    errors.HfHubHTTPError: "",  # its message depends on the status
     TruncatedError: "The hub sent less of a file than it announced. Check the network, or wait, "
     f"then {_KEPT}",
     httpx2.InvalidURL: _NO_HUB,
@@ -65,19 +66,8 @@ _OF_ERROR: Final[dict[type[Exception], str]] = {
     TypeError: _OTHER_SERVER,
     OSError: "The request to the hub failed on this machine: {reason}.",
 }
-_EXPLAINED: Final = (
-    errors.GatedRepoError,
-    errors.RevisionNotFoundError,
-    errors.EntryNotFoundError,
-)
-_TEMPORARY: Final = (
-    TruncatedError,
-    socket.gaierror,
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.TimeoutException,
-    httpx2.TransportError,
-)
+_LASTING: Final = (httpx2.ProxyError, httpx2.UnsupportedProtocol)
+_TEMPORARY: Final = (TruncatedError, socket.gaierror, httpx2.TransportError)
 _OF_STATUS: Final = {
     401: "The hub needs a login for {hub_id} (401): there is no such public model, or the access "
     "token is no longer valid. Check the name; for a private model run `hf auth login`.",
@@ -101,15 +91,16 @@ def failure_of(error: BaseException, hub_id: str) -> Failure | None:
 
     No message contains an address or other text of the server: it could contain a token.
     """
-    if isinstance(error, errors.HfHubHTTPError) and not isinstance(error, _EXPLAINED):
-        return _refused(error.response, hub_id)
     through = " through the configured proxy" if urllib.request.getproxies() else ""
     causes = list(_causes(error)) if isinstance(error, httpx2.HTTPError) else [error]
     for kind, message in _OF_ERROR.items():
         if any(isinstance(cause, kind) for cause in causes):
+            if isinstance(error, errors.HfHubHTTPError) and not message:
+                return _refused(error.response, hub_id)
             reason = getattr(error, "strerror", None) or type(error).__name__
             words = message.format(hub_id=hub_id, through=through, reason=reason)
-            return Failure(words, kind in _TEMPORARY)
+            is_temporary = issubclass(kind, _TEMPORARY) and not issubclass(kind, _LASTING)
+            return Failure(words, is_temporary)
     return None
 
 
