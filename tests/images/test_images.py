@@ -1,4 +1,4 @@
-"""Laws of decoding: what is taken comes out bounded, upright and RGB; the rest is refused."""
+"""Decoded images are bounded, upright and RGB; other bytes are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def corners(width: int = 64, height: int = 48) -> Image.Image:
-    """Red at the top left, green at the top right, blue below, so that each turn shows."""
+    """Return red at the top left, green at the top right, blue below: each rotation differs."""
     image = Image.new("RGB", (width, height), BLUE)
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 0, width // 2 - 1, height // 2 - 1), fill=RED)
@@ -58,7 +58,7 @@ def png_header(width: int, height: int, colour_type: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
-def test_each_taken_format_keeps_its_colours(image_format: str) -> None:
+def test_supported_formats_keep_their_colours(image_format: str) -> None:
     image = decode_image(encoded(corners(), image_format))
     assert (image.mode, image.size) == ("RGB", (64, 48))
     assert near(image.getpixel((8, 8)), RED, 20)
@@ -80,7 +80,7 @@ def test_each_taken_format_keeps_its_colours(image_format: str) -> None:
         ("video", b"\x1a\x45\xdf\xa3" + bytes(100)),
     ],
 )
-def test_a_known_format_that_is_not_taken_is_named(name: str, data: bytes) -> None:
+def test_unsupported_format_is_named(name: str, data: bytes) -> None:
     with pytest.raises(UnsupportedImageError, match=name) as refusal:
         decode_image(data)
     assert "JPEG" in str(refusal.value)
@@ -98,41 +98,34 @@ def test_a_known_format_that_is_not_taken_is_named(name: str, data: bytes) -> No
         b"RIFF",
     ],
 )
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_image_are_refused(data: bytes) -> None:
     with pytest.raises(BadImageError):
         decode_image(data)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.9])
-def test_a_file_cut_short_is_refused(image_format: str, kept: float) -> None:
+def test_truncated_file_is_refused(image_format: str, kept: float) -> None:
     noise = Image.effect_noise((200, 150), 80).convert("RGB")
     data = encoded(noise, image_format)
-    with pytest.raises(BadImageError):
+    # The header of a JPEG is read even of a part; only then is it certain that the rest is missing.
+    match = "cut short" if image_format == "JPEG" and kept > 0.1 else None
+    with pytest.raises(BadImageError, match=match):
         decode_image(data[: int(len(data) * kept)])
 
 
-def test_a_jpeg_cut_short_is_told_from_one_that_is_none() -> None:
-    data = encoded(Image.effect_noise((200, 150), 80).convert("RGB"), "JPEG")
-    with pytest.raises(BadImageError, match="cut short"):
-        decode_image(data[: len(data) // 2])
-
-
-def test_too_many_bytes_are_refused_by_number() -> None:
-    padded = encoded(corners(), "JPEG") + bytes(MAX_IMAGE_BYTES)
-    with pytest.raises(ImageTooLargeError, match="8 MiB"):
-        decode_image(padded)
-
-
-def test_exactly_the_limit_of_bytes_passes() -> None:
+def test_limit_of_bytes_is_inclusive() -> None:
     data = encoded(corners(), "JPEG")
-    assert decode_image(data + bytes(MAX_IMAGE_BYTES - len(data))).size == (64, 48)
+    padded = data + bytes(MAX_IMAGE_BYTES - len(data))
+    assert decode_image(padded).size == (64, 48)
+    with pytest.raises(ImageTooLargeError, match="8 MiB"):
+        decode_image(padded + b"\0")
 
 
 @pytest.mark.parametrize(
     ("width", "height"), [(30_000, 30_000), (2**31 - 1, 2**31 - 1), (10_000, 5_001)]
 )
-def test_a_png_bomb_is_refused_by_its_header(width: int, height: int) -> None:
+def test_png_bomb_is_refused_by_its_header(width: int, height: int) -> None:
     data = png_header(width, height)
     assert len(data) < 100_000
     with pytest.raises(ImageTooLargeError, match="million"):
@@ -154,14 +147,14 @@ def test_odd_sizes_stay_within_bounds(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
-def test_large_images_come_out_at_the_bound_in_their_shape(image_format: str) -> None:
+def test_large_images_are_scaled_to_the_longest_side(image_format: str) -> None:
     image = decode_image(encoded(corners(6000, 3000), image_format))
     assert image.size == (MAX_SIDE_PX, MAX_SIDE_PX // 2)
     assert near(image.getpixel((40, 40)), RED, 20)
     assert near(image.getpixel((2000, 40)), GREEN, 20)
 
 
-def test_the_limit_of_pixels_itself_passes() -> None:
+def test_limit_of_pixels_is_inclusive() -> None:
     side = MAX_IMAGE_PIXELS // 10_000
     image = decode_image(encoded(Image.new("1", (10_000, side)), "PNG"))
     assert image.size == (MAX_SIDE_PX, MAX_SIDE_PX // 2)
@@ -237,12 +230,11 @@ def test_every_pixel_mode_becomes_rgb(mode: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(image_format: str, orientation: int) -> None:
     upright = corners()
-    # How a camera held that way would have stored the same scene.
-    turned_by = [None, None, 0, 3, 1, 5, 2, 6, 4]
+    # The transpose by which a camera in that orientation stores the same scene.
+    transpose = [None, None, 0, 3, 1, 5, 2, 6, 4][orientation]
     stored = upright
-    inverse = turned_by[orientation]
-    if inverse is not None:
-        stored = upright.transpose(Image.Transpose(inverse))
+    if transpose is not None:
+        stored = upright.transpose(Image.Transpose(transpose))
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
     image = decode_image(encoded(stored, image_format, exif=exif))
@@ -252,29 +244,29 @@ def test_exif_orientation_is_applied(image_format: str, orientation: int) -> Non
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_a_senseless_orientation_is_ignored(value: int) -> None:
+def test_invalid_orientation_is_ignored(value: int) -> None:
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = value
     assert decode_image(encoded(corners(), "JPEG", exif=exif)).size == (64, 48)
 
 
-# Pillow warns of it; the warning is no reason to lose the frame.
+# Pillow warns of it.
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_broken_exif_does_not_cost_the_picture() -> None:
+def test_broken_exif_is_ignored() -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(6)
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     data = encoded(corners(), "JPEG")
     assert decode_image(data[:2] + segment + data[2:]).size == (64, 48)
 
 
-def test_of_an_animation_the_first_frame_is_taken() -> None:
+def test_first_frame_of_an_animation_is_decoded() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN)]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert near(decode_image(data).getpixel((0, 0)), RED)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damage_never_raises_anything_but_our_errors() -> None:
+def test_damaged_files_raise_our_errors_only() -> None:
     chance = random.Random(7)
     for image_format in ("JPEG", "PNG", "WEBP"):
         sound = encoded(corners(), image_format)
@@ -288,8 +280,8 @@ def test_damage_never_raises_anything_but_our_errors() -> None:
                 assert str(error)
 
 
-def test_many_threads_decode_at_once() -> None:
-    def law(index: int) -> None:
+def test_threads_can_decode_at_the_same_time() -> None:
+    def decode(index: int) -> None:
         if index % 3 == 0:
             with pytest.raises(ImageTooLargeError):
                 decode_image(png_header(20_000, 20_000))
@@ -302,4 +294,4 @@ def test_many_threads_decode_at_once() -> None:
     sound = encoded(corners(), "JPEG")
     cut = sound[: len(sound) // 2]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(law, range(90)))
+        list(pool.map(decode, range(90)))

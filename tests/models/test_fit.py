@@ -1,4 +1,4 @@
-"""Laws of telling memory before loading: what is needed, what is free, and who is refused."""
+"""Memory estimates before loading: needed, free, and refused models."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ WAYS = [
 ]
 
 
-Leave = Callable[[int], None]
+SetFree = Callable[[int], None]
 
 
 @pytest.fixture
-def leave(monkeypatch: pytest.MonkeyPatch) -> Leave:
-    """`leave(bytes)` makes so much of the machine's memory free."""
+def set_free(monkeypatch: pytest.MonkeyPatch) -> SetFree:
+    """`set_free(bytes)` sets the free memory of the machine."""
     return lambda free_bytes: monkeypatch.setattr(
         psutil, "virtual_memory", lambda: SimpleNamespace(available=free_bytes)
     )
@@ -69,21 +69,21 @@ def leave(monkeypatch: pytest.MonkeyPatch) -> Leave:
         replace(SIZE, context_tokens=2200),
     ],
 )
-def test_more_of_anything_needs_more(
+def test_larger_models_need_more_memory(
     settings: Settings, larger: ModelSize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What conversion needs at its peak has no KV cache in it.
+    # The peak of a conversion has no KV cache.
     monkeypatch.setattr(fit_module, "is_converted_for", lambda *_: True)
     assert fit(larger, settings).needed_bytes > fit(SIZE, settings).needed_bytes
 
 
-def test_no_context_is_counted_that_no_request_can_fill() -> None:
+def test_kv_cache_is_bounded_by_the_longest_request() -> None:
     wide, wider = (replace(SIZE, context_tokens=tokens) for tokens in (8192, 16384))
     for settings in WAYS:
         assert fit(wide, settings).needed_bytes == fit(wider, settings).needed_bytes
 
 
-def test_shorter_formats_need_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smaller_formats_need_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for converted in (True, False):
         monkeypatch.setattr(fit_module, "is_converted_for", lambda *_, here=converted: here)
         int8, bfloat16, float32 = (fit(SIZE, settings).needed_bytes for settings in WAYS[:3])
@@ -94,15 +94,15 @@ def test_shorter_formats_need_less(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("settings", [ON_CPU, *WAYS[2:]])
-def test_what_is_told_is_what_is_loaded(nano_dir: Path, settings: Settings) -> None:
+def test_fit_names_the_device_and_dtype_of_the_runtime(nano_dir: Path, settings: Settings) -> None:
     known = known_model("nano")
     assert known is not None
-    told = fit(known.size, settings, nano_dir)
+    estimate = fit(known.size, settings, nano_dir)
     runtime = load_runtime(nano_dir, settings, print)
-    assert (told.device, told.dtype) == (runtime.device, runtime.dtype)
+    assert (estimate.device, estimate.dtype) == (runtime.device, runtime.dtype)
 
 
-def test_what_has_been_converted_needs_less(nano_dir: Path) -> None:
+def test_converted_model_needs_less_memory(nano_dir: Path) -> None:
     OpenVinoRuntime.load(nano_dir, precision_here("float32", 0), print)
     size = KNOWN_MODELS[0].size
     assert fit(size, ON_CPU, nano_dir).needed_bytes < fit(size, ON_CPU).needed_bytes
@@ -110,7 +110,7 @@ def test_what_has_been_converted_needs_less(nano_dir: Path) -> None:
 
 @pytest.fixture
 def huge_dir(nano_dir: Path, tmp_path: Path) -> Path:
-    """A checkpoint whose weights' header tells of a terabyte; that is all there is of them."""
+    """A checkpoint with a header of one terabyte of weights, but without the weights."""
     folder = copy_checkpoint(nano_dir, tmp_path / "huge", {"model.safetensors": None})
     numbers = 5 * 10**11
     tensor = {"dtype": "BF16", "shape": [numbers], "data_offsets": [0, 2 * numbers]}
@@ -120,13 +120,13 @@ def huge_dir(nano_dir: Path, tmp_path: Path) -> Path:
 
 
 def load_checked(folder: Path, settings: Settings) -> None:
-    """Load as `load_engine` does, whose check of the files' sizes would refuse `huge_dir` first."""
+    """Load as `load_engine` does, without its check of file sizes, which refuses `huge_dir`."""
     size = model_size(folder)
     load_runtime(folder, settings, print, lambda plan: require_fit(plan, size, settings, folder))
 
 
 @pytest.mark.parametrize("settings", [ON_CPU, *WAYS])
-def test_a_model_that_cannot_fit_is_refused_in_words_before_its_weights_are_read(
+def test_too_large_model_is_refused_before_its_weights_are_read(
     huge_dir: Path, settings: Settings
 ) -> None:
     with pytest.raises(ModelTooLargeError) as caught:
@@ -140,64 +140,64 @@ def test_a_model_that_cannot_fit_is_refused_in_words_before_its_weights_are_read
     assert str(huge_dir.parent) not in message
 
 
-def test_the_largest_model_that_would_fit_is_named(huge_dir: Path, leave: Leave) -> None:
+def test_refusal_names_the_largest_model_that_fits(huge_dir: Path, set_free: SetFree) -> None:
     needed = {model.name: fit(model.size, ON_CPU).needed_bytes for model in KNOWN_MODELS}
     for left_bytes, named in (
         (needed["smolvlm-500m"], "smolvlm-500m"),
         (needed["smolvlm-256m"], "smolvlm-256m"),
         (0, "nano"),
     ):
-        leave(left_bytes)
+        set_free(left_bytes)
         with pytest.raises(ModelTooLargeError, match=rf"--model {named}\)"):
             load_checked(huge_dir, ON_CPU)
 
 
-def test_what_else_would_fit_is_named_and_nothing_that_would_not(
-    nano_dir: Path, tmp_path: Path, leave: Leave
+def test_refusal_names_only_formats_that_fit(
+    nano_dir: Path, tmp_path: Path, set_free: SetFree
 ) -> None:
     folder = copy_checkpoint(nano_dir, tmp_path / "copy")
-    leave(fit(SIZE, replace(ON_CPU, dtype="int8")).needed_bytes)
+    set_free(fit(SIZE, replace(ON_CPU, dtype="int8")).needed_bytes)
     as_float32 = replace(ON_CPU, dtype="float32")
     with pytest.raises(ModelTooLargeError, match=r"--dtype int8\).*--runtime torch"):
         require_fit(plan(SIZE, as_float32), SIZE, as_float32, folder)
-    leave(0)
+    set_free(0)
     with pytest.raises(ModelTooLargeError) as caught:
         require_fit(plan(SIZE, as_float32), SIZE, as_float32, folder)
     assert "--dtype" not in str(caught.value)
     assert "--runtime" not in str(caught.value)
 
 
-def test_the_bundled_model_is_always_tried(nano_dir: Path, leave: Leave) -> None:
-    leave(0)
+def test_bundled_model_is_always_loaded(nano_dir: Path, set_free: SetFree) -> None:
+    set_free(0)
     assert not fit(KNOWN_MODELS[0].size, ON_CPU).fits
     assert load_engine(replace(ON_CPU, model="nano")).info.runtime == "openvino"
 
 
-def test_a_model_that_goes_over_several_gpus_is_always_tried(huge_dir: Path, leave: Leave) -> None:
-    leave(0)
+def test_model_spread_over_gpus_is_always_loaded(huge_dir: Path, set_free: SetFree) -> None:
+    set_free(0)
     spread = Placement(torch.device("cuda:0"), torch.bfloat16, spread=True)
     require_fit(TorchPlan(spread), replace(SIZE, parameters=10**12), Settings(), huge_dir)
 
 
-def test_an_accelerator_is_asked_what_it_has_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    def untold(_: torch.device) -> tuple[int, int]:
+def test_free_memory_of_accelerators_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(_: torch.device) -> tuple[int, int]:
         raise RuntimeError("The device does not support querying the available free memory.")
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 + device.index, 9))
-    monkeypatch.setattr(torch.xpu, "mem_get_info", untold)
+    monkeypatch.setattr(torch.xpu, "mem_get_info", unsupported)
     monkeypatch.setattr(
         torch.xpu, "get_device_properties", lambda _: SimpleNamespace(total_memory=90)
     )
     monkeypatch.setattr(torch.xpu, "memory_reserved", lambda _: 20)
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 60)
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 10)
-    told = [free_bytes(torch.device(name)) for name in ("cuda:1", "xpu", "mps")]
-    assert told == [6, 70, 50]
+    free = [free_bytes(torch.device(name)) for name in ("cuda:1", "xpu", "mps")]
+    assert free == [6, 70, 50]
     assert free_bytes_of_all() > 5 + 6
 
 
-def test_telling_imports_no_torch() -> None:
+def test_fit_imports_no_torch() -> None:
     code = (
         "import sys; from vlm.checkpoints.catalogue import KNOWN_MODELS\n"
         "from vlm.runtimes.load import fit; from vlm.settings import Settings\n"
@@ -222,32 +222,32 @@ def group_v2(folder: Path, limit: object, used: int = 0, cached: int = 0) -> Non
     group(folder, {"memory.max": limit, "memory.current": used, "memory.stat": statistics})
 
 
-def own(folder: Path, text: str) -> Path:
+def own_cgroups(folder: Path, text: str) -> Path:
     file = folder / "own"
     file.write_text(text)
     return file
 
 
-def test_a_container_s_limit_is_what_is_free(tmp_path: Path) -> None:
+def test_limit_of_a_container_bounds_free_memory(tmp_path: Path) -> None:
     group_v2(tmp_path / "a" / "b", 10**6, used=700_000, cached=100_001)
-    place = own(tmp_path, "0::/a/b\n")
+    place = own_cgroups(tmp_path, "0::/a/b\n")
     assert free_host_bytes(tmp_path, place) == 400_001
 
 
-def test_the_tightest_of_nested_groups_counts(tmp_path: Path) -> None:
+def test_smallest_limit_of_nested_groups_counts(tmp_path: Path) -> None:
     group_v2(tmp_path / "a" / "b", 10**6)
     group_v2(tmp_path / "a", 500_000, used=200_000)
     group_v2(tmp_path, "max")
-    assert free_host_bytes(tmp_path, own(tmp_path, "0::/a/b\n")) == 300_000
+    assert free_host_bytes(tmp_path, own_cgroups(tmp_path, "0::/a/b\n")) == 300_000
 
 
-def test_a_container_that_sees_its_own_group_as_the_root_is_limited_too(tmp_path: Path) -> None:
+def test_group_mounted_as_the_root_is_found(tmp_path: Path) -> None:
     group_v2(tmp_path, 10**6, used=250_000)
     for text in ("0::/\n", "0::/elsewhere/on/the/host\n", "0::/../..\n"):
-        assert free_host_bytes(tmp_path, own(tmp_path, text)) == 750_000
+        assert free_host_bytes(tmp_path, own_cgroups(tmp_path, text)) == 750_000
 
 
-def test_version_1_of_control_groups_limits_too(tmp_path: Path) -> None:
+def test_cgroup_v1_limit_bounds_free_memory(tmp_path: Path) -> None:
     group(
         tmp_path / "memory" / "docker",
         {
@@ -256,17 +256,17 @@ def test_version_1_of_control_groups_limits_too(tmp_path: Path) -> None:
             "memory.stat": "inactive_file 1\ntotal_inactive_file 40000\ntotal_active_file 60000",
         },
     )
-    place = own(tmp_path, "5:cpu:/x\n4:cpuacct,memory:/docker\n0::/\n")
+    place = own_cgroups(tmp_path, "5:cpu:/x\n4:cpuacct,memory:/docker\n0::/\n")
     assert free_host_bytes(tmp_path, place) == 500_000
 
 
-def test_a_full_container_has_nothing_free(tmp_path: Path) -> None:
+def test_full_container_has_no_free_memory(tmp_path: Path) -> None:
     group_v2(tmp_path, 10**6, used=2 * 10**6)
-    assert free_host_bytes(tmp_path, own(tmp_path, "0::/\n")) == 0
+    assert free_host_bytes(tmp_path, own_cgroups(tmp_path, "0::/\n")) == 0
 
 
 @pytest.mark.parametrize("text", ["", "0::/\n", "4:memory:/none\n"])
-def test_without_a_limit_the_machine_s_memory_counts(tmp_path: Path, text: str) -> None:
-    free_bytes = free_host_bytes(tmp_path, own(tmp_path, text))
+def test_free_memory_without_a_limit_is_the_machines(tmp_path: Path, text: str) -> None:
+    free_bytes = free_host_bytes(tmp_path, own_cgroups(tmp_path, text))
     assert 0 < free_bytes <= psutil.virtual_memory().total
     assert 0 < free_host_bytes(tmp_path, tmp_path / "none") <= psutil.virtual_memory().total

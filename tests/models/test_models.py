@@ -1,4 +1,4 @@
-"""Laws of changing the model that runs: one at a time, and the old one serves until it is done."""
+"""Switching the model that runs: one at a time, and the old one serves until the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from vlm.errors import (
     SwitchingError,
     UnknownModelError,
 )
-from vlm.models.candidates import ListedModel
 from vlm.models.manager import Models
 from vlm.settings import Settings
 from web.app import create_app
@@ -30,7 +29,7 @@ from web_client import HANG_GUARD_S, JPEG, picture, read_events, wait_until
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Models]:
-    """Models past the load of the first one and past the first look at what is here."""
+    """Yield models after the first load and after the first list of the models."""
     models = Models(settings)
     models.start()
     try:
@@ -44,7 +43,7 @@ def running(settings: Settings) -> Iterator[Models]:
 
 @pytest.fixture
 def named_dir(nano_dir: Path, tmp_path: Path) -> Path:
-    """A second model to switch to: a copy of the bundled one, under a name of its own."""
+    """A second model to switch to: a copy of the bundled one with another name."""
     folder = tmp_path / "second"
     shutil.copytree(nano_dir, folder)
     return folder
@@ -52,7 +51,7 @@ def named_dir(nano_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def empty_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine on which no model was ever fetched."""
+    """A machine on which no model was ever downloaded."""
     folder = tmp_path / "hub"
     monkeypatch.setattr("vlm.checkpoints.hub_cache.hub_cache_folder", lambda: folder)
     return folder
@@ -65,16 +64,12 @@ def client(web_app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def here(named_dir: Path) -> Settings:
-    """Settings that name that second model, so that it is among the choices."""
+    """Settings that name the second model, so that it is listed."""
     return Settings(model=str(named_dir), device="cpu", runtime="torch", offline=True)
 
 
-def choice(models: Models, name: str) -> ListedModel:
-    return next(each for each in models.status().choices if each.name == name)
-
-
-def switched(models: Models, name: str) -> None:
-    """Switches, and waits for the end of it."""
+def switch(models: Models, name: str) -> None:
+    """Switch, and wait for the end."""
     models.switch(name)
     wait_until(lambda: models.status().change is None)
 
@@ -84,25 +79,24 @@ def caption(client: FlaskClient) -> tuple[str, Any]:
     return read_events(answer.get_data(as_text=True))[-1]
 
 
-def test_models_are_switched_back_and_forth_and_each_captions(here: Settings) -> None:
+def test_each_model_captions_after_a_switch(here: Settings) -> None:
     with running(here) as models:
         client = create_app(here, models).test_client()
         for name in ("second", "nano", "second", "nano"):
-            switched(models, name)
+            switch(models, name)
             status = client.get("/api/status").get_json()
             assert status["model"] == name
-            assert [each["name"] for each in status["models"]["choices"] if each["running"]] == [
-                name
-            ]
+            choices = status["models"]["choices"]
+            assert [model["name"] for model in choices if model["running"]] == [name]
             assert caption(client)[0] == "done"
 
 
-def test_a_load_that_fails_leaves_the_old_model_serving(here: Settings) -> None:
+def test_failed_load_keeps_the_old_model(here: Settings) -> None:
     with running(here) as models:
-        switched(models, "nano")
+        switch(models, "nano")
         (Path(here.model) / "model.safetensors").write_bytes(b"nothing")
         client = create_app(here, models).test_client()
-        switched(models, "second")
+        switch(models, "second")
         status = client.get("/api/status").get_json()
         assert (status["state"], status["model"]) == ("ready", "nano")
         problem = status["models"]["problem"]
@@ -111,10 +105,10 @@ def test_a_load_that_fails_leaves_the_old_model_serving(here: Settings) -> None:
         assert client.post("/api/models/dismiss").get_json()["problem"] is None
 
 
-def test_the_old_model_serves_while_the_new_one_loads(
+def test_old_model_serves_while_the_new_one_loads(
     here: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(here) as models, held_loads(models, monkeypatch) as let_go:
+    with running(here) as models, blocked_loads(models, monkeypatch) as unblock:
         client = create_app(here, models).test_client()
         models.switch("nano")
         wait_until(lambda: models.status().change is not None)
@@ -122,14 +116,14 @@ def test_the_old_model_serves_while_the_new_one_loads(
         status = client.get("/api/status").get_json()
         assert (status["state"], status["model"]) == ("ready", "second")
         assert status["models"]["change"]["step"] == "loading"
-        let_go()
+        unblock()
         wait_until(lambda: models.status().change is None)
         assert client.get("/api/status").get_json()["model"] == "nano"
 
 
 @contextmanager
-def held_loads(models: Models, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Loads of `models` wait meanwhile until the given function is called."""
+def blocked_loads(models: Models, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Block loads of `models` until the yielded function is called."""
     go = threading.Event()
     load = models._load
 
@@ -145,8 +139,10 @@ def held_loads(models: Models, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         go.set()
 
 
-def test_one_change_at_a_time(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running(here) as models, held_loads(models, monkeypatch):
+def test_second_switch_is_refused_during_the_first(
+    here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(here) as models, blocked_loads(models, monkeypatch):
         models.switch("nano")
         with pytest.raises(SwitchingError):
             models.switch("nano")
@@ -156,44 +152,42 @@ def test_one_change_at_a_time(here: Settings, monkeypatch: pytest.MonkeyPatch) -
         assert answer.get_json()["error"]["code"] == "switching"
 
 
-def test_a_load_that_was_given_up_is_dropped(
-    here: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with running(here) as models, held_loads(models, monkeypatch) as let_go:
+def test_cancelled_load_is_dropped(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(here) as models, blocked_loads(models, monkeypatch) as unblock:
         client = create_app(here, models).test_client()
         assert client.post("/api/models/switch", json={"model": "nano"}).status_code == 202
         change = client.post("/api/models/cancel").get_json()["change"]
         assert (change["model"], change["cancelling"]) == ("nano", True)
-        let_go()
+        unblock()
         wait_until(lambda: models.status().change is None)
         assert models.status().problem is None
         assert client.get("/api/status").get_json()["model"] == "second"
 
 
-def test_what_runs_is_not_loaded_again(here: Settings) -> None:
+def test_running_model_is_not_loaded_again(here: Settings) -> None:
     with running(here) as models:
         models.switch("second")
         assert models.status().change is None
 
 
-def test_a_model_that_failed_at_the_start_can_be_left_for_another(named_dir: Path) -> None:
+def test_switch_is_possible_after_a_failed_first_load(named_dir: Path) -> None:
     (named_dir / "model.safetensors").unlink()
     settings = Settings(model=str(named_dir), device="cpu", runtime="torch", offline=True)
     with running(settings) as models:
         assert models.worker.state == "failed"
-        switched(models, "nano")
+        switch(models, "nano")
         client = create_app(settings, models).test_client()
         status = client.get("/api/status").get_json()
         assert (status["state"], status["model"], status["error"]) == ("ready", "nano", None)
         assert caption(client)[0] == "done"
 
 
-def test_offline_nothing_is_fetched(empty_hub_cache: Path) -> None:
+def test_offline_downloads_nothing(empty_hub_cache: Path) -> None:
     with running(Settings(device="cpu", runtime="torch", offline=True)) as models:
         assert models.worker.info is not None
         assert models.worker.info.model == "nano"
         assert models.status().change is None
-        absent = next(each for each in models.status().choices if not each.here)
+        absent = next(model for model in models.status().choices if not model.here)
         with pytest.raises(OfflineError, match="--offline"):
             models.switch(absent.name)
         assert models.status().problem is None
@@ -215,7 +209,7 @@ def test_offline_nothing_is_fetched(empty_hub_cache: Path) -> None:
         (b'"' + b"x" * 10_000 + b'"', 400, "bad_request"),
     ],
 )
-def test_a_switch_to_nothing_is_refused(
+def test_invalid_switch_is_refused(
     client: FlaskClient, body: bytes, status: int, code: str
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -224,12 +218,12 @@ def test_a_switch_to_nothing_is_refused(
     assert answer.get_json()["error"]["code"] == code
 
 
-def test_a_form_of_another_site_cannot_switch(client: FlaskClient) -> None:
+def test_form_cannot_switch_models(client: FlaskClient) -> None:
     answer = client.post("/api/models/switch", data={"model": "nano"})
     assert answer.status_code == 415
 
 
-def test_unknown_and_too_large_models_are_told_apart(
+def test_unknown_and_too_large_models_raise_different_errors(
     here: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(here) as models:
@@ -241,7 +235,7 @@ def test_unknown_and_too_large_models_are_told_apart(
             models.switch("smolvlm-256m")
 
 
-def test_a_named_model_that_cannot_fit_is_told_and_the_bundled_one_captions(
+def test_bundled_model_is_the_fallback_for_one_that_does_not_fit(
     empty_hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
@@ -255,7 +249,7 @@ def test_a_named_model_that_cannot_fit_is_told_and_the_bundled_one_captions(
         assert (status.problem.model, status.problem.code) == ("smolvlm-2.2b", "model_too_large")
 
 
-def test_a_device_that_is_not_here_is_told_in_words_alone(
+def test_absent_device_is_reported_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     models = Models(Settings(device="cuda:99", runtime="torch", offline=True))

@@ -1,4 +1,4 @@
-"""Laws of the image processor: the pixels are those of transformers' own, and the grid foretold."""
+"""The image processor equals that of transformers, pixel for pixel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIZES = [
     (640, 480),
     (1280, 720),
 ]
-# Tiles as large as SmolVLM's take their time.
+# Tiles as large as SmolVLM's are slow.
 FEW_SIZES = [(640, 480), (333, 500), (2500, 31)]
 PHOTO_COUNT = 4
 
@@ -47,14 +47,14 @@ def nano_config(nano_dir: Path) -> dict[str, Any]:
 
 
 def noise(size: tuple[int, int]) -> Image.Image:
-    """The hardest there is to resample: all values, and every edge at once."""
+    """Return the hardest image to resample: all values, an edge at each pixel."""
     width, height = size
     pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
 
 def assert_identical(config: dict[str, Any], image: Image.Image, detail: Detail) -> int:
-    """Returns how many tiles were compared."""
+    """Compare our pixels with those of transformers; return the number of tiles."""
     ours = ImageProcessor(config)
     theirs = Idefics3ImageProcessorPil(**config)(
         images=[image],
@@ -75,9 +75,7 @@ def assert_identical(config: dict[str, Any], image: Image.Image, detail: Detail)
 
 @pytest.mark.parametrize("detail", ["low", "high"])
 @pytest.mark.parametrize("tiles", [1, 2, 3])
-def test_pixels_are_transformers_own(
-    nano_config: dict[str, Any], detail: Detail, tiles: int
-) -> None:
+def test_pixels_equal_transformers(nano_config: dict[str, Any], detail: Detail, tiles: int) -> None:
     side_px = nano_config["max_image_size"]["longest_edge"]
     config = nano_config | {"size": {"longest_edge": side_px * tiles - (tiles == 3)}}
     compared = [assert_identical(config, noise(size), detail) for size in SIZES]
@@ -86,14 +84,14 @@ def test_pixels_are_transformers_own(
 
 @pytest.mark.parametrize("detail", ["low", "high"])
 @pytest.mark.parametrize("size", FEW_SIZES)
-def test_the_published_configuration_makes_transformers_own_pixels(
+def test_pixels_of_smolvlm_256m_equal_transformers(
     smolvlm_dir: Path, size: tuple[int, int], detail: Detail
 ) -> None:
     tiles = assert_identical(config_of(smolvlm_dir), noise(size), detail)
     assert (tiles == 1) == (detail == "low")
 
 
-def test_photographs_give_transformers_own_pixels(
+def test_pixels_of_photos_equal_transformers(
     shared_dir: Path, smolvlm_dir: Path, nano_config: dict[str, Any]
 ) -> None:
     for file in sorted((shared_dir / "photos").glob("*.jpg"))[:PHOTO_COUNT]:
@@ -119,7 +117,7 @@ def test_photographs_give_transformers_own_pixels(
     ids="-".join,
 )
 @pytest.mark.parametrize("detail", ["low", "high"])
-def test_every_setting_is_heeded(
+def test_pixels_equal_transformers_with_each_setting(
     nano_config: dict[str, Any], changed: dict[str, Any], detail: Detail
 ) -> None:
     config = nano_config | {"size": {"longest_edge": 384}} | changed
@@ -128,16 +126,14 @@ def test_every_setting_is_heeded(
 
 @pytest.mark.parametrize("key", ["resample", "image_mean", "image_std", "rescale_factor"])
 @pytest.mark.parametrize("absent", ["missing", "null"])
-def test_what_is_not_told_is_as_transformers_has_it(
-    nano_config: dict[str, Any], key: str, absent: str
-) -> None:
+def test_defaults_equal_transformers(nano_config: dict[str, Any], key: str, absent: str) -> None:
     kept = {name: value for name, value in nano_config.items() if name != key}
     whole = ImageProcessor(kept if absent == "missing" else kept | {key: None})
     theirs = Idefics3ImageProcessorPil(**kept)(images=[noise((90, 50))], return_tensors="np")
     assert (whole.pixel_values(noise((90, 50)), "low") == theirs["pixel_values"][0]).all()
 
 
-def test_the_grid_is_foretold_from_the_size_alone(nano_config: dict[str, Any]) -> None:
+def test_grid_equals_transformers_at_any_size(nano_config: dict[str, Any]) -> None:
     config = nano_config | {
         "size": {"longest_edge": 40},
         "max_image_size": {"longest_edge": 10},
@@ -159,7 +155,7 @@ def test_the_grid_is_foretold_from_the_size_alone(nano_config: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("resample", list(Image.Resampling))
-def test_strips_of_an_image_are_resized_as_the_whole_is(
+def test_resizing_in_strips_equals_pillow(
     monkeypatch: pytest.MonkeyPatch, resample: Image.Resampling
 ) -> None:
     monkeypatch.setattr(resizing, "_MIN_PIXELS", 1)
@@ -176,7 +172,7 @@ def test_strips_of_an_image_are_resized_as_the_whole_is(
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (1280, 720), (2047, 3), (3, 2047)])
-def test_cameras_frames_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
+def test_resizing_frame_sizes_equals_pillow(size: tuple[int, int]) -> None:
     image = noise(size)
     for new in ((2048, 1536), (512, 512)):
         image, expected = resizing.resize(image, new, 1), image.resize(new, 1)
@@ -204,7 +200,7 @@ def test_cameras_frames_are_resized_as_pillow_does(size: tuple[int, int]) -> Non
         ({"rescale_factor": [1]}, "configuration"),
     ],
 )
-def test_an_odd_configuration_is_refused_in_words(
+def test_invalid_configuration_is_refused_by_name(
     nano_config: dict[str, Any], changed: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(CheckpointError, match=named):

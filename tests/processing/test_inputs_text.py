@@ -1,4 +1,4 @@
-"""Laws of tokenizer and chat template: transformers' own ids and text, from the files alone."""
+"""Tokenizer and chat template equal those of transformers, and damaged files are refused."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def reference(folder: Path) -> Any:
-    """transformers' tokenizer that takes `tokenizer.json` as it is.
+    """transformers' tokenizer that uses `tokenizer.json` unchanged.
 
-    The class that SmolVLM's configuration names, GPT2Tokenizer, leaves out the step that sets
-    digits apart, so that two spaces before a digit are not what the model was trained with.
+    SmolVLM's configuration names GPT2Tokenizer, which drops the step that splits digits, so that
+    two spaces before a digit get other ids than in the training.
     """
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
@@ -50,7 +50,7 @@ def texts(count: int) -> list[str]:
     return ["".join(chance.choices(PIECES, k=chance.randint(0, 12))) for _ in range(count)]
 
 
-def test_ids_are_transformers_own(folder: Path, reference: Any) -> None:
+def test_ids_equal_transformers(folder: Path, reference: Any) -> None:
     ours = Tokenizer.load(folder)
     for text in texts(400):
         assert ours.encode(text, begins=True) == reference(text)["input_ids"]
@@ -60,7 +60,7 @@ def test_ids_are_transformers_own(folder: Path, reference: Any) -> None:
         assert ours.added_ids.isdisjoint(typed)
 
 
-def test_any_ids_read_as_transformers_reads_them(folder: Path, reference: Any) -> None:
+def test_decoded_text_equals_transformers(folder: Path, reference: Any) -> None:
     ours = Tokenizer.load(folder)
     chance = random.Random(12)
     special = sorted(ours.added_ids)
@@ -72,7 +72,7 @@ def test_any_ids_read_as_transformers_reads_them(folder: Path, reference: Any) -
         )
 
 
-def test_the_added_tokens_are_the_processors(folder: Path) -> None:
+def test_added_tokens_equal_transformers(folder: Path) -> None:
     ours, theirs = Tokenizer.load(folder), load_processor(folder).tokenizer
     assert ours.added_ids == set(theirs.added_tokens_decoder)
     assert (ours.eos_id, ours.vocabulary_size) == (theirs.eos_token_id, len(theirs))
@@ -85,14 +85,14 @@ def with_tokenizer(nano_dir: Path, folder: Path, **changes: object) -> Path:
     return copy_checkpoint(nano_dir, folder, {"tokenizer.json": json.dumps(tokenizer)})
 
 
-def named(nano_dir: Path, folder: Path, **changes: object) -> Path:
-    """The bundled checkpoint with another `tokenizer_config.json`."""
+def with_tokenizer_config(nano_dir: Path, folder: Path, **changes: object) -> Path:
+    """Return a copy of the bundled checkpoint with another `tokenizer_config.json`."""
     config = json.loads((nano_dir / "tokenizer_config.json").read_text()) | changes
     kept = {key: value for key, value in config.items() if value is not None}
     return copy_checkpoint(nano_dir, folder, {"tokenizer_config.json": json.dumps(kept)})
 
 
-def test_a_named_token_is_special_wherever_it_is_named(nano_dir: Path, tmp_path: Path) -> None:
+def test_token_named_in_any_key_is_special(nano_dir: Path, tmp_path: Path) -> None:
     word = "the"
     flagged = {"__type": "AddedToken", "content": word, "special": True}
     plain = Tokenizer.load(nano_dir)
@@ -108,25 +108,25 @@ def test_a_named_token_is_special_wherever_it_is_named(nano_dir: Path, tmp_path:
             {"extra_special_tokens": [flagged]},
         )
     ):
-        folder = named(nano_dir, tmp_path / str(index), **changes)
+        folder = with_tokenizer_config(nano_dir, tmp_path / str(index), **changes)
         tokenizer, theirs = Tokenizer.load(folder), load_processor(folder).tokenizer
         assert tokenizer.added_ids == set(theirs.added_tokens_decoder)
         assert tokenizer.added_ids == plain.added_ids | {token_id}
         assert tokenizer.decode([token_id]) == ""
 
 
-def test_every_name_of_the_end_token_is_known(nano_dir: Path, tmp_path: Path) -> None:
+def test_end_token_is_found_in_each_file(nano_dir: Path, tmp_path: Path) -> None:
     end = Tokenizer.load(nano_dir).id_of("<|im_end|>")
     older = json.dumps({"eos_token": {"content": "<|im_end|>"}})
     folder = copy_checkpoint(nano_dir, tmp_path / "older", {"special_tokens_map.json": older})
     assert Tokenizer.load(folder).eos_id == end
     assert load_processor(folder).tokenizer.eos_token_id == end
     assert end in stop_ids(folder, Tokenizer.load(folder))
-    nameless = named(nano_dir, tmp_path / "nameless", eos_token=None)
+    nameless = with_tokenizer_config(nano_dir, tmp_path / "nameless", eos_token=None)
     assert Tokenizer.load(nameless).eos_id is None
 
 
-def test_a_text_is_neither_cut_nor_filled(nano_dir: Path, tmp_path: Path) -> None:
+def test_truncation_and_padding_are_ignored(nano_dir: Path, tmp_path: Path) -> None:
     cut = {"max_length": 3, "strategy": "LongestFirst", "direction": "Right", "stride": 0}
     fill = {
         "strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
@@ -139,20 +139,20 @@ def test_a_text_is_neither_cut_nor_filled(nano_dir: Path, tmp_path: Path) -> Non
 
 
 def processing(*pieces: str) -> dict[str, Any]:
-    """A post-processor that puts `pieces` around a text, "A"."""
+    """Return a post-processor that puts `pieces` around a text, "A"."""
     single = [
         {"Sequence": {"id": "A", "type_id": 0}}
-        if each == "A"
-        else {"SpecialToken": {"id": each, "type_id": 0}}
-        for each in pieces
+        if piece == "A"
+        else {"SpecialToken": {"id": piece, "type_id": 0}}
+        for piece in pieces
     ]
     ids = {"<|im_start|>": 1, "<end_of_utterance>": 5}
     tokens = {word: {"id": word, "ids": [ids[word]], "tokens": [word]} for word in ids}
-    pair = [{"Sequence": {"id": each, "type_id": 0}} for each in "AB"]
+    pair = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
 
 
-def test_a_token_before_every_text_comes_once(nano_dir: Path, tmp_path: Path) -> None:
+def test_start_token_is_added_once(nano_dir: Path, tmp_path: Path) -> None:
     before = processing("<|im_start|>", "A")
     folder = with_tokenizer(nano_dir, tmp_path / "before", post_processor=before)
     ours, plain = InputBuilder.load(folder), InputBuilder.load(nano_dir)
@@ -160,20 +160,20 @@ def test_a_token_before_every_text_comes_once(nano_dir: Path, tmp_path: Path) ->
     assert question_ids(ours, "Why?", grid) == (1, *question_ids(plain, "Why?", grid))
 
 
-def test_a_token_behind_every_text_is_refused(nano_dir: Path, tmp_path: Path) -> None:
+def test_tokenizer_that_appends_a_token_is_refused(nano_dir: Path, tmp_path: Path) -> None:
     behind = processing("A", "<end_of_utterance>")
     folder = with_tokenizer(nano_dir, tmp_path / "behind", post_processor=behind)
     with pytest.raises(CheckpointError, match="ends every text"):
         InputBuilder.load(folder)
 
 
-def test_a_damaged_tokenizer_is_named(nano_dir: Path, tmp_path: Path) -> None:
+def test_damaged_tokenizer_is_named(nano_dir: Path, tmp_path: Path) -> None:
     folder = with_tokenizer(nano_dir, tmp_path / "damaged", model={"type": "none such"})
     with pytest.raises(CheckpointError, match=r"tokenizer\.json is damaged"):
         InputBuilder.load(folder)
 
 
-def test_a_tokenizer_that_cannot_write_an_image_is_refused(nano_dir: Path, tmp_path: Path) -> None:
+def test_tokenizer_without_image_tokens_is_refused(nano_dir: Path, tmp_path: Path) -> None:
     whole = (nano_dir / "tokenizer.json").read_text()
     for index, token in enumerate(("<image>", "<fake_token_around_image>")):
         changed = {"tokenizer.json": whole.replace(f'"{token}"', '"<other>"')}
@@ -183,7 +183,7 @@ def test_a_tokenizer_that_cannot_write_an_image_is_refused(nano_dir: Path, tmp_p
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "64", None])
-def test_an_odd_count_of_image_tokens_is_refused(
+def test_invalid_count_of_image_tokens_is_refused(
     nano_dir: Path, tmp_path: Path, count: object
 ) -> None:
     config = json.loads((nano_dir / "processor_config.json").read_text()) | {"image_seq_len": count}
@@ -193,7 +193,7 @@ def test_an_odd_count_of_image_tokens_is_refused(
         InputBuilder.load(folder)
 
 
-def test_the_template_is_found_wherever_it_may_be(nano_dir: Path, tmp_path: Path) -> None:
+def test_template_is_found_in_each_file(nano_dir: Path, tmp_path: Path) -> None:
     text = (nano_dir / "chat_template.jinja").read_text()
     expected = ChatTemplate.load(nano_dir).render(chat_messages("Why?"))
     assert expected == load_processor(nano_dir).apply_chat_template(
@@ -216,7 +216,7 @@ def test_the_template_is_found_wherever_it_may_be(nano_dir: Path, tmp_path: Path
         assert ChatTemplate.load(folder).render(chat_messages("Why?")) == expected
 
 
-def test_of_several_templates_transformers_choice_is_taken(nano_dir: Path, tmp_path: Path) -> None:
+def test_precedence_of_templates_equals_transformers(nano_dir: Path, tmp_path: Path) -> None:
     older = json.dumps({"chat_template": "older {{ messages[0].content[1].text }}"})
     folder = copy_checkpoint(nano_dir, tmp_path / "two", {"chat_template.json": older})
     rendered = ChatTemplate.load(folder).render(chat_messages("Why?"))
@@ -240,7 +240,7 @@ def test_of_several_templates_transformers_choice_is_taken(nano_dir: Path, tmp_p
         "{% if tools is none and documents is none %}none{% endif %}{{ add_generation_prompt }}",
     ],
 )
-def test_templates_render_as_transformers_renders_them(nano_dir: Path, source: str) -> None:
+def test_rendered_templates_equal_transformers(nano_dir: Path, source: str) -> None:
     processor = load_processor(nano_dir)
     messages = chat_messages("Wo <b>?\n")
     ours = ChatTemplate(source, Tokenizer.load(nano_dir).special_tokens).render(messages)
@@ -265,7 +265,7 @@ def test_templates_render_as_transformers_renders_them(nano_dir: Path, source: s
         "<image><image>{{ messages[0].content[1].text }}",
     ],
 )
-def test_a_template_that_asks_nothing_of_an_image_is_refused(
+def test_template_without_image_and_text_is_refused(
     nano_dir: Path, tmp_path: Path, source: str
 ) -> None:
     folder = copy_checkpoint(nano_dir, tmp_path / "odd", {"chat_template.jinja": source})
@@ -273,7 +273,7 @@ def test_a_template_that_asks_nothing_of_an_image_is_refused(
         InputBuilder.load(folder)
 
 
-def test_inputs_are_built_without_torch_and_transformers(nano_dir: Path) -> None:
+def test_building_inputs_imports_neither_torch_nor_transformers(nano_dir: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from PIL import Image\n"
         "from vlm.engine.inputs import InputBuilder\n"

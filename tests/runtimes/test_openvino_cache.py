@@ -71,8 +71,8 @@ def get(checkpoint: Path, cache: Path, maker: Callable[[Path], None], **names: s
 
 
 def folders(cache: Path) -> list[Path]:
-    """Everything that takes room in the cache, conversions or not."""
-    return [each for each in cache.iterdir() if each.is_dir()]
+    """Return all folders in the cache, conversions or not."""
+    return [folder for folder in cache.iterdir() if folder.is_dir()]
 
 
 def test_second_start_converts_nothing(checkpoint: Path, cache: Path) -> None:
@@ -127,7 +127,7 @@ def test_unchanged_weights_are_not_hashed_again(
     assert get(checkpoint, cache, Maker()).folder.name.startswith("noted")
     (checkpoint / "model.safetensors").touch()
     assert not get(checkpoint, cache, Maker()).folder.name.startswith("noted")
-    assert [each for each in folders(cache) if each.name.startswith("noted")] == []
+    assert [folder for folder in folders(cache) if folder.name.startswith("noted")] == []
 
 
 def test_hash_of_just_written_weights_is_not_stored(made: Path) -> None:

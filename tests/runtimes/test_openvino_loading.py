@@ -1,4 +1,4 @@
-"""Loading by OpenVINO: what a start imports and says, and what it says where it cannot."""
+"""Loading by OpenVINO: progress, imports, telemetry and errors of a start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from checkpoint_copy import copy_checkpoint
 from vlm.errors import SettingsError
+from vlm.runtimes.load import load_runtime
 from vlm.runtimes.openvino.cache import is_complete
 from vlm.runtimes.openvino.platform import (
     DTYPES,
@@ -19,6 +20,7 @@ from vlm.runtimes.openvino.platform import (
     precision_here,
 )
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
+from vlm.settings import Settings
 
 pytest.importorskip("openvino")
 
@@ -28,11 +30,11 @@ FLOAT32 = precision_here("float32", SMALL)
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for the package by which OpenVINO reports to its makers; notes that it was wanted."""
-    folder = tmp_path_factory.mktemp("reports")
+def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand-in for OpenVINO's telemetry package, which leaves a file if it is imported."""
+    folder = tmp_path_factory.mktemp("telemetry")
     (folder / "openvino_telemetry.py").write_text(
-        "import pathlib\npathlib.Path(__file__).with_name('wanted').touch()\nraise ImportError\n"
+        "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\nraise ImportError\n"
     )
     return folder
 
@@ -43,43 +45,42 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def progress(nano_dir: Path, cache: Path, reports: Path) -> list[str]:
-    """What the first start says; by then the cache holds the bundled model."""
+def progress(nano_dir: Path, cache: Path, telemetry: Path) -> list[str]:
+    """The progress of the first start; afterwards the cache holds the bundled model."""
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(reports))
-        OpenVinoRuntime.load(nano_dir, FLOAT32, lines.append, cache_folder=cache)
+        patch.setenv("PYTHONPATH", str(telemetry))
+        patch.setenv("SIGHTLINE_CACHE", str(cache))
+        load_runtime(nano_dir, Settings(device="cpu", dtype="float32"), lines.append)
     return lines
 
 
-def test_the_first_start_says_what_it_converts(progress: list[str], cache: Path) -> None:
-    assert [line.partition(": ")[2] for line in progress] == [
-        "loading the checkpoint",
-        "vision encoder",
-        "text model",
-    ]
-    (entry,) = (each for each in cache.iterdir() if each.is_dir())
+def test_first_start_reports_the_steps_of_the_conversion(progress: list[str], cache: Path) -> None:
+    start = "Converting the model for OpenVINO, once: "
+    steps = ("loading the checkpoint", "vision encoder", "text model")
+    assert progress == [start + step for step in steps]
+    (entry,) = (folder for folder in cache.iterdir() if folder.is_dir())
     assert is_complete(entry)
 
 
 @pytest.mark.usefixtures("progress")
-def test_a_conversion_reports_to_nobody(reports: Path) -> None:
-    assert not (reports / "wanted").exists()
+def test_conversion_sends_no_telemetry(telemetry: Path) -> None:
+    assert not (telemetry / "imported").exists()
     with pytest.raises(subprocess.CalledProcessError):
         subprocess.run(
             [sys.executable, "-c", "import openvino_telemetry"],
-            env={**os.environ, "PYTHONPATH": str(reports)},
+            env={**os.environ, "PYTHONPATH": str(telemetry)},
             stderr=subprocess.DEVNULL,
             check=True,
         )
-    assert (reports / "wanted").exists()
+    assert (telemetry / "imported").exists()
 
 
 @pytest.mark.usefixtures("progress")
-def test_a_start_from_the_cache_says_nothing_to_anybody_and_imports_no_torch(
-    nano_dir: Path, cache: Path, reports: Path
+def test_start_from_the_cache_sends_no_telemetry_and_imports_no_torch(
+    nano_dir: Path, cache: Path, telemetry: Path
 ) -> None:
-    (reports / "wanted").unlink(missing_ok=True)
+    (telemetry / "imported").unlink(missing_ok=True)
     code = (
         "import sys, pathlib, numpy\n"
         "from vlm.runtimes.openvino.platform import precision_here\n"
@@ -95,13 +96,13 @@ def test_a_start_from_the_cache_says_nothing_to_anybody_and_imports_no_torch(
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     command = [sys.executable, "-c", code, str(nano_dir), str(cache)]
-    env = {**os.environ, "PYTHONPATH": str(reports)}
+    env = {**os.environ, "PYTHONPATH": str(telemetry)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not (reports / "wanted").exists()
+    assert not (telemetry / "imported").exists()
 
 
-def test_the_converter_ends_with_the_process_that_wants_it(nano_dir: Path, tmp_path: Path) -> None:
+def test_converter_ends_with_its_standard_input(nano_dir: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vlm.runtimes.openvino.convert", str(nano_dir), str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -110,9 +111,7 @@ def test_the_converter_ends_with_the_process_that_wants_it(nano_dir: Path, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_cannot_be_converted_is_unavailable_in_one_line(
-    nano_dir: Path, tmp_path: Path
-) -> None:
+def test_failed_conversion_raises_one_line(nano_dir: Path, tmp_path: Path) -> None:
     config = (
         (nano_dir / "config.json").read_text().replace('"hidden_size": 192', '"hidden_size": 96')
     )
@@ -122,7 +121,7 @@ def test_a_model_that_cannot_be_converted_is_unavailable_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_without_openvino_it_is_unavailable(
+def test_missing_openvino_raises_unavailable(
     nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -131,7 +130,7 @@ def test_without_openvino_it_is_unavailable(
 
 
 @pytest.mark.usefixtures("progress")
-def test_too_little_memory_is_named_so(nano_dir: Path, cache: Path) -> None:
+def test_failed_allocation_of_openvino_raises_memory_error(nano_dir: Path, cache: Path) -> None:
     class Full:
         def infer(self, *_: object, **__: object) -> None:
             raise RuntimeError("Exception from cpu.cpp:1\nstd::bad_alloc\n")
@@ -147,8 +146,8 @@ def test_too_little_memory_is_named_so(nano_dir: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("parameters", [SMALL, LARGE])
-def test_the_text_model_calculates_in_float32(dtype: str, parameters: int) -> None:
-    # With anything less a choice depends on how many tokens went through in the same pass.
+def test_text_model_calculates_in_float32(dtype: str, parameters: int) -> None:
+    # With less precision the argmax would depend on the number of tokens in the pass.
     properties = choose_precision(dtype, parameters, True, int8_vision=True).text_properties
     assert properties == {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -157,7 +156,7 @@ def test_the_text_model_calculates_in_float32(dtype: str, parameters: int) -> No
     }
 
 
-def test_the_automatic_format_goes_by_size_and_cpu() -> None:
+def test_automatic_format_depends_on_size_and_cpu() -> None:
     assert choose_precision("auto", SMALL, True, False) == choose_precision(
         "float32", SMALL, True, False
     )
@@ -167,7 +166,7 @@ def test_the_automatic_format_goes_by_size_and_cpu() -> None:
     assert not choose_precision("auto", LARGE, False, False).bfloat16_vision
 
 
-def test_each_conversion_has_a_name_of_its_own() -> None:
+def test_conversions_to_different_formats_have_different_names() -> None:
     names = {
         choose_precision(dtype, LARGE, bfloat16, int8).variant: (dtype, bfloat16, int8)
         for dtype in DTYPES
@@ -178,6 +177,6 @@ def test_each_conversion_has_a_name_of_its_own() -> None:
     assert all(name.replace("-", "").isalnum() for name in names)
 
 
-def test_a_format_that_openvino_has_not_is_refused_by_name() -> None:
+def test_unknown_format_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match=r"float16.*auto, float32, bfloat16, int8"):
         choose_precision("float16", SMALL, True, False)

@@ -1,4 +1,4 @@
-"""The bundled model in the runtime with a static cache, and what it is fed."""
+"""The bundled model in the static runtime, and prompts for it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def model(nano_dir: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def prompts(nano_dir: Path, model: Any, frames: list[Image.Image]) -> list[Prompt]:
-    """More than `runtime` has slots."""
+    """Return more prompts than `runtime` has slots."""
     return make_prompts(nano_dir, model, frames)
 
 
 @pytest.fixture
 def runtime(model: Any) -> StaticTorchRuntime:
-    """One with fewer slots than there are prompts."""
+    """Return a runtime with fewer slots than there are prompts."""
     return StaticTorchRuntime(model, CPU, slots=4, block_tokens=BLOCK_TOKENS)

@@ -1,4 +1,4 @@
-"""Laws of the static cache's memory and shapes: who shares a slot or a pass leaves no trace."""
+"""Memory and shapes of the static cache: sequences that share slots or passes are independent."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from typing import Any
 
 import pytest
 import torch
-from static_prompts import BLOCK_TOKENS, CPU, TOKENS, Prompt, go_on
+from static_prompts import BLOCK_TOKENS, CPU, TOKENS, Prompt, feed
 
 from vlm.runtimes.torch.static import StaticTorchRuntime
 from vlm.runtimes.torch.step import WIDTHS, Shape, StaticStep
 
 
-def test_slots_of_the_dead_are_used_again_and_tell_nothing(
+def test_reused_slots_keep_nothing_of_their_last_owner(
     runtime: StaticTorchRuntime, prompts: list[Prompt]
 ) -> None:
     runtime.verify(runtime.prefill(prompts[0].input_ids, prompts[0].features)[0], [7] * 90, 1)
     memory = runtime._slots.memory
-    # A mask hides any number; but what is no number comes through it.
+    # A mask hides any number except NaN.
     with torch.inference_mode():
         memory.fill_(torch.nan)
     for prompt in prompts * 2:
         state, _ = runtime.prefill(prompt.input_ids, prompt.features)
-        go_on(runtime, state, prompt, 0)
+        feed(runtime, state, prompt, 0)
     assert runtime._slots.memory is memory
 
 
-def test_what_was_cut_off_tells_nothing(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
+def test_truncated_tokens_are_erased_from_the_slot(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
     prompt = prompts[0]
     state, _ = runtime.prefill(prompt.input_ids, prompt.features)
     runtime.verify(state, [7] * 20, 1)
@@ -36,19 +38,21 @@ def test_what_was_cut_off_tells_nothing(runtime: StaticTorchRuntime, prompts: li
         end = state.length
         runtime._slots.memory[:, :, state.slot, :, len(prompt.input_ids) : end] = torch.nan
     runtime.truncate(state, len(prompt.input_ids))
-    go_on(runtime, state, prompt, 0)
+    feed(runtime, state, prompt, 0)
 
 
-def test_any_number_of_states_is_kept_beside_the_slots(model: Any, prompts: list[Prompt]) -> None:
+def test_more_states_than_slots_are_kept(model: Any, prompts: list[Prompt]) -> None:
     runtime = StaticTorchRuntime(model, CPU, slots=2, block_tokens=BLOCK_TOKENS)
     kept = [runtime.prefill(prompt.input_ids, prompt.features)[0] for prompt in prompts]
     for step in range(8):
         for state, prompt in zip(kept, prompts, strict=True):
-            go_on(runtime, state, prompt, step, 1)
+            feed(runtime, state, prompt, step, 1)
     assert sum(state.slot is not None for state in kept) <= 2
 
 
-def test_growing_keeps_what_all_have(runtime: StaticTorchRuntime, prompts: list[Prompt]) -> None:
+def test_growing_keeps_the_tokens_of_all_slots(
+    runtime: StaticTorchRuntime, prompts: list[Prompt]
+) -> None:
     both = prompts[:2]
     short, long = (runtime.prefill(each.input_ids, each.features)[0] for each in both)
     runtime.decode_batch([short, long], [each.text_ids[0] for each in both])
@@ -56,11 +60,11 @@ def test_growing_keeps_what_all_have(runtime: StaticTorchRuntime, prompts: list[
     runtime.verify(long, [7] * (2 * capacity), 1)
     assert runtime._slots.capacity > capacity
     runtime.truncate(long, len(both[1].before(1)))
-    go_on(runtime, short, both[0], 1)
-    go_on(runtime, long, both[1], 1)
+    feed(runtime, short, both[0], 1)
+    feed(runtime, long, both[1], 1)
 
 
-def test_padding_spoils_nothing_where_a_slot_is_full(
+def test_padding_does_not_change_a_full_slot(
     runtime: StaticTorchRuntime, prompts: list[Prompt]
 ) -> None:
     fed = 30
@@ -71,7 +75,7 @@ def test_padding_spoils_nothing_where_a_slot_is_full(
     assert left not in WIDTHS, "this pass has padding"
     runtime.verify(full, prompt.text_ids[fed + 1 :][:left], 1)
     assert full.length == runtime._slots.capacity
-    # It stays in its slot, among those that this pass takes in.
+    # It stays in its slot, and this pass reads that slot.
     runtime.decode_batch(states[1:], [each.text_ids[fed + 1] for each in prompts[1:4]])
     assert full.slot is not None
     unpadded, _ = runtime.prefill(prompt.before(fed + 1 + left), prompt.features)
@@ -80,7 +84,7 @@ def test_padding_spoils_nothing_where_a_slot_is_full(
     assert torch.allclose(kept.parked, unpadded.parked, atol=1e-3)
 
 
-def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
+def test_steps_use_few_shapes_and_the_smallest_that_fits(
     runtime: StaticTorchRuntime, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes: list[Shape] = []
@@ -98,7 +102,9 @@ def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
     for _ in ends:
         runtime.decode(last, 7)
     alone = set(shapes[1:])
-    assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, "the others take no part"
+    assert {(shape.rows, shape.width) for shape in alone} == {(1, 1)}, (
+        "the other slots are not read"
+    )
     assert {shape.length for shape in alone} == {runtime._slots.rounded(end) for end in ends}
     assert len(alone) <= 2
     for count in range(1, WIDTHS[-1] + 1):
@@ -107,8 +113,8 @@ def test_steps_have_few_shapes_and_are_no_larger_than_they_must(
     assert {shape.width for shape in shapes} == set(WIDTHS)
 
 
-def test_a_step_looks_at_no_value_and_stays_on_its_device(model: Any) -> None:
-    # As a graph asks. Tensors of the meta device have shapes and no values.
+def test_step_reads_no_value_on_the_host(model: Any) -> None:
+    # A CUDA graph requires it. Tensors of the meta device have shapes but no values.
     meta = torch.device("meta")
     runtime = StaticTorchRuntime(copy.deepcopy(model).to(meta), meta, block_tokens=BLOCK_TOKENS)
     runtime._slots.grow(BLOCK_TOKENS + 1)

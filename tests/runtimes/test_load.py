@@ -1,4 +1,4 @@
-"""Which runtime runs a model: the one asked for, the best one here, or the one that can."""
+"""The runtime of a model: the one in the settings, else the best one, or its fallback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def text_of(engine: Engine, image: Image.Image) -> str:
     return done.text
 
 
-def test_a_cpu_is_openvinos_and_reads_what_torch_reads(
+def test_openvino_runs_on_a_cpu_and_answers_as_torch_does(
     engine: Engine, frames: list[Image.Image]
 ) -> None:
     chosen = load_engine(Settings(model="nano", device="cpu"))
@@ -45,25 +45,25 @@ def test_a_cpu_is_openvinos_and_reads_what_torch_reads(
         (Settings(runtime="openvino", dtype="float16"), "auto, float32, bfloat16, int8"),
     ],
 )
-def test_what_a_runtime_does_not_know_is_refused_by_name(
+def test_unsupported_dtype_or_device_is_refused_by_name(
     nano_dir: Path, settings: Settings, named: str
 ) -> None:
     with pytest.raises(SettingsError, match=named):
         load_runtime(nano_dir, settings, print)
 
 
-def test_float16_is_torchs(nano_dir: Path) -> None:
+def test_torch_runs_float16(nano_dir: Path) -> None:
     runtime = load_runtime(nano_dir, Settings(device="cpu", dtype="float16"), print)
     assert (runtime.name, runtime.dtype) == ("torch", "float16")
 
 
-@pytest.mark.parametrize(("dtype", "taken"), [("int8", "float32"), ("bfloat16", "bfloat16")])
-def test_torch_takes_over_with_one_line_where_openvino_fails(
+@pytest.mark.parametrize(("dtype", "used_dtype"), [("int8", "float32"), ("bfloat16", "bfloat16")])
+def test_torch_is_the_fallback_if_openvino_fails(
     nano_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     dtype: str,
-    taken: str,
+    used_dtype: str,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise openvino_runtime.OpenVinoUnavailableError("OpenVINO cannot be loaded: not installed.")
@@ -71,13 +71,13 @@ def test_torch_takes_over_with_one_line_where_openvino_fails(
     monkeypatch.setattr(openvino_runtime.OpenVinoRuntime, "load", fail)
     with caplog.at_level(logging.WARNING, "sightline"):
         runtime = load_runtime(nano_dir, Settings(runtime="openvino", dtype=dtype), print)
-    assert (runtime.name, runtime.dtype) == ("torch", taken)
+    assert (runtime.name, runtime.dtype) == ("torch", used_dtype)
     (record,) = caplog.records
     assert "Torch takes over" in record.message
     assert "not installed" in record.message
 
 
-def test_without_openvino_torch_runs_a_model_and_says_why(
+def test_torch_is_the_fallback_without_openvino(
     nano_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -88,25 +88,12 @@ def test_without_openvino_torch_runs_a_model_and_says_why(
     assert "OpenVINO cannot be loaded" in record.message
 
 
-def test_a_checkpoint_that_is_broken_is_not_handed_on_to_torch(tmp_path: Path) -> None:
+def test_broken_checkpoint_has_no_fallback(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         load_runtime(tmp_path, Settings(device="cpu"), print)
 
 
-def test_the_first_start_tells_what_takes_so_long_and_later_ones_do_not(
-    nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path))
-    told: list[str] = []
-    load_runtime(nano_dir, Settings(device="cpu"), told.append)
-    assert len(told) > 1
-    assert all("once" in line for line in told)
-    told.clear()
-    load_runtime(nano_dir, Settings(device="cpu"), told.append)
-    assert told == []
-
-
-def test_a_start_from_the_cache_imports_no_torch(nano_dir: Path) -> None:
+def test_engine_from_the_cache_imports_no_torch(nano_dir: Path) -> None:
     code = (
         "import sys; from vlm.models.loading import load_engine\n"
         "from vlm.settings import Settings\n"
