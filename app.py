@@ -12,17 +12,17 @@ from contextlib import suppress
 from vlm.errors import SettingsError
 from vlm.models.manager import Models
 from vlm.settings import Settings
-from web.admission import Admission
 from web.app import create_app
 from web.request_log import write_request_log
 from web.server import (
     ListenError,
+    Server,
     end_on_signals,
     is_open_to_others,
     listen,
-    make_server,
     page_url,
 )
+from web.streaming import Admission
 from web.terminal import follow_models
 
 # A worker deep in a pass or a load does not hear of the end; the exit does not wait for it.
@@ -42,7 +42,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         return 2 if isinstance(error, SettingsError) else 1
     url = page_url(listener)
     write_request_log(settings)
-    server = make_server(app, listener, admission.limit)
+    server = Server(app, listener, admission.limit)
     # A running server takes the interrupt as its end; this is for one that comes just before.
     with suppress(KeyboardInterrupt):
         end_on_signals(admission.stop)

@@ -18,15 +18,14 @@ from typing import Any, NamedTuple
 
 from flask import Flask
 from PIL import Image
-from waitress import wasyncore
 
 from vlm.models.manager import Models
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import EngineInfo, Request, StreamEvent
-from web.admission import Admission
 from web.app import create_app
-from web.server import listen, make_server
+from web.server import Server, listen
+from web.streaming import Admission
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 180.0
@@ -150,24 +149,13 @@ def served(worker: Worker, settings: Settings) -> Iterator[Served]:
     admission = Admission(settings.max_queue)
     app = create_app(settings, Models(settings, worker), admission)
     listener = listen("127.0.0.1", 0)
-    server = make_server(app, listener, admission.limit)
-    ended = threading.Event()
-
-    def run() -> None:
-        # As server.run() does, which only a signal in the main thread could end.
-        while not ended.is_set():
-            wasyncore.loop(timeout=0.05, use_poll=True, map=server._map, count=1)
-        server.task_dispatcher.shutdown()
-        wasyncore.close_all(server._map)
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    server = Server(app, listener, admission.limit)
+    server.start()
     try:
         yield Served(listener.getsockname()[1], admission)
     finally:
         admission.stop()
-        ended.set()
-        thread.join(HANG_GUARD_S)
+        server.stop()
 
 
 class SightlineProcess:

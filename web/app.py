@@ -10,7 +10,6 @@ from flask import Flask, render_template
 from vlm.models.manager import Models
 from vlm.settings import Settings
 from web.access import install_access
-from web.admission import Admission
 from web.caption_request import MAX_FORM_BYTES
 from web.captions import captions_blueprint
 from web.errors import install_error_handlers
@@ -20,6 +19,7 @@ from web.openai.routes import openai_blueprint
 from web.openapi import openapi_blueprint
 from web.request_log import install_request_log
 from web.status import status_blueprint
+from web.streaming import Admission
 
 ROOT = Path(__file__).resolve().parents[1]
 

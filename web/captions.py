@@ -13,11 +13,10 @@ from vlm.errors import SightlineError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import Result, StreamEvent
-from web.admission import Admission
 from web.caption_request import read_caption_request
 from web.errors import error_body
 from web.request_log import request_log
-from web.streaming import hang_up_check, read_caption
+from web.streaming import Admission, read_events
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,10 @@ def captions_blueprint(settings: Settings, worker: Worker, admission: Admission)
         entry = request_log()
         entry.wants_answer = True
         with ExitStack() as held:
-            admission.enter()
-            held.callback(admission.leave)
+            held.enter_context(admission.place())
             entry.request = read_caption_request(request, settings)
-            entry.stream = stream = worker.submit(entry.request)
-            held.callback(stream.close)
-            events = read_caption(stream, admission, hang_up_check(request), entry)
+            stream = held.enter_context(admission.submitted(worker, entry))
+            events = read_events(stream, admission, entry)
             response = Response(
                 _server_sent(events),
                 mimetype="text/event-stream",

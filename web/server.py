@@ -1,50 +1,43 @@
-"""The production WSGI server (waitress): its limits, its errors as JSON, and its orderly end."""
+"""The web server: uvicorn over the Flask application, its listening socket and its orderly end."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
-import json
-import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from flask import Flask
-from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
-from waitress.server import BaseWSGIServer, TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+import uvicorn
 
 from vlm.errors import SightlineError
-from web.errors import body_too_large_code, error_body_at, too_many_bytes
+from web.connections import IDLE_CONNECTION_S, MAX_HEADER_BYTES, Connections
+from web.wsgi import WsgiFront
 
-# Twice what a caption request may hold: up to here the body is read, so that the client gets to
-# read the refusal too; beyond it the connection is cut after the answer, whatever is still coming.
-MAX_BODY_BYTES = 16 * 2**20
-MAX_HEADER_BYTES = 32 * 2**10
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 # Threads beside those that captions hold, for the page, its files and the status.
 SPARE_THREADS = 8
 CONNECTION_LIMIT = 2048
 SPARE_CONNECTIONS = 64
-# Open files beside those of connections: bodies in temporary files, the model's own.
+# Open files beside those of connections: the model's own.
 FILES_BESIDE = 640
 # Python's select() on Windows takes 512.
 WINDOWS_CONNECTION_LIMIT = 480
-IDLE_CONNECTION_S = 30
-# From its first byte to its last, however slowly it trickles: 8 MiB at 1.2 Mbit/s.
-REQUEST_DEADLINE_S = 60
-# Of all requests together that have begun and are not whole.
-MAX_UNFINISHED_BYTES = 256 * 2**20
-CLEANUP_INTERVAL_S = 5
+BACKLOG = 1024
 # Ctrl-C promises an end within 2 s; a thread deep inside a model cannot be interrupted.
 STOP_DEADLINE_S = 1.0
-
-_CODE_OF_STATUS = {431: "bad_request", 400: "bad_request"}
+# Answers that are not complete so long after the end began are cut.
+STOP_GRACE_S = 0.5
 
 
 class ListenError(SightlineError):
@@ -53,115 +46,13 @@ class ListenError(SightlineError):
     code = "cannot_listen"
 
 
-class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
-    """Answers what waitress refuses by itself in the same form as all other errors."""
-
-    def execute(self) -> None:
-        error = self.request.error
-        code = _CODE_OF_STATUS.get(error.code, "internal")
-        # What cannot be read as a request has no path.
-        path = getattr(self.request, "path", "")
-        message = f"{error.reason}: {error.body}."
-        if error.code == 413:
-            code = body_too_large_code(path, self.request.headers.get("CONTENT_TYPE", ""))
-            message = too_many_bytes("The body, as it was sent,", MAX_BODY_BYTES)
-        elif error.code == 431:
-            message = too_many_bytes(
-                "The request's head, of address and headers,", MAX_HEADER_BYTES
-            )
-        body = json.dumps(error_body_at(path, code, message, error.code)).encode()
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/json"))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection that knows for how long it has been in the middle of a request."""
-
-    error_task_class = _JsonErrorTask
-    unfinished_bytes = 0
-    _unfinished: object = None
-    _unfinished_since_s = 0.0
-
-    @property
-    def quiet_since_s(self) -> float:
-        """Since when nothing whole has come, where nothing is being answered."""
-        return self._unfinished_since_s if self._unfinished else self.last_activity
-
-    def is_overdue(self, now_s: float) -> bool:
-        """Whether the connection idles for too long, or a request takes too long to come."""
-        if self.requests:
-            return False
-        is_late = self._unfinished and now_s - self._unfinished_since_s > REQUEST_DEADLINE_S
-        return bool(is_late) or now_s - self.last_activity > IDLE_CONNECTION_S
-
-    def received(self, data: bytes) -> bool:
-        """See HTTPChannel."""
-        taken: bool = super().received(data)
-        request = self.request
-        if request is not self._unfinished:
-            self._unfinished, self._unfinished_since_s = request, self.last_activity
-        held_bytes = 0 if self.will_close or request is None else request.body_bytes_received
-        self.server.unfinished_bytes += held_bytes - self.unfinished_bytes
-        self.unfinished_bytes = held_bytes
-        if self.server.unfinished_bytes > MAX_UNFINISHED_BYTES:
-            self.server.cut_quietest(least_bytes=1)
-        return taken
-
-    def give_up(self) -> None:
-        """Have the connection closed in the loop's next round, and no longer count its bytes."""
-        self.will_close = True
-        self.server.unfinished_bytes -= self.unfinished_bytes
-        self.unfinished_bytes = 0
-
-    def del_channel(self, map: dict[int, object] | None = None) -> None:
-        """See HTTPChannel."""
-        super().del_channel(map)
-        self.give_up()
-        if self.request is not None:
-            self.request.close()
-
-
-class _Server(TcpWSGIServer):  # type: ignore[misc]
-    """Whoever opens connections and leaves them hanging only takes the place of their like."""
-
-    channel_class = _Channel
-    unfinished_bytes = 0
-    most_connections = CONNECTION_LIMIT
-
-    def handle_accept(self) -> None:
-        """See BaseWSGIServer."""
-        if len(self.active_channels) >= self.most_connections:
-            self.cut_quietest()
-        super().handle_accept()
-
-    def cut_quietest(self, least_bytes: int = 0) -> None:
-        """Give up the connection that has long been without a whole request; none in use."""
-        quiet = [
-            channel
-            for channel in self.active_channels.values()
-            if not (channel.requests or channel.will_close or channel.total_outbufs_len)
-            and channel.unfinished_bytes >= least_bytes
-        ]
-        if quiet:
-            min(quiet, key=lambda channel: channel.quiet_since_s).give_up()
-
-    def maintenance(self, now: float) -> None:
-        """Give up connections that idle or trickle; every CLEANUP_INTERVAL_S."""
-        for channel in self.active_channels.values():
-            if channel.is_overdue(now):
-                channel.give_up()
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on `host` and `port` (0 takes a free one); raises ListenError."""
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except UnicodeError as error:
         raise ListenError(f"{host!r} is not a host name. Check --host.") from error
     except OSError as error:
@@ -189,42 +80,83 @@ def is_open_to_others(listener: socket.socket) -> bool:
     return not ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
-def make_server(app: Flask, listener: socket.socket, caption_limit: int) -> BaseWSGIServer:
-    """A server for `app` with threads for `caption_limit` streams and all else beside them."""
-    # Its warnings are about a queue that the admission bounds, and about clients that hang up.
-    logging.getLogger("waitress").setLevel(logging.ERROR)
-    most_connections = _most_connections()
-    adjustments = Adjustments(
-        sockets=[listener],
-        threads=caption_limit + SPARE_THREADS,
-        # Reading on while a request is answered is how a hang-up is noticed.
-        channel_request_lookahead=1,
-        # It refuses what reaches its bounds.
-        max_request_body_size=MAX_BODY_BYTES + 1,
-        max_request_header_size=MAX_HEADER_BYTES + 1,
-        # Where the server makes no more room itself: all connections are in use.
-        connection_limit=most_connections + SPARE_CONNECTIONS,
-        asyncore_use_poll=True,
-        cleanup_interval=CLEANUP_INTERVAL_S,
-        ident=None,
-    )
-    dispatcher = ThreadedTaskDispatcher()
-    dispatcher.set_thread_count(adjustments.threads)
-    server = _Server(
-        app,
-        {},
-        _sock=listener,
-        dispatcher=dispatcher,
-        adj=adjustments,
-        sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
-        bind_socket=False,
-    )
-    server.most_connections = most_connections
-    return server
+class Server:
+    """Serves `app` in a thread of its own, so that the main thread is free for signals."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        listener: socket.socket,
+        caption_limit: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Captions hold at most `caption_limit` threads; all else has SPARE_THREADS beside them."""
+        self.connections = Connections(_most_connections())
+        self._listener = listener
+        self._threads = ThreadPoolExecutor(caption_limit + SPARE_THREADS, "answer")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
+        config = uvicorn.Config(
+            WsgiFront(app, self._threads),
+            interface="asgi3",
+            # Called as the class of a protocol would be.
+            http=self.connections.protocol,  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            # Of requests the application writes its own log; faults are logged by WsgiFront.
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=IDLE_CONNECTION_S,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
+        )
+        self._server = uvicorn.Server(config)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def run(self) -> None:
+        """Serve until the main thread is interrupted."""
+        self.start()
+        try:
+            # With a limit, since on Windows nothing interrupts a wait without one.
+            while self._thread.is_alive():
+                self._thread.join(STOP_GRACE_S)
+        except KeyboardInterrupt:
+            pass
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server once the answers under way are complete, or STOP_GRACE_S have passed.
+
+        The caller ends the streams.
+        """
+        with suppress(RuntimeError):  # The loop may have ended.
+            self._loop.call_soon_threadsafe(self._end)
+        self._thread.join()
+        self._threads.shutdown(wait=False)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._server.serve([self._listener]))
+        finally:
+            self._loop.close()
+
+    def _end(self) -> None:
+        self._server.should_exit = True
+        self.connections.drop_all(with_busy=False)
+        self._loop.call_later(STOP_GRACE_S, self.connections.drop_all, True)
 
 
 def _most_connections() -> int:
-    """How many connections this process can hold, once it may open as many files as it can get."""
+    """Return how many connections this process can hold; raise its limit of open files for them."""
     try:
         import resource
     except ImportError:

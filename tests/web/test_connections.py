@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-import serving
 
 from vlm.engine.engine import Engine
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
+from web import connections, server
 from web_client import (
     HANG_GUARD_S,
     JPEG,
@@ -44,14 +44,14 @@ def hanging(port: int, count: int, body: bytes = b"half") -> Iterator[list[socke
         "Content-Type: image/jpeg\r\nContent-Length: 4000000\r\n\r\n"
     )
     with ExitStack() as opened:
-        connections = []
+        hung = []
         for _ in range(count):
             connection = socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S)
-            connections.append(opened.enter_context(connection))
+            hung.append(opened.enter_context(connection))
             # One that has been cut already may be among them.
             with suppress(OSError):
                 connection.sendall(head.encode() + body)
-        yield connections
+        yield hung
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -92,31 +92,31 @@ def test_a_thousand_clients_that_hang_in_half_a_frame_hold_nothing_up(nano_dir: 
     try:
         with SightlineProcess(["--model", str(nano_dir)]) as sightline:
             sightline.wait_until_ready()
-            with hanging(sightline.port, HANGING) as connections:
+            with hanging(sightline.port, HANGING) as hung:
                 for _ in range(5):
                     assert_captions(sightline.port)
                     assert ask(sightline.port, "GET", "/healthz")[0] == 200
-                assert all(is_open(connection) for connection in connections)
+                assert all(is_open(connection) for connection in hung)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_server_gets_itself_the_open_files_that_its_connections_need() -> None:
     script = (
-        "import resource, serving; from flask import Flask\n"
+        "import resource; from flask import Flask; from web.server import Server, listen\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))\n"
-        "server = serving.make_server(Flask('x'), serving.listen('127.0.0.1', 0), 1)\n"
+        "server = Server(Flask('x'), listen('127.0.0.1', 0), 1)\n"
         "soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]\n"
         "unbounded = hard == resource.RLIM_INFINITY\n"
-        "print(soft, hard, unbounded, server.most_connections, flush=True)\n"
+        "print(soft, hard, unbounded, server.connections.limit, flush=True)\n"
         "import os; os._exit(0)"
     )
     out = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     soft, hard, unbounded, most_connections = out.split()
-    wanted = serving.CONNECTION_LIMIT + serving.SPARE_CONNECTIONS + serving.FILES_BESIDE
+    wanted = server.CONNECTION_LIMIT + server.SPARE_CONNECTIONS + server.FILES_BESIDE
     reachable = wanted if unbounded == "True" else min(wanted, int(hard))
     assert int(soft) == reachable
     assert int(most_connections) <= int(soft)
@@ -125,19 +125,19 @@ def test_the_server_gets_itself_the_open_files_that_its_connections_need() -> No
 def test_where_all_places_are_taken_the_longest_hanging_makes_room(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "CONNECTION_LIMIT", 20)
-    with quick_server(engine) as port, hanging(port, 60) as connections:
+    monkeypatch.setattr(server, "CONNECTION_LIMIT", 20)
+    with quick_server(engine) as port, hanging(port, 60) as hung:
         for _ in range(5):
             assert_captions(port)
-        wait_until(lambda: sum(map(is_open, connections)) <= 21)
-        assert not any(is_open(connection) for connection in connections[:30])
-        assert is_open(connections[-1])
+        wait_until(lambda: sum(map(is_open, hung)) <= 21)
+        assert not any(is_open(connection) for connection in hung[:30])
+        assert is_open(hung[-1])
 
 
 def test_a_connection_that_waits_for_its_caption_makes_no_room(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "CONNECTION_LIMIT", 10)
+    monkeypatch.setattr(server, "CONNECTION_LIMIT", 10)
     stepped = SteppedEngine(engine)
     with (
         started(Worker(lambda: stepped, max_queue=1)) as worker,
@@ -156,8 +156,7 @@ def test_a_connection_that_waits_for_its_caption_makes_no_room(
 def test_a_frame_that_trickles_in_for_too_long_is_cut(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "REQUEST_DEADLINE_S", 0)
-    monkeypatch.setattr(serving, "CLEANUP_INTERVAL_S", 0)
+    monkeypatch.setattr(connections, "REQUEST_DEADLINE_S", 0)
     with quick_server(engine) as port, hanging(port, 1) as (connection,):
 
         def is_cut_while_it_sends() -> bool:
@@ -169,8 +168,7 @@ def test_a_frame_that_trickles_in_for_too_long_is_cut(
 
 
 def test_a_connection_that_idles_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "IDLE_CONNECTION_S", 0)
-    monkeypatch.setattr(serving, "CLEANUP_INTERVAL_S", 0)
+    monkeypatch.setattr(connections, "IDLE_CONNECTION_S", 0)
     with (
         quick_server(engine) as port,
         socket.create_connection(("127.0.0.1", port)) as connection,
@@ -181,8 +179,8 @@ def test_a_connection_that_idles_is_closed(engine: Engine, monkeypatch: pytest.M
 def test_what_unfinished_frames_hold_together_is_bounded(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "MAX_UNFINISHED_BYTES", 1_000_000)
-    with quick_server(engine) as port, hanging(port, 40, bytes(100_000)) as connections:
-        wait_until(lambda: sum(map(is_open, connections)) <= 10)
-        assert is_open(connections[-1])
+    monkeypatch.setattr(connections, "MAX_UNFINISHED_BYTES", 1_000_000)
+    with quick_server(engine) as port, hanging(port, 40, bytes(100_000)) as hung:
+        wait_until(lambda: sum(map(is_open, hung)) <= 10)
+        assert is_open(hung[-1])
         assert_captions(port)

@@ -17,8 +17,8 @@ from app import WORKER_END_S
 from vlm.engine.engine import Engine
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
+from web.connections import MAX_BODY_BYTES
 from web.server import (
-    MAX_BODY_BYTES,
     STOP_DEADLINE_S,
     ListenError,
     is_open_to_others,
@@ -170,7 +170,7 @@ def test_a_hang_up_stops_the_generation_within_a_token(engine: Engine) -> None:
         response.close()
         connection.close()
         # The generation waits for a permit, so nothing but the hang-up can have ended the stream.
-        wait_until(lambda: admission.under_way == 0)
+        wait_until(lambda: admission.in_flight == 0)
         stepped.allow(1)
         wait_until(lambda: stepped.closed == 1)
         assert stepped.made <= 2
@@ -178,6 +178,20 @@ def test_a_hang_up_stops_the_generation_within_a_token(engine: Engine) -> None:
         status, _, body = ask(port, "POST", CAPTIONS, picture(), JPEG)
         assert status == 200
         assert read_events(body)[-1][0] == "done"
+
+
+def test_a_hang_up_before_the_first_token_stops_the_generation(engine: Engine) -> None:
+    stepped = SteppedEngine(engine)
+    with (
+        started(Worker(lambda: stepped, max_queue=1)) as worker,
+        served(worker, Settings()) as (port, admission),
+    ):
+        connection = begin(port)
+        wait_until(lambda: worker.queue.in_flight == 1)
+        connection.close()
+        wait_until(lambda: stepped.closed == 1)
+        assert stepped.made == 0
+        wait_until(lambda: admission.in_flight == 0)
 
 
 def test_a_hang_up_in_the_queue_gives_the_place_back(engine: Engine) -> None:

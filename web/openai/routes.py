@@ -18,7 +18,6 @@ from vlm.errors import BadRequestError, ModelFailedError, NotReadyError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import EngineInfo, Request, StreamEvent
-from web.admission import Admission
 from web.errors import (
     MAX_BODY_BYTES,
     FieldError,
@@ -28,7 +27,7 @@ from web.errors import (
     too_many_bytes,
 )
 from web.request_log import request_log
-from web.streaming import hang_up_check, read_caption
+from web.streaming import Admission, read_events
 
 if TYPE_CHECKING:
     from web.openai.answers import ChatAnswer
@@ -109,13 +108,11 @@ def answer_chat(
     entry = request_log()
     entry.wants_answer = True
     with ExitStack() as held:
-        admission.enter()
-        held.callback(admission.leave)
+        held.enter_context(admission.place())
         with _reading:
             entry.request, answer, is_streamed = _read(request, settings, worker)
-        entry.stream = stream = worker.submit(entry.request)
-        held.callback(stream.close)
-        events = read_caption(stream, admission, hang_up_check(request), entry)
+        stream = held.enter_context(admission.submitted(worker, entry))
+        events = read_events(stream, admission, entry)
         try:
             if not is_streamed:
                 whole = answer.whole(events)

@@ -240,7 +240,7 @@ def test_chunks_arrive_at_once_and_closing_the_stream_cancels(engine: Engine) ->
             assert first.choices[0].delta.content
             assert stepped.made == 1
         # The engine waits for a permit, so only the disconnect can have ended the stream.
-        wait_until(lambda: admission.under_way == 0)
+        wait_until(lambda: admission.in_flight == 0)
         stepped.allow(1)
         wait_until(lambda: stepped.closed == 1)
         assert stepped.made <= 2
@@ -259,7 +259,7 @@ def test_a_disconnect_cancels_an_unstreamed_answer(engine: Engine) -> None:
         impatient.request("POST", CHAT, json.dumps(chat_body()), JSON)
         wait_until(lambda: worker.queue.in_flight == 1)
         impatient.close()
-        wait_until(lambda: admission.under_way == 0)
+        wait_until(lambda: admission.in_flight == 0)
         wait_until(lambda: stepped.closed == 1)
         assert stepped.made == 0
         stepped.allow(10_000)

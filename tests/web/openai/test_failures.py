@@ -20,9 +20,9 @@ from vlm.errors import BadRequestError, CheckpointError, GenerationError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import StreamEvent, TokenChunk
+from web.connections import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
 from web.errors import MAX_BODY_BYTES
 from web.openai import body, routes
-from web.server import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
 from web_client import (
     HANG_GUARD_S,
     SteppedEngine,
@@ -182,7 +182,7 @@ def test_a_full_queue_gets_retry_after_and_the_client_retries(engine: Engine) ->
         ThreadPoolExecutor(3) as threads,
     ):
         held = [threads.submit(create, client) for _ in range(2)]
-        wait_until(lambda: admission.under_way == 2)
+        wait_until(lambda: admission.in_flight == 2)
         status, headers, body = posted(port)
         assert status == 503
         assert int(headers["Retry-After"]) >= 1

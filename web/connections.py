@@ -1,0 +1,310 @@
+"""The open connections of the web server: time limits, shared bounds, and refusals in JSON.
+
+uvicorn has no limits for requests that never become whole. So each connection has a protocol of our
+own, which holds uvicorn's and passes all events on to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from web.errors import error_body_at, too_many_bytes
+
+# Twice what a caption request may hold. Up to here a refused body is received, so that the client
+# reads the refusal; beyond it the connection is cut.
+MAX_BODY_BYTES: Final = 16 * 2**20
+MAX_HEADER_BYTES: Final = 32 * 2**10
+# Of all requests together that are not whole yet, or wait for a thread.
+MAX_UNFINISHED_BYTES = 256 * 2**20
+IDLE_CONNECTION_S = 30
+# From a request's first byte to its last, however slowly it comes: 8 MiB at 1.2 Mbit/s.
+REQUEST_DEADLINE_S = 60
+# A client that takes nothing of its answer for so long is cut.
+UNREAD_ANSWER_S = 60
+# How long a client may be silent that was refused before its request was whole.
+LINGER_S = 5
+# The key in the ASGI scope's `state` under which a request's connection is found.
+CONNECTION: Final = "connection"
+
+HEAD_TOO_LONG_MESSAGE: Final = too_many_bytes(
+    "The request's head, of address and headers,", MAX_HEADER_BYTES
+)
+BODY_TOO_LONG_MESSAGE: Final = too_many_bytes("The body, as it was sent,", MAX_BODY_BYTES)
+_REASONS: Final = {400: "Bad Request", 431: "Request Header Fields Too Large"}
+
+
+def refusal(path: str, status: int, code: str, message: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Return headers and body of a refusal by the server itself, in the form of all errors."""
+    body = json.dumps(error_body_at(path, code, message, status)).encode()
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
+    return headers, body
+
+
+class Connections:
+    """All open connections of one server. Used in its event loop alone."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._open: set[Connection] = set()
+        self._unfinished_bytes = 0
+
+    def protocol(
+        self,
+        config: uvicorn.Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Connection:
+        """Return the protocol of a new connection. uvicorn calls this as a protocol's class."""
+        connection = Connection(self)
+        state = {**app_state, CONNECTION: connection}
+        connection.inner = H11Protocol(config, server_state, state, _loop)
+        return connection
+
+    def add(self, connection: Connection) -> None:
+        """Count a new connection. When full, drop the oldest idle one, never a busy one."""
+        self._open.add(connection)
+        if len(self._open) > self.limit:
+            self._drop_oldest()
+
+    def discard(self, connection: Connection) -> None:
+        """Stop counting a connection."""
+        self._open.discard(connection)
+
+    def count_bytes(self, change: int) -> None:
+        """Count bytes of unfinished bodies. Over the bound, drop the oldest unfinished request."""
+        self._unfinished_bytes += change
+        if change > 0 and self._unfinished_bytes > MAX_UNFINISHED_BYTES:
+            self._drop_oldest(least_bytes=1)
+
+    def drop_all(self, with_busy: bool) -> None:
+        """Drop all connections, those on which a request is being answered only `with_busy`."""
+        for connection in list(self._open):
+            if with_busy or not connection.is_busy:
+                connection.drop()
+
+    def _drop_oldest(self, least_bytes: int = 0) -> None:
+        droppable = [
+            each for each in self._open if not each.is_busy and each.unfinished_bytes >= least_bytes
+        ]
+        if droppable:
+            min(droppable, key=lambda each: each.since_s).drop()
+
+
+class Connection(asyncio.Protocol):
+    """One connection: passes all events on to uvicorn's protocol, and ends what takes too long."""
+
+    inner: H11Protocol
+
+    def __init__(self, connections: Connections) -> None:
+        self.is_busy = False
+        """Whether a whole request is being answered."""
+        self.since_s = 0.0
+        """Since when the connection is idle, or receives a request that is not whole."""
+        self.unfinished_bytes = 0
+        self.is_parsing = False
+        """Whether uvicorn is parsing what was received; it writes then only to refuse it."""
+        self.is_lost = False
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._is_receiving = False
+        self._is_ahead = False
+        """Whether bytes came behind the request that is being answered."""
+        self._last_s = 0.0
+        self._received_bytes = 0
+        self._lingering_bytes: int | None = None
+        self._unread_since_s: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- asyncio's side --
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.since_s = self._last_s = self._loop.time()
+        self._connections.add(self)
+        self.inner.connection_made(_Wire(self, transport))
+        self._check()
+
+    def data_received(self, data: bytes) -> None:
+        self._last_s = self._loop.time()
+        if self._lingering_bytes is not None:
+            self._lingering_bytes += len(data)
+            if self._lingering_bytes > MAX_BODY_BYTES:
+                self.drop()
+            return
+        if self.is_busy:
+            self._is_ahead = True
+        elif not self._is_receiving:
+            self._is_receiving = True
+            self.since_s, self._received_bytes = self._last_s, 0
+            self._check()
+        self._received_bytes += len(data)
+        self.is_parsing = True
+        try:
+            self.inner.data_received(data)
+        finally:
+            self.is_parsing = False
+
+    def eof_received(self) -> None:
+        self.inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._unread_since_s = self._loop.time()
+        self._check()
+        self.inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unread_since_s = None
+        self.inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        self._forget()
+        self.inner.connection_lost(error)
+
+    # -- the WSGI front's side --
+
+    def count_bytes(self, count: int) -> None:
+        """Count `count` more bytes of the request's body that are held in memory."""
+        self.unfinished_bytes += count
+        self._connections.count_bytes(count)
+
+    def release_bytes(self) -> None:
+        """Count the body as unfinished no more, since the application has it."""
+        self._connections.count_bytes(-self.unfinished_bytes)
+        self.unfinished_bytes = 0
+
+    def begin_answer(self) -> None:
+        """The request is whole: until it is answered, the one limit is for unread answers."""
+        self.is_busy, self._is_receiving = True, False
+
+    def end_answer(self) -> None:
+        """The answer is complete: the connection is idle, or receives its next request."""
+        self.is_busy, self._is_receiving, self._is_ahead = False, self._is_ahead, False
+        self.since_s = self._last_s = self._loop.time()
+        self.release_bytes()
+        self._check()
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self._forget()
+        self._transport.abort()
+
+    def reset(self) -> None:
+        """Cut the connection so that no client takes what it got for a whole answer."""
+        values = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+        opened = self._transport.get_extra_info("socket")
+        with suppress(OSError):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, values)
+        self.drop()
+
+    # -- uvicorn's side, by way of _Wire --
+
+    def close(self) -> None:
+        """Close the connection once all is sent.
+
+        If its request is not whole the client may still be sending. Closing would then reset the
+        connection, and the answer be lost, so the rest is received for a while and thrown away.
+        """
+        if not self._is_receiving:
+            self._transport.close()
+        elif self._lingering_bytes is None:
+            self._lingering_bytes = 0
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._transport.resume_reading()
+            self._check()
+
+    def refuse_unreadable(self) -> None:
+        """Answer what uvicorn cannot parse."""
+        is_too_long = self._received_bytes > MAX_HEADER_BYTES and not self.unfinished_bytes
+        status = 431 if is_too_long else 400
+        message = HEAD_TOO_LONG_MESSAGE if is_too_long else "The request is not valid HTTP."
+        headers, body = refusal("", status, "bad_request", message)
+        lines = [f"HTTP/1.1 {status} {_REASONS[status]}", *(f"{n}: {v}" for n, v in headers)]
+        self._transport.write("\r\n".join([*lines, "\r\n"]).encode() + body)
+
+    # -- time limits --
+
+    def _check(self) -> None:
+        """Drop the connection if it is overdue, or look again when it will be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_s = self._due_s()
+        if due_s is None or self.is_lost:
+            return
+        if self._loop.time() >= due_s:
+            self.drop()
+        else:
+            self._timer = self._loop.call_at(due_s, self._check)
+
+    def _due_s(self) -> float | None:
+        if self._unread_since_s is not None:
+            return self._unread_since_s + UNREAD_ANSWER_S
+        if self.is_busy:
+            return None
+        silence_s = IDLE_CONNECTION_S if self._lingering_bytes is None else LINGER_S
+        silent_until_s = self._last_s + silence_s
+        if self._is_receiving:
+            return min(silent_until_s, self.since_s + REQUEST_DEADLINE_S)
+        return silent_until_s
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._connections.discard(self)
+        self.release_bytes()
+
+
+class _Wire(asyncio.Transport):
+    """What uvicorn's protocol gets as its transport: refusals become JSON, closing waits."""
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._connection = connection
+        self._transport = transport
+        self._is_closing = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._is_closing:
+            return
+        if self._connection.is_parsing:
+            self._is_closing = True
+            self._connection.refuse_unreadable()
+            self._connection.close()
+        else:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._is_closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        if not self._is_closing and not self._connection.is_lost:
+            self._is_closing = True
+            self._connection.close()
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()

@@ -1,0 +1,310 @@
+"""Runs a WSGI application under an ASGI server: one thread for each request that is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from web.connections import (
+    BODY_TOO_LONG_MESSAGE,
+    CONNECTION,
+    HEAD_TOO_LONG_MESSAGE,
+    MAX_BODY_BYTES,
+    MAX_HEADER_BYTES,
+    Connection,
+    refusal,
+)
+from web.errors import INTERNAL_MESSAGE, InternalError, body_too_large_code
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    ExcInfo = (
+        tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None
+    )
+
+log = logging.getLogger("sightline")
+
+# In the WSGI environ: a function that takes a callback, which runs once if the client hangs up.
+ON_HANG_UP: Final = "sightline.on_hang_up"
+# Pieces of an answer that may wait to be sent before their thread waits too.
+PIECES_AHEAD: Final = 4
+LAST_MESSAGE: Final = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class WsgiFront:
+    """The ASGI application over a WSGI one."""
+
+    def __init__(self, app: WSGIApplication, threads: Executor) -> None:
+        self._app = app
+        self._threads = threads
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        connection: Connection = scope["state"][CONNECTION]
+        path, host = _target(scope)
+        try:
+            body = await _read_body(scope, path, receive, connection)
+        except _Refusal as refused:
+            connection.release_bytes()
+            for message in _refusal_messages(path, *refused.args):
+                await send(message)
+            return
+        if body is None:
+            return
+        connection.begin_answer()
+        answer = _Answer(asyncio.get_running_loop(), connection, path)
+        environ = _environ(scope, path, host, body) | {ON_HANG_UP: answer.hang_up.on}
+        hearing = asyncio.create_task(answer.hear_hang_up(receive))
+        answering = asyncio.get_running_loop().run_in_executor(
+            self._threads, answer.run, self._app, environ, body
+        )
+        try:
+            await answer.send_all(send)
+            await answering
+        except Exception as error:
+            # The application's answer is not what its own head promised.
+            log.error("The answer to %s cannot be sent", path, exc_info=error)
+            connection.reset()
+        finally:
+            hearing.cancel()
+            answer.give_up()
+            connection.end_answer()
+
+
+class HangUp:
+    """Whether the client of one request has gone, and what to do then."""
+
+    def __init__(self) -> None:
+        self.has_happened = False
+        self._callbacks: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
+
+    def on(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once when the client hangs up, at once if it has. In any thread."""
+        with self._lock:
+            if not self.has_happened:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def happen(self) -> None:
+        """The client has gone."""
+        with self._lock:
+            self.has_happened = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+class _ClientGoneError(Exception):
+    """Ends the application's answer: nobody receives it."""
+
+
+class _Refusal(Exception):
+    """The server itself refuses the request: with status, code and message."""
+
+
+class _Answer:
+    """One answer, handed from the application's thread to the event loop piece by piece."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: Connection, path: str) -> None:
+        self.hang_up = HangUp()
+        self._loop = loop
+        self._connection = connection
+        self._path = path
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._room = threading.Semaphore(PIECES_AHEAD)
+        self._is_complete = False
+        self._head: Message | None = None
+        self._is_begun = False
+        """Whether the head has been handed over, after which there is no other status."""
+
+    # -- in the event loop --
+
+    async def send_all(self, send: Send) -> None:
+        """Send all that the application's thread hands over, to its end."""
+        while (message := await self._messages.get()) is not None:
+            self._is_complete = not message.get("more_body", True)
+            await send(message)
+            self._room.release()
+        if not self._is_complete:
+            self._connection.reset()
+
+    def _put(self, *messages: Message | None) -> None:
+        for message in messages:
+            self._messages.put_nowait(message)
+
+    async def hear_hang_up(self, receive: Receive) -> None:
+        """Wait for the client to go, and let the application know."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Wake the application's thread, whose answer nobody receives, unless it is complete."""
+        if not self._is_complete:
+            self.hang_up.happen()
+            self._room.release(PIECES_AHEAD)
+
+    # -- in the application's thread --
+
+    def run(self, app: WSGIApplication, environ: WSGIEnvironment, body: io.BytesIO) -> None:
+        """Hand over the application's whole answer, 500 if it fails before its first piece."""
+        ending: list[Message | None] = [None]
+        try:
+            self._post(self._connection.release_bytes)
+            pieces = app(environ, self._start_response)
+            try:
+                for piece in pieces:
+                    if piece:
+                        self._write(piece)
+                        # A stream under way holds no frame in memory.
+                        body.truncate(0)
+            finally:
+                close = getattr(pieces, "close", None)
+                if close is not None:
+                    close()
+            ending = [*self._unsent_head(), LAST_MESSAGE, None]
+        except _ClientGoneError:
+            pass
+        except Exception as error:
+            log.error("Unforeseen error in %s", self._path, exc_info=error)
+            if not self._is_begun:
+                failed = _refusal_messages(self._path, 500, InternalError.code, INTERNAL_MESSAGE)
+                ending = [*failed, None]
+        finally:
+            # The loop may have ended before this thread.
+            with suppress(_ClientGoneError):
+                self._hand_over(*ending)
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo = None
+    ) -> Callable[[bytes], object]:
+        if exc_info is not None and exc_info[1] is not None and self._is_begun:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self._head = _head(int(status[:3]), headers)
+        return self._write
+
+    def _write(self, piece: bytes) -> None:
+        self._room.acquire()
+        if self.hang_up.has_happened:
+            raise _ClientGoneError
+        self._hand_over(
+            *self._unsent_head(), {"type": "http.response.body", "body": piece, "more_body": True}
+        )
+
+    def _unsent_head(self) -> Iterable[Message]:
+        if self._is_begun:
+            return ()
+        if self._head is None:
+            raise RuntimeError("The application did not call start_response.")
+        self._is_begun = True
+        return (self._head,)
+
+    def _hand_over(self, *messages: Message | None) -> None:
+        self._post(self._put, *messages)
+
+    def _post(self, function: Callable[..., object], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            raise _ClientGoneError from None
+
+
+def _head(status: int, headers: Iterable[tuple[str, str]]) -> Message:
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+def _refusal_messages(path: str, status: int, code: str, message: str) -> Iterable[Message]:
+    headers, body = refusal(path, status, code, message)
+    yield _head(status, headers)
+    yield {"type": "http.response.body", "body": body, "more_body": False}
+
+
+async def _read_body(
+    scope: Message, path: str, receive: Receive, connection: Connection
+) -> io.BytesIO | None:
+    """Return the whole body, None if the client has gone. Raise _Refusal beyond the bounds."""
+    fields = dict(scope["headers"])
+    head_bytes = len(scope["raw_path"]) + len(scope["query_string"])
+    head_bytes += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if head_bytes > MAX_HEADER_BYTES:
+        raise _Refusal(431, "bad_request", HEAD_TOO_LONG_MESSAGE)
+    content_type = fields.get(b"content-type", b"").decode("latin-1")
+    too_large = _Refusal(413, body_too_large_code(path, content_type), BODY_TOO_LONG_MESSAGE)
+    if int(fields.get(b"content-length", 0)) >= MAX_BODY_BYTES:
+        raise too_large
+    body = io.BytesIO()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        connection.count_bytes(len(message["body"]))
+        body.write(message["body"])
+        if body.tell() >= MAX_BODY_BYTES:
+            raise too_large
+        if not message["more_body"]:
+            body.seek(0)
+            return body
+
+
+def _target(scope: Message) -> tuple[str, str | None]:
+    """Return the path as WSGI has it, and the host if the request's target names one."""
+    raw, host = scope["raw_path"].decode("ascii"), None
+    scheme, separator, rest = raw.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        host, _, path = rest.partition("/")
+        raw = f"/{path}"
+    return unquote_to_bytes(raw).decode("latin-1"), host
+
+
+def _environ(scope: Message, path: str, host: str | None, body: io.BytesIO) -> WSGIEnvironment:
+    """Return the WSGI environ of a request (PEP 3333) whose whole body is in memory."""
+    server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": body,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        # In the environ it could not be told from the same name with "-", which a proxy may set.
+        if "_" in name:
+            continue
+        if name in ("content-length", "transfer-encoding"):
+            environ["CONTENT_LENGTH"] = str(len(body.getbuffer()))
+            continue
+        key = "CONTENT_TYPE" if name == "content-type" else f"HTTP_{name.upper().replace('-', '_')}"
+        joint = "; " if name == "cookie" else ", "
+        environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
+    if host is not None:
+        environ["HTTP_HOST"] = host
+    return environ
