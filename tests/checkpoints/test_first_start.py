@@ -92,7 +92,7 @@ def test_first_start_ends_with_the_published_model(hub: HubServer, home: Path) -
     with person_at(hub, home) as person:
         assert person.status()["model"] == "nano"
         hub.bytes_per_s = None
-        person.sightline.wait_for_line("Loading SmolVLM 256M beside")
+        person.sightline.wait_for_line("Loading SmolVLM 256M; the current model")
         assert f"captions by {NAME}" in person.sightline.wait_for_line("From here on")
         person.wait_for_the_end()
         assert person.models()["problem"] is None
