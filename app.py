@@ -25,12 +25,12 @@ from web.server import (
 from web.streaming import Admission
 from web.terminal import follow_models
 
-# A worker deep in a pass or a load does not hear of the end; the exit does not wait for it.
+# A worker inside a pass or a load cannot end; the exit does not wait for it.
 WORKER_END_S = 0.2
 
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Serve until Ctrl-C; returns the exit code (0 ended, 1 cannot listen, 2 bad settings)."""
+    """Serve until Ctrl-C; return the exit code (0 ended, 1 cannot listen, 2 bad settings)."""
     try:
         settings = Settings.from_args(argv, env)
         models = Models(settings)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     url = page_url(listener)
     write_request_log(settings)
     server = Server(app, listener, admission.limit)
-    # A running server takes the interrupt as its end; this is for one that comes just before.
+    # The running server handles an interrupt; this is for one that comes just before.
     with suppress(KeyboardInterrupt):
         end_on_signals(admission.stop)
         models.start()
@@ -63,5 +63,5 @@ if __name__ == "__main__":
         code = main(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
-    # The interpreter's own end would wait for threads inside a model, for a minute while it loads.
+    # The interpreter's own end would wait for threads inside a model, up to a minute during a load.
     os._exit(code)

@@ -1,7 +1,7 @@
 """The open connections of the web server: time limits, shared bounds, and refusals in JSON.
 
-uvicorn has no limits for requests that never become whole. So each connection has a protocol of our
-own, which holds uvicorn's and passes all events on to it.
+uvicorn does not limit requests that never become complete. So each connection has a protocol object
+of our own, which holds uvicorn's and forwards all events to it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from web.errors import error_body_at, too_many_bytes
 
-# Twice what a caption request may hold. Up to here a refused body is received, so that the client
-# reads the refusal; beyond it the connection is cut.
+# Twice the largest caption request. A refused body is received up to here, so that the client can
+# read the refusal; beyond it the connection is cut.
 MAX_BODY_BYTES: Final = 16 * 2**20
 MAX_HEADER_BYTES: Final = 32 * 2**10
-# Of all requests together that are not whole yet, or wait for a thread.
+# Of all bodies together that are incomplete or wait for a thread.
 MAX_UNFINISHED_BYTES = 256 * 2**20
 IDLE_CONNECTION_S = 30
-# From a request's first byte to its last, however slowly it comes: 8 MiB at 1.2 Mbit/s.
+# From the first byte of a request to the last: 8 MiB at 1.2 Mbit/s.
 REQUEST_DEADLINE_S = 60
-# A client that takes nothing of its answer for so long is cut.
+# A client that reads nothing of its answer for this long is cut.
 UNREAD_ANSWER_S = 60
-# How long a client may be silent that was refused before its request was whole.
+# Maximum silence of a client that was refused before its request was complete.
 LINGER_S = 5
-# The key in the ASGI scope's `state` under which a request's connection is found.
+# Key of the request's connection in the ASGI scope's `state`.
 CONNECTION: Final = "connection"
 
 HEAD_TOO_LONG_MESSAGE: Final = too_many_bytes(
@@ -43,7 +43,7 @@ _REASONS: Final = {400: "Bad Request", 431: "Request Header Fields Too Large"}
 
 
 def refusal(path: str, status: int, code: str, message: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Return headers and body of a refusal by the server itself, in the form of all errors."""
+    """Return headers and body of a refusal by the server, in the form of all errors."""
     body = json.dumps(error_body_at(path, code, message, status)).encode()
     headers = [
         ("Content-Type", "application/json"),
@@ -54,7 +54,7 @@ def refusal(path: str, status: int, code: str, message: str) -> tuple[list[tuple
 
 
 class Connections:
-    """All open connections of one server. Used in its event loop alone."""
+    """All open connections of one server. For its event loop only."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -68,30 +68,30 @@ class Connections:
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> Connection:
-        """Return the protocol of a new connection. uvicorn calls this as a protocol's class."""
+        """Return the protocol object of a new connection; uvicorn calls it like a class."""
         connection = Connection(self)
         state = {**app_state, CONNECTION: connection}
         connection.inner = H11Protocol(config, server_state, state, _loop)
         return connection
 
     def add(self, connection: Connection) -> None:
-        """Count a new connection. When full, drop the oldest idle one, never a busy one."""
+        """Add a connection. When full, drop the oldest idle connection, never a busy one."""
         self._open.add(connection)
         if len(self._open) > self.limit:
             self._drop_oldest()
 
     def discard(self, connection: Connection) -> None:
-        """Stop counting a connection."""
+        """Remove a connection."""
         self._open.discard(connection)
 
     def count_bytes(self, change: int) -> None:
-        """Count bytes of unfinished bodies. Over the bound, drop the oldest unfinished request."""
+        """Count bytes of incomplete bodies; over the bound, drop the oldest incomplete request."""
         self._unfinished_bytes += change
         if change > 0 and self._unfinished_bytes > MAX_UNFINISHED_BYTES:
             self._drop_oldest(least_bytes=1)
 
     def drop_all(self, with_busy: bool) -> None:
-        """Drop all connections, those on which a request is being answered only `with_busy`."""
+        """Drop all connections; busy ones only `with_busy`."""
         for connection in list(self._open):
             if with_busy or not connection.is_busy:
                 connection.drop()
@@ -105,25 +105,25 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: passes all events on to uvicorn's protocol, and ends what takes too long."""
+    """One connection: forwards events to uvicorn's protocol object and enforces the time limits."""
 
     inner: H11Protocol
 
     def __init__(self, connections: Connections) -> None:
         self.is_busy = False
-        """Whether a whole request is being answered."""
+        """Whether a complete request is being answered."""
         self.since_s = 0.0
-        """Since when the connection is idle, or receives a request that is not whole."""
+        """Start of the idle time, or of the incomplete request."""
         self.unfinished_bytes = 0
         self.is_parsing = False
-        """Whether uvicorn is parsing what was received; it writes then only to refuse it."""
+        """Whether uvicorn is parsing received bytes; if it writes meanwhile, it refuses them."""
         self.is_lost = False
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._is_receiving = False
         self._is_ahead = False
-        """Whether bytes came behind the request that is being answered."""
+        """Whether bytes arrived behind the request that is being answered."""
         self._last_s = 0.0
         self._received_bytes = 0
         self._lingering_bytes: int | None = None
@@ -180,21 +180,21 @@ class Connection(asyncio.Protocol):
     # -- the WSGI front's side --
 
     def count_bytes(self, count: int) -> None:
-        """Count `count` more bytes of the request's body that are held in memory."""
+        """Add `count` bytes of the request's body in memory."""
         self.unfinished_bytes += count
         self._connections.count_bytes(count)
 
     def release_bytes(self) -> None:
-        """Count the body as unfinished no more, since the application has it."""
+        """Stop counting the body: the application has it."""
         self._connections.count_bytes(-self.unfinished_bytes)
         self.unfinished_bytes = 0
 
     def begin_answer(self) -> None:
-        """The request is whole: until it is answered, the one limit is for unread answers."""
+        """Mark the connection busy: the request is complete; only unread answers are limited."""
         self.is_busy, self._is_receiving = True, False
 
     def end_answer(self) -> None:
-        """The answer is complete: the connection is idle, or receives its next request."""
+        """Mark the connection idle, or receiving its next request: the answer is complete."""
         self.is_busy, self._is_receiving, self._is_ahead = False, self._is_ahead, False
         self.since_s = self._last_s = self._loop.time()
         self.release_bytes()
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def reset(self) -> None:
-        """Cut the connection so that no client takes what it got for a whole answer."""
+        """Cut the connection, so that no client takes a partial answer for a complete one."""
         values = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
         opened = self._transport.get_extra_info("socket")
         with suppress(OSError):
@@ -216,10 +216,10 @@ class Connection(asyncio.Protocol):
     # -- uvicorn's side, by way of _Wire --
 
     def close(self) -> None:
-        """Close the connection once all is sent.
+        """Close the connection when all is sent.
 
-        If its request is not whole the client may still be sending. Closing would then reset the
-        connection, and the answer be lost, so the rest is received for a while and thrown away.
+        If its request is incomplete, the client may still be sending. Closing would reset the
+        connection and lose the answer, so the rest is received for a while and dropped.
         """
         if not self._is_receiving:
             self._transport.close()
@@ -231,7 +231,7 @@ class Connection(asyncio.Protocol):
             self._check()
 
     def refuse_unreadable(self) -> None:
-        """Answer what uvicorn cannot parse."""
+        """Refuse a request that uvicorn cannot parse."""
         is_too_long = self._received_bytes > MAX_HEADER_BYTES and not self.unfinished_bytes
         status = 431 if is_too_long else 400
         message = HEAD_TOO_LONG_MESSAGE if is_too_long else "The request is not valid HTTP."
@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
     # -- time limits --
 
     def _check(self) -> None:
-        """Drop the connection if it is overdue, or look again when it will be."""
+        """Drop the connection if it is overdue, else check again when it would be."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
 
 
 class _Wire(asyncio.Transport):
-    """What uvicorn's protocol gets as its transport: refusals become JSON, closing waits."""
+    """The transport of uvicorn's protocol object: refusals become JSON, and closing waits."""
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
         super().__init__()

@@ -25,18 +25,18 @@ from web.wsgi import WsgiFront
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Threads beside those that captions hold, for the page, its files and the status.
+# Threads beside those of captions, for the page, its files and the status.
 SPARE_THREADS = 8
 CONNECTION_LIMIT = 2048
 SPARE_CONNECTIONS = 64
-# Open files beside those of connections: the model's own.
+# Open files beside connections: the model's own.
 FILES_BESIDE = 640
 # Python's select() on Windows takes 512.
 WINDOWS_CONNECTION_LIMIT = 480
 BACKLOG = 1024
-# Ctrl-C promises an end within 2 s; a thread deep inside a model cannot be interrupted.
+# Ctrl-C ends the process within 2 s; a thread inside a model cannot be interrupted.
 STOP_DEADLINE_S = 1.0
-# Answers that are not complete so long after the end began are cut.
+# Incomplete answers are cut this long after the end began.
 STOP_GRACE_S = 0.5
 
 
@@ -47,7 +47,7 @@ class ListenError(SightlineError):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on `host` and `port` (0 takes a free one); raises ListenError."""
+    """Return a listening socket on `host` and `port` (0 picks a free one); raise ListenError."""
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -69,19 +69,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def page_url(listener: socket.socket) -> str:
-    """Where a browser on this machine finds what listens on `listener`."""
+    """Return the address of the page for a browser on this machine."""
     host, port = listener.getsockname()[:2]
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"
 
 
 def is_open_to_others(listener: socket.socket) -> bool:
-    """Whether other machines can reach what listens on `listener`."""
+    """Return whether other machines can reach `listener`."""
     return not ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 class Server:
-    """Serves `app` in a thread of its own, so that the main thread is free for signals."""
+    """Serves `app` in a thread of its own; the main thread is free for signals."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Server:
         caption_limit: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Captions hold at most `caption_limit` threads; all else has SPARE_THREADS beside them."""
+        """Captions use at most `caption_limit` threads; everything else has SPARE_THREADS."""
         self.connections = Connections(_most_connections())
         self._listener = listener
         self._threads = ThreadPoolExecutor(caption_limit + SPARE_THREADS, "answer")
@@ -99,11 +99,11 @@ class Server:
         config = uvicorn.Config(
             WsgiFront(app, self._threads),
             interface="asgi3",
-            # Called as the class of a protocol would be.
+            # Called like a protocol class.
             http=self.connections.protocol,  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
-            # Of requests the application writes its own log; faults are logged by WsgiFront.
+            # The application logs requests; WsgiFront logs errors.
             log_config=None,
             log_level="critical",
             access_log=False,
@@ -125,7 +125,7 @@ class Server:
         """Serve until the main thread is interrupted."""
         self.start()
         try:
-            # With a limit, since on Windows nothing interrupts a wait without one.
+            # With a timeout: on Windows nothing interrupts a wait without one.
             while self._thread.is_alive():
                 self._thread.join(STOP_GRACE_S)
         except KeyboardInterrupt:
@@ -133,7 +133,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the server once the answers under way are complete, or STOP_GRACE_S have passed.
+        """End the server when the answers in flight are complete, or after STOP_GRACE_S.
 
         The caller ends the streams.
         """
@@ -174,10 +174,10 @@ def _most_connections() -> int:
 
 
 def end_on_signals(on_stop: Callable[[], None]) -> None:
-    """From here on Ctrl-C and SIGTERM call `on_stop`, then raise KeyboardInterrupt in this thread.
+    """Let Ctrl-C and SIGTERM call `on_stop`, then raise KeyboardInterrupt in this thread.
 
-    That ends a running server once the requests under way have ended, which `on_stop` must bring
-    about. Where it takes longer than STOP_DEADLINE_S the process is ended from here.
+    That ends a running server when the requests in flight have ended, which `on_stop` must cause.
+    After STOP_DEADLINE_S the process ends in any case.
     """
 
     def stop(signal_number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Runs a WSGI application under an ASGI server: one thread for each request that is answered."""
+"""A WSGI application under an ASGI server, with one thread for each request that is answered."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sightline")
 
-# In the WSGI environ: a function that takes a callback, which runs once if the client hangs up.
+# Key in the WSGI environ: a function that takes a callback for when the client disconnects.
 ON_HANG_UP: Final = "sightline.on_hang_up"
-# Pieces of an answer that may wait to be sent before their thread waits too.
+# Pieces of an answer that may wait to be sent; the application's thread waits beyond that.
 PIECES_AHEAD: Final = 4
 LAST_MESSAGE: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -66,8 +66,8 @@ class WsgiFront:
             return
         connection.begin_answer()
         answer = _Answer(asyncio.get_running_loop(), connection, path)
-        environ = _environ(scope, path, host, body) | {ON_HANG_UP: answer.hang_up.on}
-        hearing = asyncio.create_task(answer.hear_hang_up(receive))
+        environ = _environ(scope, path, host, body) | {ON_HANG_UP: answer.hang_up.call}
+        watching = asyncio.create_task(answer.watch_disconnect(receive))
         answering = asyncio.get_running_loop().run_in_executor(
             self._threads, answer.run, self._app, environ, body
         )
@@ -75,25 +75,25 @@ class WsgiFront:
             await answer.send_all(send)
             await answering
         except Exception as error:
-            # The application's answer is not what its own head promised.
+            # The answer differs from its own head, such as in its Content-Length.
             log.error("The answer to %s cannot be sent", path, exc_info=error)
             connection.reset()
         finally:
-            hearing.cancel()
-            answer.give_up()
+            watching.cancel()
+            answer.cancel()
             connection.end_answer()
 
 
 class HangUp:
-    """Whether the client of one request has gone, and what to do then."""
+    """The disconnect of one request's client, and the callbacks for it. Any thread may use it."""
 
     def __init__(self) -> None:
         self.has_happened = False
         self._callbacks: list[Callable[[], object]] = []
         self._lock = threading.Lock()
 
-    def on(self, callback: Callable[[], object]) -> None:
-        """Call `callback` once when the client hangs up, at once if it has. In any thread."""
+    def call(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once when the client disconnects, at once if it has."""
         with self._lock:
             if not self.has_happened:
                 self._callbacks.append(callback)
@@ -101,7 +101,7 @@ class HangUp:
         callback()
 
     def happen(self) -> None:
-        """The client has gone."""
+        """Run the callbacks."""
         with self._lock:
             self.has_happened = True
             callbacks, self._callbacks = self._callbacks, []
@@ -110,15 +110,15 @@ class HangUp:
 
 
 class _ClientGoneError(Exception):
-    """Ends the application's answer: nobody receives it."""
+    """The client has disconnected; ends the application's answer."""
 
 
 class _Refusal(Exception):
-    """The server itself refuses the request: with status, code and message."""
+    """A refusal by the server itself, with status, code and message."""
 
 
 class _Answer:
-    """One answer, handed from the application's thread to the event loop piece by piece."""
+    """One answer, on its way from the application's thread to the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: Connection, path: str) -> None:
         self.hang_up = HangUp()
@@ -130,12 +130,12 @@ class _Answer:
         self._is_complete = False
         self._head: Message | None = None
         self._is_begun = False
-        """Whether the head has been handed over, after which there is no other status."""
+        """Whether the head was handed over, so that the status can no longer change."""
 
     # -- in the event loop --
 
     async def send_all(self, send: Send) -> None:
-        """Send all that the application's thread hands over, to its end."""
+        """Send the messages of the application's thread, to the end."""
         while (message := await self._messages.get()) is not None:
             self._is_complete = not message.get("more_body", True)
             await send(message)
@@ -147,14 +147,14 @@ class _Answer:
         for message in messages:
             self._messages.put_nowait(message)
 
-    async def hear_hang_up(self, receive: Receive) -> None:
-        """Wait for the client to go, and let the application know."""
+    async def watch_disconnect(self, receive: Receive) -> None:
+        """Wait for the client to disconnect, then cancel the answer."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.give_up()
+        self.cancel()
 
-    def give_up(self) -> None:
-        """Wake the application's thread, whose answer nobody receives, unless it is complete."""
+    def cancel(self) -> None:
+        """Wake the application's thread to end its answer, unless the answer is complete."""
         if not self._is_complete:
             self.hang_up.happen()
             self._room.release(PIECES_AHEAD)
@@ -162,7 +162,7 @@ class _Answer:
     # -- in the application's thread --
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment, body: io.BytesIO) -> None:
-        """Hand over the application's whole answer, 500 if it fails before its first piece."""
+        """Run the application and hand over its answer; a 500 if it fails before the first piece."""
         ending: list[Message | None] = [None]
         try:
             self._post(self._connection.release_bytes)
@@ -171,7 +171,7 @@ class _Answer:
                 for piece in pieces:
                     if piece:
                         self._write(piece)
-                        # A stream under way holds no frame in memory.
+                        # Free the request's body while the answer streams.
                         body.truncate(0)
             finally:
                 close = getattr(pieces, "close", None)
@@ -181,7 +181,7 @@ class _Answer:
         except _ClientGoneError:
             pass
         except Exception as error:
-            log.error("Unforeseen error in %s", self._path, exc_info=error)
+            log.error("Unexpected error in %s", self._path, exc_info=error)
             if not self._is_begun:
                 failed = _refusal_messages(self._path, 500, InternalError.code, INTERNAL_MESSAGE)
                 ending = [*failed, None]
@@ -238,7 +238,7 @@ def _refusal_messages(path: str, status: int, code: str, message: str) -> Iterab
 async def _read_body(
     scope: Message, path: str, receive: Receive, connection: Connection
 ) -> io.BytesIO | None:
-    """Return the whole body, None if the client has gone. Raise _Refusal beyond the bounds."""
+    """Return the whole body, None if the client disconnected; raise _Refusal beyond the bounds."""
     fields = dict(scope["headers"])
     head_bytes = len(scope["raw_path"]) + len(scope["query_string"])
     head_bytes += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
@@ -263,7 +263,7 @@ async def _read_body(
 
 
 def _target(scope: Message) -> tuple[str, str | None]:
-    """Return the path as WSGI has it, and the host if the request's target names one."""
+    """Return the WSGI path, and the host if the request target is a whole URL."""
     raw, host = scope["raw_path"].decode("ascii"), None
     scheme, separator, rest = raw.partition("://")
     if separator and scheme.lower() in ("http", "https"):
@@ -273,7 +273,7 @@ def _target(scope: Message) -> tuple[str, str | None]:
 
 
 def _environ(scope: Message, path: str, host: str | None, body: io.BytesIO) -> WSGIEnvironment:
-    """Return the WSGI environ of a request (PEP 3333) whose whole body is in memory."""
+    """Return the WSGI environ (PEP 3333) of a request with its whole body in memory."""
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": scope["method"],
@@ -296,7 +296,7 @@ def _environ(scope: Message, path: str, host: str | None, body: io.BytesIO) -> W
     }
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        # In the environ it could not be told from the same name with "-", which a proxy may set.
+        # The environ cannot distinguish it from the same name with "-", which a proxy may set.
         if "_" in name:
             continue
         if name in ("content-length", "transfer-encoding"):
