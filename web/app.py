@@ -10,8 +10,7 @@ from flask import Flask, render_template
 from vlm.models.manager import Models
 from vlm.settings import Settings
 from web.access import install_access
-from web.caption_request import MAX_FORM_BYTES
-from web.captions import captions_blueprint
+from web.captions import MAX_FORM_BYTES, captions_blueprint
 from web.errors import install_error_handlers
 from web.metrics import Metrics, metrics_blueprint
 from web.models import models_blueprint

@@ -18,8 +18,7 @@ from vlm.models.candidates import ModelsStatus
 from vlm.settings import Settings
 from vlm.types import Result
 from web.caption_fields import caption_fields
-from web.caption_request import RAW_TYPES
-from web.captions import Token
+from web.captions import RAW_TYPES, Token
 from web.errors import ErrorAnswer, OpenAIErrorAnswer, is_openai_path
 from web.models import SWITCH_FIELDS
 from web.openai.routes import Model, ModelList

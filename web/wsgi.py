@@ -162,7 +162,7 @@ class _Answer:
     # -- in the application's thread --
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment, body: io.BytesIO) -> None:
-        """Run the application and hand over its answer; a 500 if it fails before the first piece."""
+        """Run the application and hand over its answer; 500 if it fails before the first piece."""
         ending: list[Message | None] = [None]
         try:
             self._post(self._connection.release_bytes)

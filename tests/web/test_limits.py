@@ -29,7 +29,7 @@ from vlm.scheduler.worker import Worker
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from web import errors, models, server
 from web.caption_fields import CAMERA_MAX_CHARS
-from web.caption_request import (
+from web.captions import (
     MAX_FIELD_BYTES,
     MAX_FORM_BYTES,
     MAX_FORM_PARTS,
