@@ -181,12 +181,17 @@ class SightlineProcess:
         self.port = int(re.search(r":(\d+)", self.wait_for_line("http://"))[1])  # type: ignore[index]
 
     def wait_for_line(self, words: str) -> str:
-        """The first line of output from here on that holds `words`."""
+        """Return the next line of output that holds `words`; the guard ends a hanging process."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if words in line:
-                return line
+        guard = threading.Timer(HANG_GUARD_S, self.process.kill)
+        guard.start()
+        try:
+            for line in self.process.stdout:
+                self.lines.append(line)
+                if words in line:
+                    return line
+        finally:
+            guard.cancel()
         assert self.process.stderr is not None
         raise AssertionError(f"{words!r} never came: {self.lines} {self.process.stderr.read()}")
 
