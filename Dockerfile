@@ -2,14 +2,14 @@
 # By hand: docker build -t sightline . && docker run --rm -p 127.0.0.1:8000:8000 -v sightline:/cache sightline
 
 FROM python:3.11.14-slim-bookworm AS packages
-# "cpu" fetches torch without the gigabytes that a GPU needs; "cuda" takes the one with them.
+# "cpu" installs torch's small CPU build, "cuda" the build for GPUs.
 ARG TORCH=cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
 COPY requirements.txt .
-# Torch's CPU builds lie in an index of their own, as its start page says; the version is the pinned one.
+# Torch's CPU builds have an index of their own (see its start page); the version is the pinned one.
 RUN --mount=type=cache,target=/root/.cache/pip \
     if [ "$TORCH" = cpu ]; then \
       pip install --index-url https://download.pytorch.org/whl/cpu "$(grep '^torch==' requirements.txt)"; \
@@ -17,7 +17,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install -r requirements.txt
 
 FROM python:3.11.14-slim-bookworm
-# Nobody in particular: the process owns nothing but the cache.
+# The process owns only the cache.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin sightline \
     && install --directory --owner=sightline --group=sightline /cache
 COPY --from=packages /opt/venv /opt/venv
@@ -29,12 +29,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/cache \
     HF_HOME=/cache/huggingface \
     SIGHTLINE_CACHE=/cache/sightline
-# Models that were fetched, and what was converted of them for OpenVINO.
+# Downloaded models and their conversions for OpenVINO.
 VOLUME /cache
 USER 10001
 EXPOSE 8000
-# Not urllib: it would ask a proxy of the environment for what is in this container.
+# Not urllib: it would use a proxy of the environment.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "import http.client as http; asked = http.HTTPConnection('127.0.0.1', 8000, timeout=4); asked.request('GET', '/healthz'); raise SystemExit(asked.getresponse().status != 200)"]
-# Every address of the container, of which compose.yaml publishes one port to this machine alone:
-# browsers give the camera to http://localhost or to https pages only, and there is no password.
+# All addresses of the container; compose.yaml publishes one port, to this machine only. Browsers allow
+# the camera only for http://localhost and https pages, and there is no password.
 ENTRYPOINT ["python", "app.py", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,4 +1,4 @@
-# make run, make test: each does all its own set-up, and redoes it only when the requirements change.
+# Each target does its own set-up, and repeats it only when the requirements change.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,8 +16,8 @@ help:
 run: $(VENV)/.run-packages
 	@exec $(BIN)/python app.py $(ARGS)
 
-# Two processes, as the tests wait much; each may hold a model of 256M. A file's tests, which share
-# servers and browsers, stay in one of them.
+# Two processes, because tests often wait; each may hold a model of 256M. The tests of one file share
+# servers and browsers, so they stay in one process.
 test: $(VENV)/.test-packages chromium
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
@@ -69,8 +69,8 @@ node_modules/.packages: package.json package-lock.json
 	npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# The tests take a Chromium or Chrome from the PATH, else the one that playwright brings; tests that
-# need curl are skipped without it.
+# The tests use a Chromium or Chrome on the PATH, else playwright's own; tests that need curl are
+# skipped without it.
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 chromium: $(VENV)/.test-packages
 	@if ! command -v curl >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
