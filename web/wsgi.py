@@ -240,13 +240,16 @@ async def _read_body(
 ) -> io.BytesIO | None:
     """Return the whole body, None if the client disconnected; raise _Refusal beyond the bounds."""
     fields = dict(scope["headers"])
-    head_bytes = len(scope["raw_path"]) + len(scope["query_string"])
-    head_bytes += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    query = scope["query_string"]
+    # Those of the request line, the headers and the empty line after them.
+    head_bytes = len(scope["method"]) + len(scope["raw_path"]) + len("  HTTP/1.1\r\n\r\n")
+    head_bytes += len(b"?" + query) if query else 0
+    head_bytes += sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
     if head_bytes > MAX_HEADER_BYTES:
         raise _Refusal(431, "bad_request", HEAD_TOO_LONG_MESSAGE)
     content_type = fields.get(b"content-type", b"").decode("latin-1")
     too_large = _Refusal(413, body_too_large_code(path, content_type), BODY_TOO_LONG_MESSAGE)
-    if int(fields.get(b"content-length", 0)) >= MAX_BODY_BYTES:
+    if int(fields.get(b"content-length", 0)) > MAX_BODY_BYTES:
         raise too_large
     body = io.BytesIO()
     while True:
@@ -255,7 +258,7 @@ async def _read_body(
             return None
         connection.count_bytes(len(message["body"]))
         body.write(message["body"])
-        if body.tell() >= MAX_BODY_BYTES:
+        if body.tell() > MAX_BODY_BYTES:
             raise too_large
         if not message["more_body"]:
             body.seek(0)

@@ -27,7 +27,7 @@ from vlm.images.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from vlm.prompts import CHAT_MAX_CHARS, PROMPT_MAX_CHARS
 from vlm.scheduler.worker import Worker
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from web import errors, models, server
+from web import connections, errors, models
 from web.caption_fields import CAMERA_MAX_CHARS
 from web.captions import (
     MAX_FIELD_BYTES,
@@ -56,8 +56,6 @@ class Case(NamedTuple):
     words: str
     # What comes of a request within the limit: its caption, or another refusal for its rest.
     taken: tuple[int, str] = (200, "")
-    # What frames the chunks counts to the limit.
-    counts_chunks: bool = False
 
 
 # -- forms --
@@ -303,23 +301,21 @@ CASES = [
     ),
     Case(
         "bytes of a body anywhere",
-        server.MAX_BODY_BYTES,
+        connections.MAX_BODY_BYTES,
         lambda n: Sent(bytes(n)),
         413,
         "image_too_large",
         "more than 16 MiB",
         taken=(413, "image_too_large"),
-        counts_chunks=True,
     ),
     Case(
         "bytes of a form anywhere",
-        server.MAX_BODY_BYTES,
+        connections.MAX_BODY_BYTES,
         lambda n: Sent(bytes(n), FORM),
         413,
         "form_too_large",
         "more than 16 MiB",
         taken=(413, "form_too_large"),
-        counts_chunks=True,
     ),
     Case(
         "bytes of a body under /v1",
@@ -331,13 +327,12 @@ CASES = [
     ),
     Case(
         "bytes of a body under /v1 anywhere",
-        server.MAX_BODY_BYTES,
+        connections.MAX_BODY_BYTES,
         chat_of_bytes,
         413,
         "request_too_large",
         "more than 16 MiB",
         taken=(413, "request_too_large"),
-        counts_chunks=True,
     ),
     Case(
         "commas and brackets",
@@ -445,8 +440,7 @@ def port() -> Iterator[int]:
 def test_each_limit_is_where_it_says(port: int, way: int | str) -> None:
     wrong = []
     for case in CASES:
-        spare = 2**20 if case.counts_chunks and way == "chunked" else 0
-        for n in (case.limit - 1 - spare, case.limit - spare, case.limit + 1):
+        for n in (case.limit - 1, case.limit, case.limit + 1):
             answer = ask(port, case.make(n), way)
             if n > case.limit:
                 is_right = answer[:2] == (case.status, case.code) and case.words in answer.message
@@ -463,7 +457,7 @@ def test_the_head_of_a_request_is_bounded(port: int, way: int) -> None:
         start = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Long: "
         return start.ljust(size - 4, b"x") + b"\r\n\r\n"
 
-    limit = server.MAX_HEADER_BYTES
+    limit = connections.MAX_HEADER_BYTES
     answers = [
         ask_raw(port, b"", pieces_of(head_of_bytes(n), way)) for n in (limit - 1, limit, limit + 1)
     ]
