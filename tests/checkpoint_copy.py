@@ -1,4 +1,4 @@
-"""Copies of a checkpoint with some files changed, for tests of what is wrong or different."""
+"""Copies of a checkpoint with some files changed or left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def copy_checkpoint(
     source: Path, folder: Path, changed: Mapping[str, str | bytes | None] | None = None
 ) -> Path:
-    """`folder` with the files of `source`, those in `changed` of that content (None: left out)."""
+    """Link the files of `source` into a new `folder`, except those `changed` (None: left out)."""
     folder.mkdir()
     changed = changed or {}
     for file in source.iterdir():

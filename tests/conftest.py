@@ -1,4 +1,4 @@
-"""What tests share: the bundled model, the published configuration where it lies, and frames."""
+"""Shared fixtures: checkpoints, engines over them, and frames."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run_folder = folder.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGHTLINE_CACHE", str(run_folder / "converted"))
-        # Servers that tests start fetch nothing, and see nothing of what this machine has fetched.
+        # Servers that tests start download nothing, and find none of this machine's downloads.
         patch.setenv("SIGHTLINE_OFFLINE", "1")
         patch.setenv("HF_HOME", str(folder / "hub"))
         yield folder
@@ -67,7 +67,7 @@ def nano_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """Material that lies beside the repository on some machines only."""
+    """Files that only some machines have beside the repository."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip(f"needs ../shared ({folder} is not there)")
@@ -102,7 +102,7 @@ def stops(nano_dir: Path) -> frozenset[int]:
 
 @pytest.fixture(scope="session")
 def endless_engine(nano_dir: Path) -> Engine:
-    """The bundled model where no token ends the answer: it always goes on to the limit."""
+    """The bundled model without end tokens: each answer reaches max_tokens."""
     runtime = torch_runtime(nano_dir)
     return Engine(runtime, InputBuilder.load(nano_dir), frozenset(), "endless")
 
@@ -144,11 +144,10 @@ def frames() -> list[Image.Image]:
 
 @pytest.fixture
 def request_for(frames: list[Image.Image]) -> Callable[[int], Request]:
-    """`request_for(n)` asks for a few tokens about frame n, each time from another camera."""
+    """`request_for(n)` returns a request about frame n, each time from another camera."""
 
     def make(index: int, max_tokens: int = 8) -> Request:
-        # A camera of its own, so that no earlier answer is there to draft from: each token is a
-        # step, between which a test can do something.
+        # Another camera has no earlier answer to draft from, so each token is one step.
         camera = f"camera-{next(_CAMERAS)}"
         return Request.about(frames[index], QUESTION, max_tokens, camera=camera)
 

@@ -14,7 +14,7 @@ from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
 
 
 class CountingRuntime:
-    """`Runtime` over another one. `decodes` are single tokens, `verified` tokens fed to verify."""
+    """`Runtime` over another one that counts its calls."""
 
     def __init__(self, runtime: Runtime[Any]) -> None:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
@@ -22,8 +22,9 @@ class CountingRuntime:
         self.max_batch, self.capabilities = runtime.max_batch, runtime.capabilities
         self._runtime = runtime
         self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.verified = 0
-        self.prefilled = 0
+        """`verified` counts the tokens fed to verify."""
         self.decodes_before_failure = -1
+        """One decode raises MemoryError after so many; -1: none."""
 
     def encode_image(self, pixel_values: PixelValues) -> ImageFeatures:
         self.encoded_tiles += len(pixel_values)
@@ -37,7 +38,6 @@ class CountingRuntime:
         want_logits: bool = False,
     ) -> tuple[KVState, Predicted]:
         self.prefills += 1
-        self.prefilled += len(input_ids)
         return self._runtime.prefill(input_ids, features, count, want_logits)
 
     def decode(self, state: KVState, token_id: int, want_logits: bool = False) -> Predicted:

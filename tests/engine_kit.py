@@ -1,9 +1,10 @@
-"""Helpers for tests of the engine: the token ids of an answer, as the model predicts them."""
+"""Helpers for tests of the engine: runtimes, requests, and the token ids of an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from vlm.scheduler.protocol import never
 from vlm.types import AnswerTask, Message, Request
 
 
+@lru_cache(maxsize=2)
 def torch_runtime(folder: Path) -> TorchRuntime:
-    """Load the checkpoint in `folder` by torch on the CPU, in float32."""
+    """Load the checkpoint in `folder` by torch on the CPU, in float32, or return it again."""
     return TorchRuntime(load_model(folder, torch.float32, "cpu"), torch.device("cpu"))
 
 

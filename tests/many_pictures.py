@@ -1,4 +1,4 @@
-"""Many different pictures of 1 KB to 8 MiB, and the law that how they are sent changes nothing."""
+"""Many images of 1 KB to 8 MiB; the way in which they are sent must not change their captions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def photographs(folder: Path, count: int) -> Iterator[bytes]:
         turn, index = divmod(number, len(files))
         with Image.open(files[index]) as opened:
             image = opened.convert("RGB")
-        # Few pictures too are of all sides and qualities; those of later rounds differ by 1.
+        # A few images cover all sides and qualities; later rounds are shifted by 1.
         sides, qualities = len(_PHOTO_SIDES_PX), len(_PHOTO_QUALITIES)
         scale = _PHOTO_SIDES_PX[(index + turn) % sides] / max(image.size)
         quality = _PHOTO_QUALITIES[(index // sides + turn + turn // sides) % qualities]
@@ -118,7 +118,7 @@ def png_of_bytes(png: bytes, size_bytes: int, filler: bytes | None = None) -> by
 
 
 def _between(number: int, count: int) -> int:
-    """The bytes of picture `number` of `count` that go from the least to the most by a ratio."""
+    """Return the size of image `number` of `count`: sizes grow by a constant ratio."""
     ratio = MAX_IMAGE_BYTES / LEAST_BYTES
     return int(LEAST_BYTES * ratio ** (number / max(1, count - 1)))
 
@@ -130,7 +130,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def caption_in(answer: str) -> tuple[str, int]:
-    """The caption and the tokens of its question, of an answer that must be whole."""
+    """Return caption and prompt tokens of an answer, which must be complete."""
     assert not answer.startswith("{"), answer
     name, done = read_events(answer)[-1]
     assert name == "done", json.dumps(done)
@@ -138,7 +138,7 @@ def caption_in(answer: str) -> tuple[str, int]:
 
 
 def raw_caption(port: int, data: bytes) -> tuple[str, int]:
-    """What comes of `data` as a body."""
+    """Return `caption_in` for `data` sent as a raw body."""
     query = "&".join(f"{name}={FIELDS[name]}" for name in FIELDS)
     headers = {"Content-Type": "application/octet-stream"}
     status, _, answer = ask(port, "POST", f"/api/captions?{query}", data, headers)
@@ -147,11 +147,11 @@ def raw_caption(port: int, data: bytes) -> tuple[str, int]:
 
 
 def assert_same(port: int, send: Send, pictures: Iterator[bytes]) -> None:
-    """Each picture gets the same caption by `send` as from the server as a raw body."""
+    """Assert that each image gets the same caption by `send` as by a raw body."""
     captions = set()
     for number, data in enumerate(pictures):
         expected = raw_caption(port, data)
         assert caption_in(send(data)) == expected, f"picture {number} of {len(data)} bytes"
         captions.add(expected)
-    # Or the comparison would say little.
+    # The captions must differ.
     assert len(captions) > 5

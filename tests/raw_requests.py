@@ -1,4 +1,4 @@
-"""Requests over a raw socket, so that a test decides in which pieces their bytes go."""
+"""Requests over a raw socket, in pieces whose sizes a test sets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sent(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came: `code` and `message` of an error, or an empty code."""
+    """`code` and `message` are those of an error, else empty."""
 
     status: int
     code: str
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
 
 def pieces_of(body: bytes, piece_bytes: int) -> Iterator[bytes]:
-    """Yield `body` in pieces of `piece_bytes`, a long one as SHORT_BYTES has it; 0: in one."""
+    """Yield `body` in pieces of `piece_bytes` (0: one piece), a long one as for SHORT_BYTES."""
     start = 0
     if piece_bytes and piece_bytes < 65_000 and len(body) > SHORT_BYTES:
         start = len(body) - TAIL_BYTES
@@ -46,7 +46,7 @@ def pieces_of(body: bytes, piece_bytes: int) -> Iterator[bytes]:
 
 
 def chunks_of(body: bytes) -> Iterator[bytes]:
-    """Yield `body` as a chunked one has it."""
+    """Yield `body` in the chunked transfer encoding."""
     for at in range(0, len(body), CHUNK_BYTES):
         chunk = body[at : at + CHUNK_BYTES]
         yield b"%x\r\n%s\r\n" % (len(chunk), chunk)
@@ -54,7 +54,7 @@ def chunks_of(body: bytes) -> Iterator[bytes]:
 
 
 def ask(port: int, sent: Sent, way: int | str) -> Answer:
-    """Send it that way, and return what came, which may come before all is sent."""
+    """Send `sent` and return the answer, which may arrive before everything is sent."""
     is_chunked = way == "chunked"
     length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(sent.body)}"
     head = (
@@ -66,7 +66,7 @@ def ask(port: int, sent: Sent, way: int | str) -> Answer:
 
 
 def ask_raw(port: int, head: bytes, pieces: Iterator[bytes]) -> Answer:
-    """Send these very bytes, and return what came."""
+    """Send exactly these bytes, and return the answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(head)
@@ -75,12 +75,12 @@ def ask_raw(port: int, head: bytes, pieces: Iterator[bytes]) -> Answer:
                 break
             if not send_all(connection, piece):
                 break
-        whole = b""
-        # What the server closes before it has read all of the body is reset behind the answer.
+        received = b""
+        # The connection is reset after an answer that precedes the end of the body.
         with suppress(ConnectionResetError):
-            while got := connection.recv(65_536):
-                whole += got
-    answer_head, _, body = whole.partition(b"\r\n\r\n")
+            while data := connection.recv(65_536):
+                received += data
+    answer_head, _, body = received.partition(b"\r\n\r\n")
     status = int(answer_head.split(b" ", 2)[1])
     if b"chunked" in answer_head.lower():
         body = dechunked(body)
@@ -96,7 +96,7 @@ def ask_raw(port: int, head: bytes, pieces: Iterator[bytes]) -> Answer:
 
 
 def send_all(connection: socket.socket, piece: bytes) -> bool:
-    """Send `piece`; whether all of it went before an answer came."""
+    """Send `piece`; return False if an answer arrives first."""
     rest = memoryview(piece)
     while rest:
         readable, _, _ = select.select([connection], [connection], [])
@@ -110,7 +110,7 @@ def send_all(connection: socket.socket, piece: bytes) -> bool:
 
 
 def dechunked(body: bytes) -> bytes:
-    """Return what `body` is without its chunks."""
+    """Decode the chunked transfer encoding."""
     found = b""
     while body:
         size, _, body = body.partition(b"\r\n")

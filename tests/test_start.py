@@ -1,4 +1,4 @@
-"""What a start imports."""
+"""The imports of a start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_web_side_starts_without_what_takes_long_to_import() -> None:
+def test_start_imports_no_slow_package() -> None:
     code = (
         "import sys, app, vlm.engine.engine, vlm.scheduler.worker, tools.bench.__main__\n"
         "late = {'torch', 'transformers', 'openvino', 'accelerate', 'pydantic'}\n"

@@ -1,4 +1,4 @@
-"""Fixtures of the web side: one worker over the bundled model for all tests that leave it idle."""
+"""Fixtures of the web tests: one worker over the bundled model, which tests leave idle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def web_app(web_worker: Worker) -> Flask:
 
 @pytest.fixture(scope="session")
 def endless_dir(nano_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the bundled one's shape with random weights: it rambles to the limit."""
+    """A checkpoint of the bundled shape with random weights, whose answers never end early."""
     folder = tmp_path_factory.mktemp("random") / "endless"
     make_random(nano_dir, folder)
     return folder

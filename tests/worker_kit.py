@@ -1,4 +1,4 @@
-"""Helpers for tests of the worker: engines whose steps a test decides, and streams read back."""
+"""Helpers for tests of the worker: engines that a test steps, and readers of streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlm.scheduler.stream import Stream
 from vlm.scheduler.worker import Worker
 from vlm.types import EngineInfo, Request, Result, StreamEvent
 
-# Only keeps a broken test from hanging; nothing is asserted on it.
+# Ends a test that hangs; nothing is asserted on it.
 GUARD_S = 120.0
 QUESTION = "What is this?"
 
@@ -21,7 +21,7 @@ QUESTION = "What is this?"
 def wait_until(condition: Callable[[], bool]) -> None:
     limit = time.monotonic() + GUARD_S
     while not condition():
-        assert time.monotonic() < limit, "waited in vain"
+        assert time.monotonic() < limit, "timed out"
         time.sleep(0.005)
 
 
@@ -53,12 +53,13 @@ def text_of(stream: Stream) -> str:
 
 
 @dataclass(eq=False)
-class HeldJob:
-    """A request under way in an engine of this module, and what the real engine knows it by."""
+class SteppedJob:
+    """A request in flight in an engine of this module."""
 
     request: Request
     is_cancelled: Callable[[], bool]
     inner: EngineJob
+    """The job of the real engine."""
     steps: int = 0
     closed: bool = False
 
@@ -67,16 +68,16 @@ class HeldJob:
         self.inner.close()
 
 
-class HeldEngine:
-    """The real engine, which takes one step for each `allow`, so that a test decides when."""
+class SteppedEngine:
+    """The real engine, which runs one step for each permit of `allow`."""
 
     def __init__(self, engine: Engine, max_batch: int = 1) -> None:
         self.info: EngineInfo = engine.info
         self.max_batch = max_batch
         self.begun: list[Request] = []
-        self.jobs: list[HeldJob] = []
+        self.jobs: list[SteppedJob] = []
         self.steps: list[int] = []
-        """How many requests each step has advanced."""
+        """The batch size of each step."""
         self.closed = False
         self._engine = engine
         self._permits = threading.Semaphore(0)
@@ -85,13 +86,13 @@ class HeldEngine:
         for _ in range(steps):
             self._permits.release()
 
-    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> HeldJob:
-        job = HeldJob(request, is_cancelled, self._engine.begin(request, is_cancelled))
+    def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> SteppedJob:
+        job = SteppedJob(request, is_cancelled, self._engine.begin(request, is_cancelled))
         self.begun.append(request)
         self.jobs.append(job)
         return job
 
-    def advance(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
+    def advance(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
         while not self._permits.acquire(timeout=0.005):
             if any(job.is_cancelled() for job in jobs):
                 return [[] for _ in jobs]
@@ -100,14 +101,14 @@ class HeldEngine:
             job.steps += 1
         return self.advance_now(jobs)
 
-    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
+    def advance_now(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
         return self._engine.advance([job.inner for job in jobs])
 
     def close(self) -> None:
         self.closed = True
 
 
-class FailingEngine(HeldEngine):
+class FailingEngine(SteppedEngine):
     """The real engine, in which `fault` strikes the first request once, in its fourth step.
 
     It is what came of that request alone; or, with `of_all`, `advance` itself raises it.
@@ -121,7 +122,7 @@ class FailingEngine(HeldEngine):
         self._of_all = of_all
         self.allow(100_000)
 
-    def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
+    def advance_now(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
         struck = [job for job in jobs if job is self.jobs[0] and job.steps == 4]
         if not struck or self._fault is None:
             return super().advance_now(jobs)

@@ -10,7 +10,7 @@ from vlm.types import Outcome, Request, Result
 
 @dataclass(frozen=True)
 class Record:
-    """How one request ended. The scheduler publishes it once, before the reader sees the end."""
+    """The end of one request. The scheduler publishes it once, before the reader sees the end."""
 
     request: Request
     """With the frame, the question, the camera and the kind."""

@@ -29,7 +29,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How each token is chosen."""
+    """Parameters of sampling."""
 
     temperature: float = 0.0
     """0 to 2; 0 takes the argmax."""
@@ -82,7 +82,7 @@ class Request:
     """"live": a newer frame of the same camera replaces it while it waits. "question": goes before
     live frames. "background": runs if nothing else waits."""
     camera: str | None = None
-    """Who sends it; cameras take turns. None: nobody in particular."""
+    """Its camera; cameras take turns. None: no camera."""
     frame: Frame | None = None
     """The frame that it is about, None for a chat."""
 
@@ -125,7 +125,7 @@ class TokenChunk:
 
 @dataclass(frozen=True)
 class Stats:
-    """What one answer cost. Times are seconds of wall clock, counts are tokens."""
+    """Cost of one answer. Times are seconds of wall clock, counts are tokens."""
 
     ttft_s: float
     """From the start of the engine's work to the first token; 0.0 if there was none."""

@@ -1,4 +1,4 @@
-"""Laws of requests that share passes: the same words, whoever else is there and whatever fails."""
+"""Batches: requests that share passes get the same texts, whatever else runs or fails."""
 
 from __future__ import annotations
 
@@ -30,39 +30,43 @@ def loaded() -> Engine:
 
 @pytest.fixture
 def engine(loaded: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """As if nothing had been asked yet."""
+    """The engine with empty caches."""
     loaded.close()
     monkeypatch.setattr(loaded, "max_batch", loaded.max_batch)
     yield loaded
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def requests(frames: list[Image.Image]) -> list[Request]:
-    """Of several lengths, two of them not greedy."""
+    """Requests of several lengths, two of them not greedy."""
     plain = [
         Request.about(frame, PROMPTS[index % len(PROMPTS)], 12 + 5 * index, camera=str(index))
         for index, frame in enumerate(frames[:7])
     ]
-    drawn = with_task(replace(plain[2], camera="drawn"), sampling=Sampling(1.0, 0.9, seed=7))
-    told = with_task(replace(plain[3], camera="told"), top_logprobs=2)
-    return [*plain, drawn, told]
+    sampled = with_task(replace(plain[2], camera="sampled"), sampling=Sampling(1.0, 0.9, seed=7))
+    logprobs = with_task(replace(plain[3], camera="logprobs"), top_logprobs=2)
+    return [*plain, sampled, logprobs]
 
 
-def text_alone(engine: Engine, request: Request) -> Result:
-    engine.close()
-    *_, done = engine.stream(request)
-    assert isinstance(done, Result)
-    return done
+@pytest.fixture(scope="module")
+def alone(loaded: Engine, requests: list[Request]) -> list[tuple[str, str]]:
+    """Text and finish reason of each of `requests`, run alone."""
+    endings = []
+    for request in requests:
+        loaded.close()
+        *_, last = loaded.stream(request)
+        endings.append(ending(last))
+    return endings
 
 
 def run(engine: Engine, jobs: list[EngineJob]) -> list[StreamEvent | Exception]:
-    """All of `jobs` to their ends, which are returned in their order."""
+    """Run all of `jobs` to their ends; return their last events."""
     last: dict[int, StreamEvent | Exception] = {}
     while len(last) < len(jobs):
-        under_way = [job for job in jobs if id(job) not in last]
-        for job, made in zip(under_way, engine.advance(under_way), strict=True):
-            if made and isinstance(made[-1], Result | Exception):
-                last[id(job)] = made[-1]
+        in_flight = [job for job in jobs if id(job) not in last]
+        for job, events in zip(in_flight, engine.advance(in_flight), strict=True):
+            if events and isinstance(events[-1], Result | Exception):
+                last[id(job)] = events[-1]
     return [last[id(job)] for job in jobs]
 
 
@@ -71,17 +75,17 @@ def ending(item: StreamEvent | Exception) -> tuple[str, str]:
     return item.text, item.finish_reason
 
 
-def test_requests_say_the_same_together_as_alone(engine: Engine, requests: list[Request]) -> None:
-    alone = [ending(text_alone(engine, request)) for request in requests]
-    engine.close()
+def test_batching_does_not_change_the_texts(
+    engine: Engine, requests: list[Request], alone: list[tuple[str, str]]
+) -> None:
     together = run(engine, [engine.begin(request) for request in requests])
-    assert [ending(each) for each in together] == alone
+    assert list(map(ending, together)) == alone
     assert len(set(alone)) > 4
 
 
-def test_requests_join_and_leave_between_tokens(engine: Engine, requests: list[Request]) -> None:
-    alone = [ending(text_alone(engine, request)) for request in requests]
-    engine.close()
+def test_requests_join_and_leave_the_batch_between_tokens(
+    engine: Engine, requests: list[Request], alone: list[tuple[str, str]]
+) -> None:
     ends: dict[int, tuple[str, str]] = {}
     jobs: dict[int, EngineJob] = {}
     waiting = list(enumerate(requests))
@@ -91,15 +95,15 @@ def test_requests_join_and_leave_between_tokens(engine: Engine, requests: list[R
             index, request = waiting.pop(0)
             jobs[index] = engine.begin(request)
         together = max(together, len(jobs))
-        for index, made in zip(list(jobs), engine.advance(list(jobs.values())), strict=True):
-            if made and isinstance(made[-1], Result):
-                ends[index] = ending(made[-1])
+        for index, events in zip(list(jobs), engine.advance(list(jobs.values())), strict=True):
+            if events and isinstance(events[-1], Result):
+                ends[index] = ending(events[-1])
                 del jobs[index]
     assert [ends[index] for index in range(len(requests))] == alone
     assert together > 2
 
 
-def test_tokens_of_several_requests_come_out_of_one_pass(
+def test_one_pass_decodes_several_requests(
     engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime: Any = engine._model.runtime
@@ -112,29 +116,28 @@ def test_tokens_of_several_requests_come_out_of_one_pass(
 
     monkeypatch.setattr(runtime, "decode_batch", counted)
     done = run(engine, [engine.begin(request) for request in requests[:4]])
-    tokens = sum(each.stats.tokens for each in done if isinstance(each, Result))
+    tokens = sum(result.stats.tokens for result in done if isinstance(result, Result))
     assert max(sizes) == 4
     assert len(sizes) < tokens
 
 
-def test_one_that_is_given_up_leaves_the_others_as_they_are(
-    engine: Engine, requests: list[Request]
+def test_cancelled_request_does_not_change_the_others(
+    engine: Engine, requests: list[Request], alone: list[tuple[str, str]]
 ) -> None:
-    alone = [ending(text_alone(engine, request)) for request in requests[:3]]
-    engine.close()
     jobs = [engine.begin(request) for request in requests[:3]]
     for _ in range(4):
         engine.advance(jobs)
     jobs[1].close()
     left = run(engine, [jobs[0], jobs[2]])
-    assert [ending(each) for each in left] == [alone[0], alone[2]]
+    assert list(map(ending, left)) == [alone[0], alone[2]]
 
 
-def test_a_pass_that_fails_for_all_is_made_up_for_with_fewer(
-    engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+def test_failed_batch_is_retried_with_fewer_requests(
+    engine: Engine,
+    requests: list[Request],
+    alone: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = [ending(text_alone(engine, request)) for request in requests]
-    engine.close()
     runtime: Any = engine._model.runtime
     decode_batch = runtime.decode_batch
 
@@ -145,7 +148,7 @@ def test_a_pass_that_fails_for_all_is_made_up_for_with_fewer(
 
     monkeypatch.setattr(runtime, "decode_batch", short_of_memory)
     together = run(engine, [engine.begin(request) for request in requests])
-    assert [ending(each) for each in together] == alone
+    assert list(map(ending, together)) == alone
     assert engine.max_batch <= 2
 
 
@@ -170,40 +173,43 @@ def test_batch_size_recovers_after_enough_good_batches(
         engine.close()
         run(engine, [engine.begin(request) for request in requests])
         sizes.append(engine.max_batch)
+        if sizes[-1] == runtime.max_batch:
+            break
     assert sizes == sorted(sizes)
     assert sizes[-1] == runtime.max_batch
 
 
-def test_what_fails_alone_is_told_to_that_one_alone(
-    engine: Engine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+def test_error_of_one_request_does_not_reach_the_others(
+    engine: Engine,
+    requests: list[Request],
+    alone: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = [ending(text_alone(engine, request)) for request in requests[:3]]
-    engine.close()
     runtime: Any = engine._model.runtime
     prefill = runtime.prefill
     jobs = [engine.begin(request) for request in requests[:3]]
     calls: list[int] = []
 
-    def second_fails(*given: Any, **fields: Any) -> Any:
+    def second_fails(*args: Any, **fields: Any) -> Any:
         calls.append(len(calls))
         if len(calls) == 2:
             raise MemoryError("no room for this one")
-        return prefill(*given, **fields)
+        return prefill(*args, **fields)
 
     monkeypatch.setattr(runtime, "prefill", second_fails)
     ends = run(engine, jobs)
     assert isinstance(ends[1], MemoryError)
-    assert [ending(each) for each in (ends[0], ends[2])] == [alone[0], alone[2]]
+    assert [ending(ends[0]), ending(ends[2])] == [alone[0], alone[2]]
 
 
-def test_what_cannot_be_asked_is_told_before_it_joins(
+def test_invalid_request_raises_before_it_joins_the_batch(
     engine: Engine, frames: list[Image.Image]
 ) -> None:
     with pytest.raises(BadRequestError):
         engine.begin(Request.about(frames[0], PROMPTS[0], 0))
 
 
-def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None:
+def test_groups_hold_each_pass_once_and_at_most_max_batch(engine: Engine) -> None:
     runtime: Any = engine._model.runtime
     tile = Image.new("RGB", (8, 8))
     pixels = engine._model.inputs.image_processor.pixel_values(tile, "low")
@@ -215,7 +221,7 @@ def test_groups_hold_each_pass_once_and_no_more_than_fit(engine: Engine) -> None
         assert all(len({type(wanted[index]) for index in group}) == 1 for group in groups)
 
 
-def test_how_many_take_turns_depends_on_what_runs_them(nano_dir: Path) -> None:
-    by_itself = load_engine(Settings(model=str(nano_dir), device="cpu"))
+def test_max_batch_depends_on_the_runtime(nano_dir: Path) -> None:
+    automatic = load_engine(Settings(model=str(nano_dir), device="cpu"))
     plain = load_engine(replace(SETTINGS, runtime="torch"))
-    assert (plain.max_batch, by_itself.max_batch, load_engine(SETTINGS).max_batch) == (1, 3, 8)
+    assert (plain.max_batch, automatic.max_batch, load_engine(SETTINGS).max_batch) == (1, 3, 8)

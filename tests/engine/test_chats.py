@@ -1,4 +1,4 @@
-"""Laws of chats beyond one greedy question: several images and turns, sampling, stops, JSON."""
+"""Chats: several images and turns, logprobs, sampling, stop texts, JSON."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def plain(frames: list[Image.Image]) -> Request:
 def answer(engine: Engine, request: Request) -> tuple[list[TokenChunk], Result]:
     *chunks, done = engine.stream(request)
     assert isinstance(done, Result)
-    told = [chunk for chunk in chunks if isinstance(chunk, TokenChunk)]
-    assert "".join(chunk.text for chunk in told) == done.text
-    assert all(chunk.text for chunk in told)
-    return told, done
+    texts = [chunk for chunk in chunks if isinstance(chunk, TokenChunk)]
+    assert "".join(chunk.text for chunk in texts) == done.text
+    assert all(chunk.text for chunk in texts)
+    return texts, done
 
 
 def logprobs_of(chunks: list[TokenChunk]) -> list[TokenLogprob]:
-    return [each for chunk in chunks for each in chunk.logprobs]
+    return [logprob for chunk in chunks for logprob in chunk.logprobs]
 
 
 def a_chat(frames: list[Image.Image]) -> tuple[Message, ...]:
@@ -62,9 +62,7 @@ def a_chat(frames: list[Image.Image]) -> tuple[Message, ...]:
     )
 
 
-def test_a_chat_of_many_parts_reads_as_the_processor_has_it(
-    frames: list[Image.Image], nano_dir: Path
-) -> None:
+def test_ids_of_a_long_chat_equal_transformers(frames: list[Image.Image], nano_dir: Path) -> None:
     builder, processor = InputBuilder.load(nano_dir), load_processor(nano_dir)
     grids = [builder.image_processor.grid_of(frame.size, "low") for frame in frames[:2]]
     turns = (
@@ -90,25 +88,27 @@ def test_a_chat_of_many_parts_reads_as_the_processor_has_it(
     assert list(builder.chat_ids(turns)) == theirs["input_ids"][0].tolist()  # type: ignore[arg-type]
 
 
-def test_what_people_type_never_becomes_an_image(engine: Engine, frames: list[Image.Image]) -> None:
-    asked = engine.prepare(chat_request(a_chat(frames), 12))
+def test_typed_image_tokens_are_plain_text(engine: Engine, frames: list[Image.Image]) -> None:
+    chat = engine.prepare(chat_request(a_chat(frames), 12))
     one = engine.prepare(Request.about(frames[0], SHORT, 12))
-    assert asked.image_tokens == 2 * one.image_tokens
+    assert chat.image_tokens == 2 * one.image_tokens
 
 
-def test_each_image_of_a_chat_is_looked_at(engine: Engine, frames: list[Image.Image]) -> None:
-    def said_of(*images: Image.Image) -> str:
+def test_each_image_of_a_chat_changes_the_answer(engine: Engine, frames: list[Image.Image]) -> None:
+    def answer_about(*images: Image.Image) -> str:
         return answer(engine, chat_request((Message("user", (*images, QUESTION)),), 40))[1].text
 
-    orders = {said_of(frames[0], frames[3]), said_of(frames[3], frames[0]), said_of(frames[0])}
+    orders = {
+        answer_about(frames[0], frames[3]),
+        answer_about(frames[3], frames[0]),
+        answer_about(frames[0]),
+    }
     assert len(orders) > 1
-    again = said_of(frames[0], frames[3])
+    again = answer_about(frames[0], frames[3])
     assert again in orders
 
 
-def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
-    engine: Engine, frames: list[Image.Image]
-) -> None:
+def test_reused_images_do_not_change_the_answer(engine: Engine, frames: list[Image.Image]) -> None:
     first = chat_request((Message("user", (frames[1], frames[2], SHORT)),), 30)
     second = chat_request((Message("user", (frames[1], frames[2], QUESTION)),), 30)
     other = chat_request((Message("user", (frames[3], frames[2], QUESTION)),), 30)
@@ -121,15 +121,13 @@ def test_another_question_about_the_same_images_says_what_a_fresh_engine_says(
     assert [answer(engine, request)[1].text for request in (first, second, other)] == fresh
 
 
-def test_a_chat_without_an_image_is_answered(engine: Engine) -> None:
+def test_chat_without_an_image_is_answered(engine: Engine) -> None:
     _, done = answer(engine, chat_request((Message("user", ("Hello there",)),), 6))
     assert done.stats.image_tokens == 0
     assert done.stats.tokens > 0
 
 
-def test_a_template_without_a_place_for_a_turn_is_told_as_a_bad_request(
-    nano_dir: Path, tmp_path: Path
-) -> None:
+def test_chat_that_the_template_rejects_is_a_bad_request(nano_dir: Path, tmp_path: Path) -> None:
     source = (
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
         "<image>{{ messages[0].content[1].text }}"
@@ -143,67 +141,66 @@ def test_a_template_without_a_place_for_a_turn_is_told_as_a_bad_request(
 
 
 @pytest.mark.parametrize("text", ["a" * (CHAT_MAX_CHARS + 1), "a\x00b", "\ufffd"])
-def test_texts_that_no_model_can_read_are_refused(engine: Engine, text: str) -> None:
+def test_unreadable_texts_are_refused(engine: Engine, text: str) -> None:
     with pytest.raises(BadRequestError):
         engine.prepare(chat_request((Message("user", (text,)),), 6))
 
 
-def test_asking_for_logprobs_changes_no_word(engine: Engine, plain: Request) -> None:
+def test_logprobs_do_not_change_the_text(engine: Engine, plain: Request) -> None:
     _, done = answer(engine, plain)
-    chunks, told = answer(engine, with_task(plain, top_logprobs=3))
-    assert (told.text, told.finish_reason) == (done.text, done.finish_reason)
-    logprobs = logprobs_of(chunks)
-    assert len(logprobs) == told.stats.tokens
-    assert b"".join(each.token_bytes for each in logprobs).decode().lstrip() == told.text
-    for each in logprobs:
-        assert each.logprob <= 0
-        assert [other.logprob for other in each.top] == sorted(
-            (other.logprob for other in each.top), reverse=True
-        )
-        assert len(each.top) == 3
-        # Greedy: the chosen one is the likeliest.
-        assert each.top[0].token_bytes == each.token_bytes
-        assert math.isclose(each.top[0].logprob, each.logprob)
+    chunks, result = answer(engine, with_task(plain, top_logprobs=3))
+    assert (result.text, result.finish_reason) == (done.text, done.finish_reason)
+    tokens = logprobs_of(chunks)
+    assert len(tokens) == result.stats.tokens
+    assert b"".join(token.token_bytes for token in tokens).decode().lstrip() == result.text
+    for token in tokens:
+        assert token.logprob <= 0
+        top = [other.logprob for other in token.top]
+        assert top == sorted(top, reverse=True)
+        assert len(top) == 3
+        # Greedy: the argmax.
+        assert token.top[0].token_bytes == token.token_bytes
+        assert math.isclose(top[0], token.logprob)
 
 
-def test_logprobs_are_those_of_transformers(
+def test_logprobs_equal_transformers(
     engine: Engine, frames: list[Image.Image], nano_dir: Path
 ) -> None:
     import torch
 
     chunks, done = answer(engine, with_task(Request.about(frames[2], SHORT, 5), top_logprobs=0))
-    asked = engine.prepare(Request.about(frames[2], SHORT, 5))
-    ids = list(generate_ids(engine, asked.request))[: done.stats.tokens]
+    inputs = engine.prepare(Request.about(frames[2], SHORT, 5))
+    ids = list(generate_ids(engine, inputs.request))[: done.stats.tokens]
     builder = InputBuilder.load(nano_dir)
     model = load_model(nano_dir, torch.float32, "cpu")
     pixels = builder.image_processor.pixel_values(frames[2], "low")
     with torch.inference_mode():
         logits = model(
-            input_ids=torch.tensor([[*asked.input_ids, *ids]]),
+            input_ids=torch.tensor([[*inputs.input_ids, *ids]]),
             pixel_values=torch.from_numpy(pixels)[None],
-        ).logits[0, len(asked.input_ids) - 1 : -1]
+        ).logits[0, len(inputs.input_ids) - 1 : -1]
     theirs = logits.log_softmax(-1)[range(len(ids)), ids]
-    ours = [each.logprob for each in logprobs_of(chunks)]
+    ours = [token.logprob for token in logprobs_of(chunks)]
     np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
 
 
-def test_a_seed_draws_the_same_and_another_draws_others(engine: Engine, plain: Request) -> None:
-    def drawn(seed: int) -> str:
+def test_seed_determines_the_sampled_text(engine: Engine, plain: Request) -> None:
+    def sample(seed: int) -> str:
         sampled = with_task(plain, sampling=Sampling(temperature=2.0, seed=seed))
         return answer(engine, sampled)[1].text
 
-    texts = [drawn(seed) for seed in range(4)]
+    texts = [sample(seed) for seed in range(4)]
     assert len(set(texts)) > 1
-    assert [drawn(seed) for seed in range(4)] == texts
+    assert [sample(seed) for seed in range(4)] == texts
 
 
-def test_a_narrow_nucleus_and_a_low_temperature_are_greedy(engine: Engine, plain: Request) -> None:
+def test_low_top_p_and_low_temperature_are_greedy(engine: Engine, plain: Request) -> None:
     greedy = answer(engine, plain)[1].text
     for sampling in (Sampling(2.0, 1e-6), Sampling(1e-4, 1.0), Sampling(5e-324, 1.0)):
         assert answer(engine, with_task(plain, sampling=sampling))[1].text == greedy
 
 
-def test_draws_follow_the_probabilities_within_the_nucleus() -> None:
+def test_sampled_frequencies_follow_the_probabilities() -> None:
     logits = np.log(np.array([0.5, 0.25, 0.15, 0.07, 0.03], np.float32))
     picker = Sampler(Sampling(1.0, 0.85, seed=3))
     counts = np.bincount([picker.pick((), logits).id for _ in range(4000)], minlength=5) / 4000
@@ -215,10 +212,10 @@ def test_draws_follow_the_probabilities_within_the_nucleus() -> None:
     np.testing.assert_allclose(flat, roots / roots.sum(), atol=0.03)
 
 
-def test_an_answer_ends_before_its_first_stop_text(engine: Engine, plain: Request) -> None:
+def test_answer_ends_before_its_first_stop_text(engine: Engine, plain: Request) -> None:
     chunks, done = answer(engine, plain)
     texts = [chunk.text for chunk in chunks]
-    # Over the border of two chunks, within one, and one that never comes.
+    # Across two chunks, within one, and one that does not occur.
     stops = [first[-1] + second[0] for first, second in pairwise(texts[2:6])]
     for stop in [*stops, texts[3], "no such text"]:
         cut, ended = answer(engine, with_task(plain, stop=(stop, "\nnever\n")))
@@ -231,7 +228,7 @@ def test_an_answer_ends_before_its_first_stop_text(engine: Engine, plain: Reques
 
 @pytest.mark.parametrize("prompt", [PRESETS[6].prompt, SHORT, "Hello"])
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
-def test_an_answer_in_json_is_one_object(
+def test_json_answer_is_one_object(
     engine: Engine, frames: list[Image.Image], prompt: str, temperature: float
 ) -> None:
     for seed, frame in enumerate(frames[:3]):
@@ -241,12 +238,12 @@ def test_an_answer_in_json_is_one_object(
         if done.finish_reason == "stop":
             assert isinstance(json.loads(done.text), dict)
         else:
-            # No room left: not whole, but on the way to an object.
+            # Truncated by max_tokens, but the start of an object.
             assert done.finish_reason == "length"
             assert done.text.startswith("{")
 
 
-def test_json_that_was_learned_stays_as_it_is(engine: Engine, frames: list[Image.Image]) -> None:
+def test_json_grammar_does_not_change_valid_json(engine: Engine, frames: list[Image.Image]) -> None:
     whole = 0
     for frame in frames[:4]:
         request = Request.about(frame, PRESETS[6].prompt, 120)

@@ -1,4 +1,4 @@
-"""A draft saves steps and never changes a word."""
+"""Drafts save decode steps and do not change the text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_TOKENS = 28
 
 @pytest.fixture(scope="module")
 def drafting(nano_dir: Path, stops: frozenset[int]) -> tuple[Engine, CountingRuntime]:
-    """An engine of its own, so that no frame of another test is known to it."""
+    """An engine that has seen no frame of another test."""
     return counting(nano_dir, stops)
 
 
@@ -47,7 +47,7 @@ def drafted_ids(
 
 
 def live_scenes(count: int) -> Iterator[Image.Image]:
-    """Consecutive frames of a live view: every scene twice, the second time a little brighter."""
+    """Yield consecutive frames of a camera: each scene twice, then a little brighter."""
     for seed in range(count // 2):
         frame = make_frame(seed, "test").image
         yield frame
@@ -55,7 +55,7 @@ def live_scenes(count: int) -> Iterator[Image.Image]:
 
 
 @pytest.mark.parametrize("pairs", [80, pytest.param(500, marks=pytest.mark.slow)])
-def test_consecutive_scenes_read_the_same_with_a_draft(
+def test_drafts_do_not_change_the_text(
     engine: Engine, drafting: tuple[Engine, CountingRuntime], pairs: int
 ) -> None:
     counts = DraftCounts()
@@ -69,7 +69,7 @@ def test_consecutive_scenes_read_the_same_with_a_draft(
             assert drafted_ids(drafting[0], request, last[prompt], counts) == plain
             whole += plain == last[prompt]
             last[prompt] = plain
-    # Drafts of both kinds were among them: right to the end, and given up midway.
+    # Some drafts were right to the end, others partly.
     assert 0 < whole < pairs
     assert 0 < counts.accepted < counts.drafted
 
@@ -93,28 +93,37 @@ HOSTILE: dict[str, Callable[[Sequence[int], Sequence[int], Engine], list[int]]] 
 
 
 def image_id(engine: Engine) -> int:
-    asked = engine.prepare(Request.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1))
-    return max(set(asked.input_ids), key=asked.input_ids.count)
+    input_ids = engine.prepare(Request.about(Image.new("RGB", (8, 8)), DEFAULT_PROMPT, 1)).input_ids
+    return max(set(input_ids), key=input_ids.count)
+
+
+@pytest.fixture(scope="module")
+def detailed_answers(engine: Engine, frames: list[Image.Image]) -> list[list[int]]:
+    """The ids of the answers about the first four frames and the last one, without a draft."""
+    return [
+        plain_ids(engine, Request.about(frame, DETAILED_PROMPT, MAX_TOKENS))
+        for frame in (*frames[:4], frames[-1])
+    ]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("max_tokens", [1, 2, MAX_TOKENS])
-def test_a_hostile_draft_changes_nothing(
+def test_wrong_drafts_do_not_change_the_text(
     engine: Engine,
     drafting: tuple[Engine, CountingRuntime],
     frames: list[Image.Image],
+    detailed_answers: list[list[int]],
     name: str,
     max_tokens: int,
 ) -> None:
-    other = plain_ids(engine, Request.about(frames[-1], DETAILED_PROMPT, MAX_TOKENS))
-    for frame in frames[:4]:
-        whole = plain_ids(engine, Request.about(frame, DETAILED_PROMPT, MAX_TOKENS))
-        draft = HOSTILE[name](whole, other, engine)
+    *answers, other = detailed_answers
+    for frame, answer in zip(frames, answers, strict=False):
+        draft = HOSTILE[name](answer, other, engine)
         request = Request.about(frame, DETAILED_PROMPT, max_tokens)
-        assert drafted_ids(drafting[0], request, draft) == whole[:max_tokens]
+        assert drafted_ids(drafting[0], request, draft) == answer[:max_tokens]
 
 
-def test_an_answer_without_end_is_drafted_as_well(
+def test_drafts_do_not_change_a_text_without_end(
     nano_dir: Path, endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir)
@@ -131,12 +140,12 @@ def last_of(engine: Engine, request: Request) -> Result:
     return done
 
 
-def test_a_steady_scene_costs_no_decode_steps(
+def test_unchanged_scene_needs_no_decode_steps(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, runtime = counting(nano_dir, stops)
     steady = [frames[0], frames[0].copy()]
-    # Another picture to the frame cache, the same scene to the model.
+    # Another key in the frame cache, the same scene for the model.
     steady[1].putpixel((0, 0), (1, 2, 3))
     first = last_of(engine, Request.about(steady[0], DEFAULT_PROMPT, MAX_TOKENS))
     assert runtime.decodes == first.stats.tokens > 0
@@ -147,7 +156,7 @@ def test_a_steady_scene_costs_no_decode_steps(
     assert (runtime.decodes, runtime.verifies) == (first.stats.tokens, 0)
 
 
-def test_what_another_camera_saw_is_no_draft(
+def test_answers_of_other_cameras_are_no_drafts(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
@@ -156,7 +165,7 @@ def test_what_another_camera_saw_is_no_draft(
         assert last_of(engine, request).stats.drafted == 0
 
 
-def test_a_cancelled_answer_leaves_the_whole_one_to_draft_from(
+def test_cancelled_answer_does_not_replace_the_draft(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
@@ -166,29 +175,29 @@ def test_a_cancelled_answer_leaves_the_whole_one_to_draft_from(
     assert last_of(engine, request).stats.accepted == whole.stats.tokens
 
 
-def test_the_rest_of_a_draft_is_guessed_where_an_answer_meets_it_again() -> None:
+def test_draft_is_resumed_after_a_mismatch() -> None:
     draft = Draft([1, 2, 3, 4, 5, 6], takes=lambda token: True)
     assert draft.start(99) == [1, 2, 3, 4, 5, 6]
     draft.note(right=1, guessed=6)
-    # 9 stands where 2 stood: nothing to go by, until 3 comes.
+    # 9 instead of 2: no match until 3.
     assert draft.meet([1, 9], most=99) == []
     assert draft.meet([1, 9, 3], most=99) == [4, 5, 6]
 
 
-def test_a_wrong_guess_asks_for_more_to_be_met() -> None:
+def test_wrong_guess_requires_a_longer_match() -> None:
     draft = Draft([1, 2, 3, 1, 4, 5, 1, 4, 6], takes=lambda token: True)
     draft.note(right=0, guessed=9)
     assert draft.meet([8, 1], most=2) == []
     assert draft.meet([8, 1, 4], most=2) == [5, 1]
 
 
-def test_a_guess_is_never_longer_than_asked() -> None:
+def test_guess_is_at_most_the_given_length() -> None:
     draft = Draft(list(range(100)), takes=lambda token: True)
     assert draft.start(0) == draft.meet([0], most=0) == []
     assert draft.meet([0], most=3) == [1, 2, 3]
 
 
-def test_guesses_grow_while_they_are_right_and_start_small_again_after_a_wrong_one() -> None:
+def test_guesses_grow_until_one_is_wrong() -> None:
     draft = Draft(list(range(100)), takes=lambda token: True)
     draft.note(right=1, guessed=99)
     lengths, at = [], 10
@@ -205,9 +214,7 @@ def test_guesses_grow_while_they_are_right_and_start_small_again_after_a_wrong_o
 @pytest.mark.parametrize(
     ("right", "guessed", "trusted"), [(2, 9, 2 + SHORT_GUESS_TOKENS), (9, 9, WHOLE), (0, 0, WHOLE)]
 )
-def test_what_moves_is_trusted_less_than_what_stands_still(
-    right: int, guessed: int, trusted: int
-) -> None:
+def test_draft_of_a_changing_scene_is_shorter(right: int, guessed: int, trusted: int) -> None:
     draft = Draft(list(range(9)), takes=lambda token: True)
     draft.note(right, guessed)
     draft.note(right=0, guessed=0)
@@ -215,11 +222,11 @@ def test_what_moves_is_trusted_less_than_what_stands_still(
     assert len(Draft(range(99), lambda token: True, trusted).start(50)) == min(trusted, 50)
 
 
-def test_a_draft_ends_before_what_no_answer_goes_on_behind() -> None:
+def test_draft_ends_before_a_rejected_token() -> None:
     assert Draft([4, 5, 0, 6], takes=bool).start(9) == [4, 5]
 
 
-def test_of_too_many_questions_the_oldest_answer_is_forgotten() -> None:
+def test_oldest_answer_is_evicted() -> None:
     answers = LastAnswers()
     for question in range(MAX_ANSWERS + 1):
         answers.put(question, LastAnswer([question]))

@@ -1,4 +1,4 @@
-"""Laws of the one generator: what streams, when it ends, what it costs, and that it can be left."""
+"""The engine: streamed text, ends of answers, cancellation, stats, errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vlm.types import Detail, Request, Result, Stats, StreamEvent, TokenChunk
 QUESTION = "What is this?"
 
 
-def ask(
+def answer(
     engine: Engine,
     image: Image.Image,
     prompt: str = QUESTION,
@@ -45,9 +45,9 @@ def ids_of(engine: Engine, image: Image.Image, max_tokens: int) -> list[int]:
     return list(generate_ids(engine, request, draft=()))
 
 
-def test_chunks_together_are_the_final_text(engine: Engine, frames: list[Image.Image]) -> None:
+def test_chunks_concatenate_to_the_final_text(engine: Engine, frames: list[Image.Image]) -> None:
     for frame in frames[:5]:
-        chunks, done = ask(engine, frame, DEFAULT_PROMPT, 40)
+        chunks, done = answer(engine, frame, DEFAULT_PROMPT, 40)
         assert all(chunk.text for chunk in chunks)
         assert "".join(chunk.text for chunk in chunks) == done.text
         assert done.text == done.text.lstrip()
@@ -55,33 +55,33 @@ def test_chunks_together_are_the_final_text(engine: Engine, frames: list[Image.I
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 7])
-def test_max_tokens_respected(
+def test_max_tokens_bounds_the_answer(
     endless_engine: Engine, frames: list[Image.Image], max_tokens: int
 ) -> None:
-    _, done = ask(endless_engine, frames[0], max_tokens=max_tokens)
+    _, done = answer(endless_engine, frames[0], max_tokens=max_tokens)
     assert (done.stats.tokens, done.finish_reason) == (max_tokens, "length")
 
 
-def test_an_end_token_ends_the_text_and_is_not_shown(
+def test_end_token_ends_the_text_and_is_not_shown(
     nano_dir: Path, endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     ids = ids_of(endless_engine, frames[0], 12)
     end = ids[-1]
     before = ids[: ids.index(end)]
     engine, runtime = counting(nano_dir, frozenset({end}))
-    _, done = ask(engine, frames[0], max_tokens=12)
+    _, done = answer(engine, frames[0], max_tokens=12)
     assert done.finish_reason == "stop"
     assert done.stats.tokens == len(before) == runtime.decodes
     expected = load_processor(nano_dir).tokenizer.decode(before, skip_special_tokens=True)
     assert done.text == expected.strip("\n ")
 
 
-def test_an_answer_may_be_empty(
+def test_answer_can_be_empty(
     nano_dir: Path, endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     first = ids_of(endless_engine, frames[0], 1)
     engine, runtime = counting(nano_dir, frozenset(first))
-    chunks, done = ask(engine, frames[0])
+    chunks, done = answer(engine, frames[0])
     assert (chunks, done.text, done.finish_reason) == ([], "", "stop")
     assert (done.stats.tokens, done.stats.tokens_per_s, runtime.decodes) == (0, 0.0, 0)
     assert done.stats.ttft_s > 0
@@ -119,48 +119,48 @@ def test_cancelling_stops_between_tiles(tiled_dir: Path, frames: list[Image.Imag
     assert done.stats.ttft_s == 0.0
 
 
-def test_what_was_left_midway_leaves_no_trace(
+def test_abandoned_stream_does_not_change_other_answers(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
-    _, before = ask(endless_engine, frames[1])
+    _, before = answer(endless_engine, frames[1])
     abandoned = endless_engine.stream(Request.about(frames[0], QUESTION, 40))
     next(abandoned)
-    _, meanwhile = ask(endless_engine, frames[1])
+    _, meanwhile = answer(endless_engine, frames[1])
     abandoned.close()
-    _, after = ask(endless_engine, frames[1])
+    _, after = answer(endless_engine, frames[1])
     assert before.text == meanwhile.text == after.text
 
 
-def test_a_full_device_costs_one_request_only(nano_dir: Path, frames: list[Image.Image]) -> None:
+def test_out_of_memory_fails_one_request_only(nano_dir: Path, frames: list[Image.Image]) -> None:
     engine, runtime = counting(nano_dir)
-    expected = ask(counting(nano_dir)[0], frames[0])[1].text
+    expected = answer(counting(nano_dir)[0], frames[0])[1].text
     runtime.decodes_before_failure = 3
     with pytest.raises(MemoryError):
-        ask(engine, frames[0])
-    assert ask(engine, frames[0])[1].text == expected
+        answer(engine, frames[0])
+    assert answer(engine, frames[0])[1].text == expected
 
 
-def test_each_decode_step_feeds_one_token(nano_dir: Path, frames: list[Image.Image]) -> None:
+def test_decode_steps_feed_one_token(nano_dir: Path, frames: list[Image.Image]) -> None:
     model = load_model(nano_dir, torch.float32, "cpu")
     lengths: list[int] = []
     first_layer = model.model.text_model.layers[0]
     first_layer.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
     runtime = TorchRuntime(model, torch.device("cpu"))
     engine = Engine(runtime, InputBuilder.load(nano_dir), frozenset(), "hooked")
-    _, done = ask(engine, frames[0], max_tokens=6)
+    _, done = answer(engine, frames[0], max_tokens=6)
     assert lengths == [done.stats.prompt_tokens, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("detail", ["low", "high"])
-def test_stats_count_what_was_done(
+def test_stats_equal_the_passes_of_the_runtime(
     tiled_dir: Path, frames: list[Image.Image], detail: Detail
 ) -> None:
     engine, runtime = counting(tiled_dir)
-    asked = engine.prepare(Request.about(frames[0], QUESTION, 6, detail))
-    _, done = ask(engine, frames[0], max_tokens=6, detail=detail)
+    inputs = engine.prepare(Request.about(frames[0], QUESTION, 6, detail))
+    _, done = answer(engine, frames[0], max_tokens=6, detail=detail)
     stats = done.stats
     assert isinstance(stats, Stats)
-    assert stats.prompt_tokens == len(asked.input_ids) > stats.image_tokens
+    assert stats.prompt_tokens == len(inputs.input_ids) > stats.image_tokens
     assert stats.image_tokens == runtime.encoded_tiles * load_processor(tiled_dir).image_seq_len
     assert (runtime.encoded_tiles == 1) == (detail == "low")
     assert (stats.tokens, runtime.decodes, runtime.prefills) == (6, 5, 1)
@@ -169,56 +169,60 @@ def test_stats_count_what_was_done(
     assert (stats.drafted, stats.accepted, stats.queued_s) == (0, 0, 0.0)
 
 
-def test_the_text_ends_where_the_models_context_does(
+def test_answer_ends_at_the_context_limit(
     nano_dir: Path, tmp_path: Path, frames: list[Image.Image]
 ) -> None:
     config = json.loads((nano_dir / "config.json").read_text())
     config["text_config"]["max_position_embeddings"] = 100
     folder = copy_checkpoint(nano_dir, tmp_path / "short", {"config.json": json.dumps(config)})
     engine, _ = counting(folder)
-    _, done = ask(engine, frames[0], max_tokens=512)
+    _, done = answer(engine, frames[0], max_tokens=512)
     assert done.finish_reason == "length"
     assert done.stats.prompt_tokens + done.stats.tokens == 100
     with pytest.raises(BadRequestError, match="room for 99"):
-        ask(engine, frames[0], prompt="why " * 40)
+        answer(engine, frames[0], prompt="why " * 40)
 
 
-def test_a_blank_prompt_is_the_default_one(engine: Engine, frames: list[Image.Image]) -> None:
-    assert ask(engine, frames[0], "  ")[1].text == ask(engine, frames[0], DEFAULT_PROMPT)[1].text
+def test_blank_prompt_is_the_default_prompt(engine: Engine, frames: list[Image.Image]) -> None:
+    assert (
+        answer(engine, frames[0], "  ")[1].text == answer(engine, frames[0], DEFAULT_PROMPT)[1].text
+    )
 
 
 @pytest.mark.parametrize(
     ("prompt", "max_tokens"), [("x" * (PROMPT_MAX_CHARS + 1), 5), (QUESTION, 0), (QUESTION, -1)]
 )
-def test_what_cannot_be_asked_is_refused(
+def test_invalid_requests_are_refused(
     engine: Engine, frames: list[Image.Image], prompt: str, max_tokens: int
 ) -> None:
     with pytest.raises(BadRequestError):
-        ask(engine, frames[0], prompt, max_tokens)
+        answer(engine, frames[0], prompt, max_tokens)
 
 
 @pytest.mark.parametrize("detail", ["low", "high"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (2048, 3), (3, 2048), (2048, 2048)])
-def test_odd_frames_are_captioned(
+def test_frames_of_extreme_sizes_are_captioned(
     tiled_engine: Engine, size: tuple[int, int], detail: Detail
 ) -> None:
-    _, done = ask(tiled_engine, Image.new("RGB", size, (200, 30, 30)), max_tokens=2, detail=detail)
+    _, done = answer(
+        tiled_engine, Image.new("RGB", size, (200, 30, 30)), max_tokens=2, detail=detail
+    )
     assert done.stats.tokens <= 2
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_coarser_formats_caption_too(frames: list[Image.Image], dtype: str) -> None:
+def test_half_precision_captions(frames: list[Image.Image], dtype: str) -> None:
     engine = load_engine(Settings(model="nano", device="cpu", runtime="torch", dtype=dtype))
     assert engine.info.dtype == dtype
-    assert ask(engine, frames[0])[1].stats.tokens > 0
+    assert answer(engine, frames[0])[1].stats.tokens > 0
 
 
-def test_a_model_laid_over_devices_captions_alike(
+def test_model_spread_over_devices_gives_the_same_ids(
     nano_dir: Path, engine: Engine, frames: list[Image.Image]
 ) -> None:
     model = load_model(nano_dir, torch.float32, "cpu")
     accelerate.cpu_offload(model, torch.device("cpu"))
-    assert model.device == torch.device("meta"), "its weights are fetched where they are needed"
+    assert model.device == torch.device("meta"), "accelerate loads the weights on demand"
     inputs = InputBuilder.load(nano_dir)
     spread = Engine(
         TorchRuntime(model, torch.device("cpu")),
@@ -230,7 +234,7 @@ def test_a_model_laid_over_devices_captions_alike(
         assert ids_of(spread, frame, 8) == ids_of(engine, frame, 8)
 
 
-def test_info_tells_what_is_loaded(engine: Engine, nano_dir: Path) -> None:
+def test_info_describes_the_loaded_model(engine: Engine, nano_dir: Path) -> None:
     info = engine.info
     assert (info.model, info.runtime) == ("nano", "torch")
     assert (info.device, info.dtype) == ("cpu", "float32")
@@ -238,5 +242,5 @@ def test_info_tells_what_is_loaded(engine: Engine, nano_dir: Path) -> None:
     assert info.frame_size_px == processor["image_processor"]["max_image_size"]["longest_edge"]
 
 
-def test_a_folder_is_told_by_its_name_alone(tiled_engine: Engine, tiled_dir: Path) -> None:
+def test_info_names_a_folder_without_its_path(tiled_engine: Engine, tiled_dir: Path) -> None:
     assert tiled_engine.info.model == tiled_dir.name

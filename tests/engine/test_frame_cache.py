@@ -1,4 +1,4 @@
-"""A frame is encoded once, however often it is asked about, within a bound on memory."""
+"""The frame cache: a frame is encoded once for all questions; memory is bounded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vlm.prompts import PRESETS
 from vlm.types import Detail, Request
 
 
-class Kept:
-    """A state or features, told by their size alone."""
+class Sized:
+    """A stand-in for a state or features."""
 
     def __init__(self, nbytes: int, length: int = 0) -> None:
         self.nbytes, self.length = nbytes, length
@@ -27,7 +27,7 @@ def ids_of(engine: Engine, request: Request) -> list[int]:
 
 
 @pytest.mark.parametrize("detail", ["low", "high"])
-def test_a_second_question_pays_neither_vision_nor_the_image_again(
+def test_second_question_reuses_the_encoded_image(
     tiled_dir: Path, frames: list[Image.Image], detail: Detail
 ) -> None:
     engine, runtime = counting(tiled_dir)
@@ -44,7 +44,7 @@ def test_a_second_question_pays_neither_vision_nor_the_image_again(
     )
 
 
-def test_every_preset_about_one_frame_reads_as_if_it_were_the_first(
+def test_frame_cache_does_not_change_the_text(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     for frame in frames[:4]:
@@ -56,7 +56,7 @@ def test_every_preset_about_one_frame_reads_as_if_it_were_the_first(
         assert (runtime.encoded_tiles, runtime.prefills) == (1, 1)
 
 
-def test_the_same_question_again_is_one_pass(
+def test_repeated_question_needs_one_pass(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, runtime = counting(nano_dir, stops)
@@ -69,7 +69,7 @@ def test_the_same_question_again_is_one_pass(
     assert runtime.verifies == 1
 
 
-def test_one_changed_pixel_is_another_frame(
+def test_changed_pixel_makes_another_frame(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, runtime = counting(nano_dir, stops)
@@ -80,13 +80,13 @@ def test_one_changed_pixel_is_another_frame(
     assert runtime.encoded_tiles == 2
 
 
-def test_the_same_bytes_in_another_shape_are_another_frame() -> None:
+def test_same_bytes_of_another_size_make_another_frame() -> None:
     wide, high = Image.new("RGB", (8, 4)), Image.new("RGB", (4, 8))
     keys = {FrameCache.key(image, detail) for image in (wide, high) for detail in ("low", "high")}
     assert len(keys) == 4
 
 
-def test_streams_about_one_frame_do_not_disturb_each_other(
+def test_streams_about_one_frame_are_independent(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
@@ -101,7 +101,7 @@ def test_streams_about_one_frame_do_not_disturb_each_other(
     assert answers == expected
 
 
-def test_a_stream_left_midway_leaves_the_frame_usable(
+def test_abandoned_stream_keeps_the_frame_usable(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
     engine, _ = counting(nano_dir, stops)
@@ -115,26 +115,26 @@ def test_a_stream_left_midway_leaves_the_frame_usable(
     assert ids_of(engine, request) == expected
 
 
-def test_the_oldest_frames_go_when_there_is_no_more_room() -> None:
+def test_least_recently_used_frames_are_evicted() -> None:
     cache = FrameCache(max_bytes=100)
     for name in (b"a", b"b", b"c"):
-        cache.put(name, EncodedFrame([Kept(10)], Kept(25), ()))
+        cache.put(name, EncodedFrame([Sized(10)], Sized(25), ()))
     assert cache.get(b"a") is None
     assert cache.get(b"b") is not None
-    # Asked about just now, it outlives one that came later.
-    cache.put(b"d", EncodedFrame([Kept(40)]))
+    # b was used last, so c is evicted.
+    cache.put(b"d", EncodedFrame([Sized(40)]))
     assert (cache.get(b"b") is None, cache.get(b"c") is None) == (False, True)
     assert cache.nbytes <= 100
 
 
-def test_a_frame_too_large_to_keep_is_not_kept() -> None:
+def test_too_large_frame_is_not_cached() -> None:
     cache = FrameCache(max_bytes=100)
-    cache.put(b"a", EncodedFrame([Kept(101)]))
+    cache.put(b"a", EncodedFrame([Sized(101)]))
     assert (cache.get(b"a"), cache.nbytes) == (None, 0)
 
 
-def test_a_known_prompt_leaves_one_token_to_feed() -> None:
-    frame = EncodedFrame([], Kept(1, 4), (1, 2, 3, 4))
+def test_known_tokens_leave_at_least_one_to_feed() -> None:
+    frame = EncodedFrame([], Sized(1, 4), (1, 2, 3, 4))
     assert frame.known_tokens((1, 2, 3, 4)) == 3
     assert frame.known_tokens((1, 2, 3, 4, 5, 6)) == 4
     assert frame.known_tokens((1, 9, 3)) == 1

@@ -1,4 +1,4 @@
-"""Laws of the thread that owns the engine: order, bounds, cancelling, faults that stay apart."""
+"""The worker thread: order, bounds, cancellation, isolated errors."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from worker_kit import (
     GUARD_S,
     QUESTION,
     FailingEngine,
-    HeldEngine,
-    HeldJob,
+    SteppedEngine,
+    SteppedJob,
     read,
     running,
     text_of,
@@ -38,7 +38,7 @@ from worker_kit import (
 )
 
 
-def test_a_worker_gives_what_its_engine_does(
+def test_stream_of_a_worker_equals_that_of_the_engine(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     with running(endless_engine) as worker:
@@ -51,28 +51,28 @@ def test_a_worker_gives_what_its_engine_does(
     assert items[-1].text == direct[-1].text
 
 
-def test_the_engine_lives_in_one_thread_of_its_own(
+def test_engine_runs_in_one_thread(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     threads = set()
 
-    class Watched(HeldEngine):
-        def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> HeldJob:
+    class Observed(SteppedEngine):
+        def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> SteppedJob:
             threads.add(threading.get_ident())
             return super().begin(request, is_cancelled)
 
-        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
+        def advance_now(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
             threads.add(threading.get_ident())
             return super().advance_now(jobs)
 
         def close(self) -> None:
             threads.add(threading.get_ident())
 
-    def load() -> Watched:
+    def load() -> Observed:
         threads.add(threading.get_ident())
-        watched = Watched(endless_engine)
-        watched.allow(1000)
-        return watched
+        observed = Observed(endless_engine)
+        observed.allow(1000)
+        return observed
 
     worker = Worker(load, 2)
     worker.start()
@@ -84,7 +84,7 @@ def test_the_engine_lives_in_one_thread_of_its_own(
     assert threading.get_ident() not in threads
 
 
-def test_before_it_is_ready_it_says_so(
+def test_submit_raises_until_the_model_is_loaded(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     loaded = threading.Event()
@@ -113,7 +113,7 @@ def test_before_it_is_ready_it_says_so(
         (ImportError("No module named 'torch'"), "torch"),
     ],
 )
-def test_a_failed_load_is_told_to_all(
+def test_submit_raises_after_a_failed_load(
     fault: Exception, words: str, request_for: Callable[[int], Request]
 ) -> None:
     def load() -> Engine:
@@ -131,71 +131,71 @@ def test_a_failed_load_is_told_to_all(
     worker.close(GUARD_S)
 
 
-def test_requests_are_served_in_their_order(
+def test_requests_run_in_order(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped) as worker:
         requests = [request_for(index) for index in range(4)]
         streams = [worker.submit(request) for request in requests]
-        wait_until(lambda: held.begun == requests[:1])
+        wait_until(lambda: stepped.begun == requests[:1])
         assert (worker.queue.waiting, worker.busy) == (3, True)
-        held.allow(1000)
+        stepped.allow(1000)
         texts = [text_of(stream) for stream in streams]
-        assert held.begun == requests
+        assert stepped.begun == requests
         assert (worker.queue.waiting, worker.busy) == (0, False)
     assert texts == [list(endless_engine.stream(request))[-1].text for request in requests]
 
 
-def test_the_wait_is_counted_apart_from_the_work(
+def test_queued_time_excludes_the_work(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped) as worker:
         first, second = worker.submit(request_for(0)), worker.submit(request_for(1))
-        held.allow(1000)
+        stepped.allow(1000)
         one, two = read(first)[-1], read(second)[-1]
     assert isinstance(one, Result)
     assert isinstance(two, Result)
-    # The second waited for as long as the first took, whatever that was.
+    # The second waited until the first had ended.
     assert two.stats.queued_s > one.stats.total_s > one.stats.ttft_s
     assert one.stats.queued_s >= 0
 
 
-def test_the_queue_is_bounded(
+def test_full_queue_refuses_requests(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held, max_queue=2) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped, max_queue=2) as worker:
         streams = [worker.submit(request_for(index)) for index in range(3)]
         for _ in range(3):
             with pytest.raises(BusyError, match="Try again in") as refusal:
                 worker.submit(request_for(3))
             assert refusal.value.retry_after_s >= 1
-        held.allow(1000)
+        stepped.allow(1000)
         for stream in streams:
             read(stream)
         read(worker.submit(request_for(3)))
 
 
-def test_a_queue_of_none_still_serves_one(
+def test_worker_without_a_queue_runs_one_request(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held, max_queue=0) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped, max_queue=0) as worker:
         for index in range(3):
             stream = worker.submit(request_for(index))
             with pytest.raises(BusyError):
                 worker.submit(request_for(index))
-            held.allow(100)
+            stepped.allow(100)
             read(stream)
 
 
-def test_what_gives_up_while_waiting_is_never_begun_and_frees_its_place(
+def test_cancelled_waiting_request_is_not_begun(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held, max_queue=2) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped, max_queue=2) as worker:
         requests = [request_for(index) for index in range(4)]
         first, second, third = (worker.submit(request) for request in requests[:3])
         wait_until(lambda: worker.queue.waiting == 2)
@@ -203,27 +203,27 @@ def test_what_gives_up_while_waiting_is_never_begun_and_frees_its_place(
         second.close()
         assert worker.queue.waiting == 1
         fourth = worker.submit(requests[3])
-        held.allow(1000)
+        stepped.allow(1000)
         for stream in (first, third, fourth):
             read(stream)
-        assert held.begun == [requests[0], requests[2], requests[3]]
+        assert stepped.begun == [requests[0], requests[2], requests[3]]
 
 
-def test_giving_up_midway_stops_within_one_token_and_the_next_is_served(
+def test_cancelling_stops_within_one_token(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker:
-        leaving = worker.submit(request_for(0, max_tokens=200))
-        staying = worker.submit(request_for(1))
-        held.allow(8)
-        wait_until(lambda: len(held.steps) == 8)
-        leaving.close()
-        wait_until(lambda: len(held.begun) == 2)
-        assert len(held.steps) == 8
-        assert held.jobs[0].closed
-        held.allow(1000)
-        read(staying)
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped) as worker:
+        cancelled = worker.submit(request_for(0, max_tokens=200))
+        other = worker.submit(request_for(1))
+        stepped.allow(8)
+        wait_until(lambda: len(stepped.steps) == 8)
+        cancelled.close()
+        wait_until(lambda: len(stepped.begun) == 2)
+        assert len(stepped.steps) == 8
+        assert stepped.jobs[0].closed
+        stepped.allow(1000)
+        read(other)
 
 
 @pytest.mark.parametrize(
@@ -234,23 +234,23 @@ def test_giving_up_midway_stops_within_one_token_and_the_next_is_served(
         (ValueError(), "failed"),
     ],
 )
-def test_a_fault_costs_its_own_request_only(
+def test_error_fails_one_request_only(
     endless_engine: Engine,
     request_for: Callable[[int], Request],
     fault: Exception,
     words: str,
 ) -> None:
     with running(FailingEngine(endless_engine, fault)) as worker:
-        struck, spared = worker.submit(request_for(0)), worker.submit(request_for(1))
+        failing, other = worker.submit(request_for(0)), worker.submit(request_for(1))
         for _ in range(2):
             with pytest.raises(GenerationError, match=words) as failure:
-                read(struck)
+                read(failing)
             assert "secret" not in str(failure.value)
-        read(spared)
+        read(other)
         assert worker.state == "ready"
 
 
-def test_what_cannot_be_asked_is_told_as_that(
+def test_invalid_request_raises_bad_request(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:
     with running(endless_engine) as worker:
@@ -263,7 +263,7 @@ def test_what_cannot_be_asked_is_told_as_that(
 
 @pytest.mark.parametrize("fault_class", [RuntimeError, MemoryError, BadRequestError])
 @pytest.mark.parametrize("of_all", [False, True])
-def test_a_failed_pass_leaves_nothing_in_memory(
+def test_failed_pass_keeps_no_tensors(
     endless_engine: Engine,
     request_for: Callable[[int], Request],
     monkeypatch: pytest.MonkeyPatch,
@@ -271,17 +271,17 @@ def test_a_failed_pass_leaves_nothing_in_memory(
     of_all: bool,
 ) -> None:
     class Tensor:
-        """Stands for what a pass holds on the device."""
+        """A stand-in for what a pass holds on the device."""
 
     kept: list[weakref.ref[Tensor]] = []
 
     class Holding(FailingEngine):
-        def advance_now(self, jobs: Sequence[HeldJob]) -> list[list[StreamEvent | Exception]]:
+        def advance_now(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
             tensor = Tensor()
             kept.append(weakref.ref(tensor))
             return super().advance_now(jobs)
 
-    # pytest keeps all log records, and with them the traceback.
+    # pytest keeps all log records, with their tracebacks.
     monkeypatch.setattr(logging.getLogger("sightline"), "disabled", True)
     with running(Holding(endless_engine, fault_class("x"), of_all=of_all)) as worker:
         unread = worker.submit(request_for(0))
@@ -292,23 +292,23 @@ def test_a_failed_pass_leaves_nothing_in_memory(
             read(unread)
 
 
-def test_nothing_yet_is_told_from_the_end(
+def test_next_returns_none_until_there_is_an_event(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped) as worker:
         stream = worker.submit(request_for(0))
         assert stream.next(timeout_s=0.01) is None
-        held.allow(1000)
+        stepped.allow(1000)
         done = read(stream)[-1]
         assert stream.next(timeout_s=0.01) is done
         stream.close()
 
 
-def test_closing_a_stream_wakes_its_blocked_reader(
+def test_closing_a_stream_wakes_its_reader(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    with running(HeldEngine(endless_engine)) as worker, ThreadPoolExecutor(1) as threads:
+    with running(SteppedEngine(endless_engine)) as worker, ThreadPoolExecutor(1) as threads:
         for _ in range(2):
             stream = worker.submit(request_for(0))
             reading = threads.submit(stream.next, GUARD_S)
@@ -319,30 +319,30 @@ def test_closing_a_stream_wakes_its_blocked_reader(
                 stream.next(GUARD_S)
 
 
-def test_closing_ends_the_thread_midway(
+def test_close_ends_the_thread_during_a_request(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
+    stepped = SteppedEngine(endless_engine)
     before = threading.active_count()
-    worker = Worker(lambda: held, 4)
+    worker = Worker(lambda: stepped, 4)
     worker.start()
     wait_until(lambda: worker.state == "ready")
     current, waiting = worker.submit(request_for(0, max_tokens=200)), worker.submit(request_for(1))
-    held.allow(3)
-    wait_until(lambda: len(held.steps) == 3)
+    stepped.allow(3)
+    wait_until(lambda: len(stepped.steps) == 3)
     worker.close(GUARD_S)
     assert threading.active_count() == before
     for stream in (current, waiting):
         with pytest.raises(GenerationError, match="shutting down"):
             read(stream)
-    assert held.jobs[0].closed
-    assert held.closed
+    assert stepped.jobs[0].closed
+    assert stepped.closed
     with pytest.raises(BusyError, match="shutting down"):
         worker.submit(request_for(2))
-    assert len(held.begun) == 1
+    assert len(stepped.begun) == 1
 
 
-def test_closing_does_not_wait_for_a_load(endless_engine: Engine) -> None:
+def test_close_does_not_wait_for_a_load(endless_engine: Engine) -> None:
     loaded = threading.Event()
 
     def load() -> Engine:
@@ -357,11 +357,11 @@ def test_closing_does_not_wait_for_a_load(endless_engine: Engine) -> None:
     worker.close(GUARD_S)
 
 
-def test_a_worker_never_started_can_be_closed(endless_engine: Engine) -> None:
+def test_unstarted_worker_can_be_closed(endless_engine: Engine) -> None:
     Worker(lambda: endless_engine, 1).close(GUARD_S)
 
 
-def test_of_fifty_at_once_each_is_served_or_refused(
+def test_concurrent_requests_are_all_served_or_refused(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
     def ask(index: int) -> str:
@@ -371,13 +371,13 @@ def test_of_fifty_at_once_each_is_served_or_refused(
             return "refused"
         if index % 5 == 0:
             stream.close()
-            return "left"
+            return "cancelled"
         read(stream)
         return "served"
 
     with running(endless_engine, max_queue=4) as worker, ThreadPoolExecutor(50) as pool:
         outcomes = list(pool.map(ask, range(50)))
-        assert set(outcomes) <= {"served", "refused", "left"}
+        assert set(outcomes) <= {"served", "refused", "cancelled"}
         assert "served" in outcomes
         wait_until(lambda: not worker.busy and worker.queue.waiting == 0)
         assert worker.state == "ready"

@@ -1,4 +1,4 @@
-"""Laws of many who ask at once: newest frames, turns, requests side by side, and who is told."""
+"""Several requests at once: newest frames, turns, batches, records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker_kit import (
     GUARD_S,
     QUESTION,
     FailingEngine,
-    HeldEngine,
+    SteppedEngine,
     read,
     running,
     text_of,
@@ -29,8 +29,8 @@ from worker_kit import (
 )
 
 
-class Watcher:
-    """Keeps what a worker publishes."""
+class Recorder:
+    """Keeps the records of a worker."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -45,7 +45,7 @@ class Watcher:
 
 @pytest.fixture
 def frame_of(frames: list[Image.Image]) -> Callable[..., Request]:
-    """`frame_of(camera, n)` is frame n of a live camera."""
+    """`frame_of(camera, n)` returns frame n of a live camera."""
 
     def make(camera: str, index: int = 0, max_tokens: int = 4) -> Request:
         return Request.about(frames[index], QUESTION, max_tokens, camera=camera, kind="live")
@@ -55,61 +55,59 @@ def frame_of(frames: list[Image.Image]) -> Callable[..., Request]:
 
 def texts_alone(engine: Engine, requests: list[Request]) -> list[str]:
     done = [list(engine.stream(request))[-1] for request in requests]
-    return [each.text for each in done if isinstance(each, Result)]
+    return [result.text for result in done if isinstance(result, Result)]
 
 
-def test_a_frame_that_waits_is_told_that_a_newer_one_has_come(
-    endless_engine: Engine, frame_of: Callable[..., Request]
-) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker:
-        under_way = worker.submit(frame_of("a", 0))
-        wait_until(lambda: held.begun != [])
+def test_superseded_frame_raises(endless_engine: Engine, frame_of: Callable[..., Request]) -> None:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped) as worker:
+        in_flight = worker.submit(frame_of("a", 0))
+        wait_until(lambda: stepped.begun != [])
         older, newer = worker.submit(frame_of("a", 1)), worker.submit(frame_of("a", 2))
         with pytest.raises(SupersededError):
             older.next(GUARD_S)
         assert worker.queue.waiting == 1
         older.close()
         assert worker.queue.waiting == 1
-        held.allow(1000)
-        read(under_way)
+        stepped.allow(1000)
+        read(in_flight)
         read(newer)
-        assert held.begun == [under_way.request, newer.request]
+        assert stepped.begun == [in_flight.request, newer.request]
 
 
 def test_a_full_queue_takes_a_newer_frame_of_a_camera_that_waits(
     endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held, max_queue=1) as worker:
-        under_way = worker.submit(frame_of("a"))
-        wait_until(lambda: held.begun != [])
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped, max_queue=1) as worker:
+        in_flight = worker.submit(frame_of("a"))
+        wait_until(lambda: stepped.begun != [])
         worker.submit(frame_of("b"))
         with pytest.raises(BusyError):
             worker.submit(frame_of("c"))
         newer = worker.submit(frame_of("b", 1))
         assert worker.queue.waiting == 1
-        held.allow(1000)
-        read(under_way)
+        stepped.allow(1000)
+        read(in_flight)
         read(newer)
 
 
 def test_a_question_overtakes_the_frames_that_wait(
     endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine)
-    with running(held) as worker:
+    stepped = SteppedEngine(endless_engine)
+    with running(stepped) as worker:
         first = worker.submit(frame_of("a"))
-        wait_until(lambda: held.begun != [])
+        wait_until(lambda: stepped.begun != [])
         streams = [worker.submit(frame_of(name)) for name in ("b", "c")]
-        asked = worker.submit(replace(frame_of("d"), kind="question"))
-        held.allow(1000)
-        for stream in (first, *streams, asked):
+        question = worker.submit(replace(frame_of("d"), kind="question"))
+        stepped.allow(1000)
+        for stream in (first, *streams, question):
             read(stream)
-        assert [each.camera for each in held.begun] == ["a", "d", "b", "c"]
+        assert [request.camera for request in stepped.begun] == ["a", "d", "b", "c"]
 
 
-def test_cameras_that_ask_again_at_once_are_served_alike(
+def test_cameras_share_the_worker_evenly(
     endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
     served: Counter[str] = Counter()
@@ -127,72 +125,72 @@ def test_cameras_that_ask_again_at_once_are_served_alike(
 
 
 @pytest.mark.parametrize("max_batch", [1, 3])
-def test_requests_side_by_side_say_what_each_says_alone(
+def test_parallel_requests_do_not_change_the_texts(
     endless_engine: Engine, request_for: Callable[[int], Request], max_batch: int
 ) -> None:
     requests = [request_for(index) for index in range(7)]
-    held = HeldEngine(endless_engine, max_batch)
-    held.allow(10_000)
-    with running(held) as worker:
+    stepped = SteppedEngine(endless_engine, max_batch)
+    stepped.allow(10_000)
+    with running(stepped) as worker:
         streams = [worker.submit(request) for request in requests]
         assert [text_of(stream) for stream in streams] == texts_alone(endless_engine, requests)
-    assert max(held.steps) <= max_batch
+    assert max(stepped.steps) <= max_batch
 
 
-def test_requests_join_and_leave_between_two_steps(
+def test_requests_join_and_leave_between_steps(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine, max_batch=2)
-    with running(held) as worker:
+    stepped = SteppedEngine(endless_engine, max_batch=2)
+    with running(stepped) as worker:
         long = worker.submit(request_for(0, max_tokens=100))
-        held.allow(4)
-        wait_until(lambda: len(held.steps) == 4)
+        stepped.allow(4)
+        wait_until(lambda: len(stepped.steps) == 4)
         short = worker.submit(request_for(1, max_tokens=2))
         third = worker.submit(request_for(2, max_tokens=2))
         wait_until(lambda: worker.queue.waiting + worker.queue.in_flight == 3)
-        held.allow(20)
+        stepped.allow(20)
         read(short)
         read(third)
         assert worker.queue.in_flight == 1
-        assert set(held.steps) == {1, 2}
+        assert set(stepped.steps) == {1, 2}
         assert long.next(GUARD_S) is not None
         long.close()
         wait_until(lambda: not worker.busy)
-        assert all(job.closed for job in held.jobs)
+        assert all(job.closed for job in stepped.jobs)
 
 
-def test_leaving_stops_one_request_and_leaves_the_other_its_text(
+def test_cancelling_does_not_change_the_other_text(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    held = HeldEngine(endless_engine, max_batch=2)
-    staying_request = request_for(1, max_tokens=12)
-    with running(held) as worker:
-        leaving = worker.submit(request_for(0, max_tokens=200))
-        staying = worker.submit(staying_request)
-        held.allow(6)
-        wait_until(lambda: len(held.steps) == 6)
-        leaving.close()
-        wait_until(lambda: held.jobs[0].closed)
-        assert held.jobs[0].steps == 6
-        held.allow(1000)
-        assert [text_of(staying)] == texts_alone(endless_engine, [staying_request])
+    stepped = SteppedEngine(endless_engine, max_batch=2)
+    other_request = request_for(1, max_tokens=12)
+    with running(stepped) as worker:
+        cancelled = worker.submit(request_for(0, max_tokens=200))
+        other = worker.submit(other_request)
+        stepped.allow(6)
+        wait_until(lambda: len(stepped.steps) == 6)
+        cancelled.close()
+        wait_until(lambda: stepped.jobs[0].closed)
+        assert stepped.jobs[0].steps == 6
+        stepped.allow(1000)
+        assert [text_of(other)] == texts_alone(endless_engine, [other_request])
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("secret"), MemoryError(), GenerationError("x")])
-def test_the_fault_of_one_request_leaves_the_text_of_another_identical(
+def test_error_does_not_change_other_texts(
     endless_engine: Engine, request_for: Callable[[int], Request], fault: Exception
 ) -> None:
     requests = [request_for(index) for index in range(4)]
     with running(FailingEngine(endless_engine, fault, max_batch=3)) as worker:
-        struck, *spared = [worker.submit(request) for request in requests]
+        failing, *others = [worker.submit(request) for request in requests]
         with pytest.raises(GenerationError) as failure:
-            read(struck)
+            read(failing)
         assert "secret" not in str(failure.value)
-        assert [text_of(each) for each in spared] == texts_alone(endless_engine, requests[1:])
+        assert list(map(text_of, others)) == texts_alone(endless_engine, requests[1:])
         assert (worker.state, worker.restarts) == ("ready", 0)
 
 
-def test_a_step_that_fails_for_all_fails_those_under_way_and_no_others(
+def test_failed_step_fails_the_requests_in_flight_only(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     failing = FailingEngine(endless_engine, RuntimeError("secret"), max_batch=2, of_all=True)
@@ -211,27 +209,30 @@ def test_a_step_that_fails_for_all_fails_those_under_way_and_no_others(
         assert (worker.state, worker.restarts, worker.queue.in_flight) == ("ready", 0, 0)
 
 
-def test_each_ending_is_told_once(endless_engine: Engine, frame_of: Callable[..., Request]) -> None:
-    held = HeldEngine(endless_engine)
-    watcher = Watcher()
-    with running(held, max_queue=2) as worker:
-        worker.subscribe(watcher)
-        under_way = worker.submit(frame_of("a"))
-        wait_until(lambda: held.begun != [])
+def test_each_request_is_recorded_once(
+    endless_engine: Engine, frame_of: Callable[..., Request]
+) -> None:
+    stepped = SteppedEngine(endless_engine)
+    recorder = Recorder()
+    with running(stepped, max_queue=2) as worker:
+        worker.subscribe(recorder)
+        in_flight = worker.submit(frame_of("a"))
+        wait_until(lambda: stepped.begun != [])
         worker.submit(frame_of("b", 0))
         newer = worker.submit(frame_of("b", 1))
-        left = worker.submit(replace(frame_of("c"), kind="question"))
+        waiting = worker.submit(replace(frame_of("c"), kind="question"))
         with pytest.raises(BusyError):
             worker.submit(frame_of("d"))
-        left.close()
-        held.allow(1000)
-        done = [read(under_way)[-1], read(newer)[-1]]
-        broken_off = worker.submit(frame_of("e", max_tokens=200))
-        broken_off.next(GUARD_S)
-        broken_off.close()
-        wait_until(lambda: len(watcher.records) == 6)
-    told = [(each.outcome, each.request.kind, each.error_code) for each in watcher.records]
-    assert told == [
+        waiting.close()
+        stepped.allow(1000)
+        done = [read(in_flight)[-1], read(newer)[-1]]
+        cancelled = worker.submit(frame_of("e", max_tokens=200))
+        cancelled.next(GUARD_S)
+        cancelled.close()
+        wait_until(lambda: len(recorder.records) == 6)
+    assert [
+        (record.outcome, record.request.kind, record.error_code) for record in recorder.records
+    ] == [
         ("superseded", "live", "superseded"),
         ("refused", "live", "busy"),
         ("cancelled", "question", None),
@@ -239,39 +240,41 @@ def test_each_ending_is_told_once(endless_engine: Engine, frame_of: Callable[...
         ("done", "live", None),
         ("cancelled", "live", None),
     ]
-    stats = [each.result.stats for each in watcher.records if each.result is not None]
-    assert stats == [each.stats for each in done if isinstance(each, Result)]
-    assert all(each.queued_s >= 0 for each in watcher.records)
-    assert watcher.passes == held.steps
+    stats = [record.result.stats for record in recorder.records if record.result is not None]
+    assert stats == [result.stats for result in done if isinstance(result, Result)]
+    assert all(record.queued_s >= 0 for record in recorder.records)
+    assert recorder.passes == stepped.steps
 
 
-def test_what_fails_is_told_by_its_code(
+def test_failed_request_is_recorded_with_its_code(
     endless_engine: Engine, request_for: Callable[..., Request]
 ) -> None:
-    watcher = Watcher()
+    recorder = Recorder()
     with running(FailingEngine(endless_engine, RuntimeError("x"))) as worker:
-        worker.subscribe(watcher)
+        worker.subscribe(recorder)
         streams = [
             worker.submit(request_for(0)),
             worker.submit(with_task(request_for(1), max_tokens=0)),
         ]
         for stream in streams:
             wait_until(lambda stream=stream: _has_failed(stream))  # type: ignore[misc]
-    assert [(each.outcome, each.error_code) for each in watcher.records] == [
+    assert [(record.outcome, record.error_code) for record in recorder.records] == [
         ("failed", "generation_failed"),
         ("failed", "bad_request"),
     ]
 
 
-def test_a_refusal_while_the_model_loads_is_told_too(
+def test_refusal_while_loading_is_recorded(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
-    watcher = Watcher()
+    recorder = Recorder()
     worker = Worker(lambda: endless_engine, 1)
-    worker.subscribe(watcher)
+    worker.subscribe(recorder)
     with pytest.raises(Exception, match="loading"):
         worker.submit(request_for(0))
-    assert [(each.outcome, each.error_code) for each in watcher.records] == [("refused", "loading")]
+    assert [(record.outcome, record.error_code) for record in recorder.records] == [
+        ("refused", "loading")
+    ]
 
 
 def _has_failed(stream: Stream) -> bool:

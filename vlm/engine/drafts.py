@@ -108,7 +108,7 @@ class LastAnswer(NamedTuple):
 
     ids: Sequence[int] = ()
     trusted: int = WHOLE
-    """How many ids are worth guessing at once."""
+    """Number of ids that are worth guessing at once."""
 
 
 class LastAnswers:

@@ -101,7 +101,7 @@ class Engine:
         """`inputs` are the checkpoint's own; `stop_token_ids` end an answer and are not shown."""
         self._model = Model(runtime, inputs, stop_token_ids)
         self.max_batch = runtime.max_batch
-        """How many requests are best advanced together; 1: one after the other."""
+        """Number of requests that are best advanced together; 1: one after the other."""
         self._good_batches = 0
         self.info = EngineInfo(
             model=model_name,

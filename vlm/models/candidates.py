@@ -40,13 +40,13 @@ class ListedModel:
     good_for: str
     download_bytes: int
     received_bytes: int
-    """What an unfinished download has left on the disk."""
+    """Size on the disk of an unfinished download."""
     memory_bytes: int | None
     """Memory that it needs to run, None if unknown."""
     here: bool
-    """Whether it is on this machine, complete."""
+    """It is complete on this machine."""
     fits: bool
-    """Whether that memory was free at the last look; the running model always fits."""
+    """That memory was free at the last check; the running model always fits."""
     running: bool
 
 

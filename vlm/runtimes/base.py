@@ -61,9 +61,9 @@ class Runtime(Protocol[State]):
     context_tokens: int
     """Number of positions, for prompt, images and answer together."""
     tiles_per_pass: int
-    """How many tiles are best encoded by one call."""
+    """Number of tiles that are best encoded by one call."""
     max_batch: int
-    """How many sequences are best decoded in turn, or in one pass with the capability "batch".
+    """Number of sequences best decoded in turn, or in one pass with the capability "batch".
 
     1 if a sequence should end before the next one begins."""
     capabilities: frozenset[Capability]

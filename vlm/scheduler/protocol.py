@@ -1,4 +1,4 @@
-"""What the worker needs of an engine, and the errors that it makes of an engine's exceptions."""
+"""The protocol between worker and engine, and the errors for an engine's exceptions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PullEngine(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """How many requests it advances together at most."""
+        """Largest number of requests that it advances together."""
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> Any:
         """Return a Job for `request`, quickly; raise BadRequestError if it cannot be run."""
@@ -51,7 +51,7 @@ class PushEngine(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """How many requests may be in flight."""
+        """Largest number of requests in flight."""
 
     def begin(self, request: Request, on_event: OnEvent) -> Job:
         """Start `request`; `on_event` is called from another thread with each event.

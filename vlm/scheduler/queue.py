@@ -36,7 +36,7 @@ class RequestQueue:
     def __init__(self, max_waiting: int) -> None:
         self.changed = threading.Condition()
         self.max_batch = 1
-        """How many requests may be in flight."""
+        """Largest number of requests in flight."""
         self._max_waiting = max_waiting
         self._waiting: TurnOrder[Stream] = TurnOrder()
         # The job is None until the engine has begun.

@@ -18,7 +18,7 @@ class Stream:
         self.request = request
         self.submitted_at = time.time()
         self.record: Record | None = None
-        """How the request ended; set before the reader receives the end."""
+        """The end of the request; set before the reader receives the end."""
         self.started_s: float | None = None
         """When the engine began, by `time.perf_counter`; for the scheduler."""
         self._submitted_s = time.perf_counter()

@@ -65,17 +65,17 @@ class Worker:
 
     @property
     def progress(self) -> str:
-        """What loading is doing, in a sentence for people; may be empty."""
+        """The current step of loading, a sentence for users; may be empty."""
         return self._progress
 
     @property
     def busy(self) -> bool:
-        """Whether a request is in flight."""
+        """A request is in flight."""
         return self.queue.in_flight > 0
 
     @property
     def restarts(self) -> int:
-        """How often the thread has died and was replaced."""
+        """Number of times that the thread died and was replaced."""
         return self._restarts
 
     @property

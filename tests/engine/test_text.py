@@ -1,4 +1,4 @@
-"""Laws of the text that streams: it only grows, whole characters only, and equals the decoder's."""
+"""Streamed text: complete characters only, and equal to the decoder's text."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ def chunks_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_chunks_together_are_the_whole_text(tokenizer: Tokenizer, text: str) -> None:
+def test_chunks_concatenate_to_the_decoded_text(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert "".join(chunks_of(tokenizer, ids)) == tokenizer.decode(ids).lstrip() == text.lstrip()
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_no_chunk_shows_half_a_character(tokenizer: Tokenizer, text: str) -> None:
+def test_chunks_hold_complete_characters_only(tokenizer: Tokenizer, text: str) -> None:
     assert not any("\ufffd" in chunk for chunk in chunks_of(tokenizer, tokenizer.encode(text)))
 
 
-def test_text_comes_as_soon_as_it_is_whole(tokenizer: Tokenizer) -> None:
+def test_text_is_streamed_without_delay(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("A red ball and a blue cube.")
     chunks = chunks_of(tokenizer, ids)
     assert all(chunks[:-1])
     assert chunks[-1] == ""
 
 
-def test_a_character_cut_off_at_the_end_is_left_out(tokenizer: Tokenizer) -> None:
+def test_incomplete_character_at_the_end_is_dropped(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("A 🙂")
     if tokenizer.decode(ids[:-1]).endswith("🙂"):
         pytest.skip("this tokenizer has no part of that character")
     assert "".join(chunks_of(tokenizer, ids[:-1])).strip() == "A"
 
 
-def test_special_tokens_show_nothing_and_lose_nothing(tokenizer: Tokenizer) -> None:
+def test_special_tokens_are_not_shown(tokenizer: Tokenizer) -> None:
     end = tokenizer.id_of("<end_of_utterance>")
     assert end is not None
     ids = [end, *tokenizer.encode(" A cat"), end, *tokenizer.encode(" sits"), end]
     assert "".join(chunks_of(tokenizer, ids)) == "A cat sits"
 
 
-def test_any_ids_at_all_stream_as_they_decode(tokenizer: Tokenizer) -> None:
+def test_random_ids_stream_as_they_decode(tokenizer: Tokenizer) -> None:
     chance = random.Random(3)
     for _ in range(200):
         ids = [chance.randrange(tokenizer.vocabulary_size) for _ in range(chance.randint(1, 30))]
@@ -77,7 +77,7 @@ def test_any_ids_at_all_stream_as_they_decode(tokenizer: Tokenizer) -> None:
         assert streamed.rstrip("\ufffd") == whole.rstrip("\ufffd")
 
 
-def test_a_decoder_that_drops_the_first_space_keeps_the_others() -> None:
+def test_only_the_first_space_is_dropped() -> None:
     pieces = ["▁A", "▁red", "▁ba", "ll", "."]
 
     def decode(ids: Sequence[int]) -> str:

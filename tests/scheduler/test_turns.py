@@ -1,4 +1,4 @@
-"""Laws of who is served next: newest frames, fair turns, questions first, no one starved."""
+"""The order of the queue: newest frames, fair turns, questions first, no starvation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ TASK = AnswerTask((Message("user", ("?",)),), 8)
 
 @dataclass(frozen=True, eq=False)
 class Waiting:
-    """Something that waits; `number` tells it from others of its camera."""
-
     request: Request
     number: int = 0
+    """Distinguishes requests of one camera."""
 
 
 def frame(camera: str | None, number: int = 0) -> Waiting:
@@ -46,13 +45,13 @@ def order_of(schedule: TurnOrder[Waiting]) -> list[tuple[str | None, int]]:
     return [(entry.request.camera, entry.number) for entry in schedule.drain()]
 
 
-def test_nobody_waits_at_first() -> None:
+def test_new_queue_is_empty() -> None:
     schedule = schedule_of()
     assert len(schedule) == 0
     assert schedule.take() is None
 
 
-def test_a_newer_frame_replaces_the_one_that_waits_and_keeps_its_turn() -> None:
+def test_newer_frame_supersedes_and_keeps_the_turn() -> None:
     schedule = schedule_of(frame("a", 1), frame("b", 1))
     older = schedule.add(frame("a", 2))
     assert older is not None
@@ -61,30 +60,30 @@ def test_a_newer_frame_replaces_the_one_that_waits_and_keeps_its_turn() -> None:
     assert order_of(schedule) == [("a", 2), ("b", 1)]
 
 
-def test_a_frame_replaces_neither_a_question_nor_another_cameras_frame() -> None:
+def test_frame_supersedes_only_frames_of_its_camera() -> None:
     schedule = schedule_of(question("a", 1), frame("b", 1))
     assert schedule.add(frame("a", 2)) is None
     assert schedule.add(question("a", 3)) is None
     assert order_of(schedule) == [("a", 1), ("a", 3), ("b", 1), ("a", 2)]
 
 
-def test_frames_of_no_camera_do_not_replace_each_other() -> None:
+def test_frames_without_a_camera_are_not_superseded() -> None:
     schedule = schedule_of(frame(None, 1))
     assert schedule.add(frame(None, 2)) is None
     assert order_of(schedule) == [(None, 1), (None, 2)]
 
 
-def test_questions_go_before_frames() -> None:
+def test_questions_precede_frames() -> None:
     schedule = schedule_of(frame("a"), frame("b"), question("c", 1))
     assert order_of(schedule) == [("c", 1), ("a", 0), ("b", 0)]
 
 
-def test_cameras_take_turns_with_their_questions() -> None:
+def test_cameras_take_turns_with_questions() -> None:
     schedule = schedule_of(*(question("a", n) for n in range(3)), question("b"), question(None))
     assert order_of(schedule) == [("a", 0), ("b", 0), (None, 0), ("a", 1), ("a", 2)]
 
 
-def test_a_steady_stream_of_questions_starves_no_frame() -> None:
+def test_questions_do_not_starve_frames() -> None:
     schedule = schedule_of(frame("a"), frame("b"))
     served = []
     for number in range(3 * (QUESTIONS_IN_A_ROW + 1)):
@@ -96,13 +95,13 @@ def test_a_steady_stream_of_questions_starves_no_frame() -> None:
     assert served == 2 * round_of_turns + ["question"] * len(round_of_turns)
 
 
-def test_background_requests_run_if_nothing_else_waits() -> None:
+def test_background_requests_are_last() -> None:
     schedule = schedule_of(background("x", 0), frame("a"), background("y", 0), question("b"))
     assert schedule.remove(background("x", 9)) is False
     assert order_of(schedule) == [("b", 0), ("a", 0), ("x", 0), ("y", 0)]
 
 
-def test_questions_asked_while_no_frame_waits_are_not_held_against_the_next() -> None:
+def test_questions_without_a_waiting_frame_do_not_count() -> None:
     schedule = schedule_of(*(question("a", n) for n in range(QUESTIONS_IN_A_ROW + 1)))
     assert [entry.number for entry in schedule.drain()] == list(range(QUESTIONS_IN_A_ROW + 1))
     schedule.add(frame("b"))
@@ -110,7 +109,7 @@ def test_questions_asked_while_no_frame_waits_are_not_held_against_the_next() ->
     assert order_of(schedule) == [("a", 0), ("b", 0)]
 
 
-def test_a_camera_that_asks_ten_times_as_often_is_served_as_often_as_the_others() -> None:
+def test_frequent_camera_gets_no_more_turns() -> None:
     schedule = schedule_of()
     served: Counter[str | None] = Counter()
     for turn in range(100):
@@ -124,7 +123,7 @@ def test_a_camera_that_asks_ten_times_as_often_is_served_as_often_as_the_others(
     assert max(served.values()) - min(served.values()) <= 1
 
 
-def test_whoever_waits_is_served_after_all_others_once_at_most() -> None:
+def test_camera_waits_for_one_turn_of_each_other() -> None:
     random = Random(0)
     names = [str(number) for number in range(12)]
     schedule = schedule_of(*(frame(name) for name in names))
@@ -141,7 +140,7 @@ def test_whoever_waits_is_served_after_all_others_once_at_most() -> None:
 
 
 @pytest.mark.parametrize("make", [frame, question])
-def test_what_is_taken_out_is_never_served(make: Callable[..., Waiting]) -> None:
+def test_removed_request_is_not_taken(make: Callable[..., Waiting]) -> None:
     out = make("a", 1)
     schedule = schedule_of(make("b"), out, make("c"))
     assert schedule.remove(out)
@@ -150,14 +149,14 @@ def test_what_is_taken_out_is_never_served(make: Callable[..., Waiting]) -> None
     assert order_of(schedule) == [("b", 0), ("c", 0)]
 
 
-def test_taking_out_a_frame_that_was_replaced_leaves_the_newer_one() -> None:
+def test_removing_a_superseded_frame_keeps_the_newer_one() -> None:
     older, newer = frame("a", 1), frame("a", 2)
     schedule = schedule_of(older, newer)
     assert not schedule.remove(older)
     assert schedule.take() is newer
 
 
-def test_the_places_are_bounded_and_a_newer_frame_needs_none() -> None:
+def test_superseding_frame_needs_no_place() -> None:
     schedule = schedule_of(frame("a"), question("b"))
     assert schedule.has_room(frame("c").request, places=3)
     assert not schedule.has_room(frame("c").request, places=2)
@@ -166,7 +165,7 @@ def test_the_places_are_bounded_and_a_newer_frame_needs_none() -> None:
     assert schedule.has_room(frame("a").request, places=2)
 
 
-def test_after_any_history_as_many_are_served_as_wait() -> None:
+def test_random_operations_lose_no_request() -> None:
     random = Random(1)
     schedule = schedule_of()
     waiting: list[Waiting] = []
