@@ -22,6 +22,7 @@ from worker_kit import (
     QUESTION,
     FailingEngine,
     SteppedEngine,
+    SteppedJob,
     read,
     running,
     text_of,
@@ -110,18 +111,25 @@ def test_a_question_overtakes_the_frames_that_wait(
 def test_cameras_share_the_worker_evenly(
     endless_engine: Engine, frame_of: Callable[..., Request]
 ) -> None:
-    served: Counter[str] = Counter()
     names = [f"camera-{number}" for number in range(6)]
+    count = 10 * len(names)
 
-    def watch(camera: str) -> None:
-        while sum(served.values()) < 60:
+    class GatedEngine(SteppedEngine):
+        def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> SteppedJob:
+            # Until all other cameras have sent their next frame, however slow their threads are.
+            wait_until(lambda: worker.queue.waiting == len(names) - 1 or len(self.begun) >= count)
+            return super().begin(request, is_cancelled)
+
+    def send_frames(camera: str) -> None:
+        while len(gated.begun) < count:
             read(worker.submit(frame_of(camera, max_tokens=1)))
-            served[camera] += 1
 
-    with running(endless_engine) as worker, ThreadPoolExecutor(len(names)) as viewers:
-        for watching in [viewers.submit(watch, name) for name in names]:
-            watching.result(GUARD_S)
-    assert min(served.values()) >= 0.8 * sum(served.values()) / len(names)
+    gated = GatedEngine(endless_engine)
+    gated.allow(10_000)
+    with running(gated) as worker, ThreadPoolExecutor(len(names)) as clients:
+        list(clients.map(send_frames, names))
+    served = Counter(request.camera for request in gated.begun[:count])
+    assert served == dict.fromkeys(names, 10)
 
 
 @pytest.mark.parametrize("max_batch", [1, 3])
