@@ -28,7 +28,7 @@ PORT = "8000"
 
 
 def command(instruction: str) -> list[str]:
-    """What the Dockerfile's `instruction` runs, with this Python."""
+    """Return the command of the Dockerfile's `instruction`, with this Python."""
     match = re.search(rf"^{instruction}\b.*?(\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert match is not None, f"there is no {instruction}"
     program, *arguments = json.loads(match[1])
@@ -38,7 +38,7 @@ def command(instruction: str) -> list[str]:
 
 @pytest.fixture
 def image_dir(tmp_path: Path) -> Path:
-    """What .dockerignore lets into the image."""
+    """Return the files that .dockerignore lets into the image."""
     folder = tmp_path / "app"
     folder.mkdir()
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -58,12 +58,12 @@ def files_of(folder: Path) -> dict[str, int]:
     return {str(file): file.stat().st_mtime_ns for file in folder.rglob("*")}
 
 
-def test_the_image_captions_is_healthy_and_writes_to_its_cache_alone(
+def test_image_captions_is_healthy_and_writes_to_its_cache_only(
     image_dir: Path, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    # As in the image, the code is compiled before; the cache of this run's tests stands for its.
+    # As in the image, the code is compiled before; this run's cache is that of the container.
     env = os.environ | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     env |= {"SIGHTLINE_MODEL": "nano", "PYTHONPATH": ""}
     before = files_of(image_dir)
@@ -77,7 +77,7 @@ def test_the_image_captions_is_healthy_and_writes_to_its_cache_alone(
             assert match is not None
             port = match[1]
             check = [each.replace(PORT, port) for each in command("HEALTHCHECK")]
-            # A proxy that the container is given for fetching models is none for this.
+            # A proxy for downloads must not be used here.
             proxied = env | {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
             assert subprocess.run(check, cwd=image_dir, env=proxied, check=False).returncode == 0
             assert any(line.startswith("Ready:") for line in process.stdout)
@@ -96,7 +96,7 @@ def test_the_image_captions_is_healthy_and_writes_to_its_cache_alone(
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
-def test_a_service_is_for_this_machine_and_may_do_little(name: str) -> None:
+def test_services_listen_locally_with_few_privileges(name: str) -> None:
     service: dict[str, Any] = COMPOSE["services"][name]
     assert service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
     assert service["read_only"]
@@ -105,7 +105,7 @@ def test_a_service_is_for_this_machine_and_may_do_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
-def test_the_variables_that_pass_into_a_service_are_read_there(name: str) -> None:
+def test_variables_of_a_service_are_read_by_the_application(name: str) -> None:
     variables = {each for each in COMPOSE["services"][name]["environment"] if "SIGHTLINE" in each}
     assert variables
     for variable in variables:
@@ -113,7 +113,7 @@ def test_the_variables_that_pass_into_a_service_are_read_there(name: str) -> Non
             Settings.from_args([], {variable: "nothing of the kind"})
 
 
-def test_what_is_written_lies_in_the_volume_and_the_user_is_nobody() -> None:
+def test_written_files_are_in_the_volume_and_the_user_is_unprivileged() -> None:
     assert COMPOSE["volumes"].keys() == {"cache"}
     for service in COMPOSE["services"].values():
         assert service["volumes"] == ["cache:/cache"]
@@ -125,7 +125,7 @@ def test_what_is_written_lies_in_the_volume_and_the_user_is_nobody() -> None:
     assert int(user[1]) > 0
 
 
-def test_a_gpu_is_asked_for_in_its_own_profile_alone() -> None:
+def test_only_the_gpu_profile_reserves_a_gpu() -> None:
     services = COMPOSE["services"]
     assert [name for name, each in services.items() if "profiles" not in each] == ["cpu"]
     assert [name for name, each in services.items() if "deploy" in each] == ["cuda"]

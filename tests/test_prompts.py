@@ -1,4 +1,4 @@
-"""Laws of what is asked: presets, bounds, and that typed control words stay words."""
+"""Prompts: presets, limits, and typed special tokens that stay plain text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vlm.errors import BadRequestError
 from vlm.prompts import DEFAULT_PROMPT, PRESETS, PROMPT_MAX_CHARS, checked_prompt
 from vlm.types import Detail
 
-CONTROL_WORDS = [
+SPECIAL_TOKENS = [
     "<image>",
     "<end_of_utterance>",
     "<fake_token_around_image>",
@@ -62,37 +62,37 @@ def test_presets_differ_and_the_first_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("prompt", [preset.prompt for preset in PRESETS])
-def test_presets_pass_their_own_check(prompt: str) -> None:
+def test_presets_are_valid_prompts(prompt: str) -> None:
     assert checked_prompt(prompt) == prompt
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t "])
-def test_a_blank_prompt_is_the_default_one(blank: str) -> None:
+def test_blank_prompt_is_the_default_prompt(blank: str) -> None:
     assert checked_prompt(blank) == DEFAULT_PROMPT
 
 
-def test_a_prompt_is_trimmed_before_it_is_measured() -> None:
+def test_prompt_is_trimmed_before_its_length_is_checked() -> None:
     assert checked_prompt("  " + "x" * PROMPT_MAX_CHARS + "\n") == "x" * PROMPT_MAX_CHARS
 
 
-def test_an_over_long_prompt_is_refused_by_number() -> None:
+def test_too_long_prompt_is_refused() -> None:
     with pytest.raises(BadRequestError, match=f"2001 .* {PROMPT_MAX_CHARS}"):
         checked_prompt("x" * (PROMPT_MAX_CHARS + 1))
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\x1b[31mred", "half \ud800 pair", "lost \ufffd bytes"])
-def test_what_is_no_text_is_refused(text: str) -> None:
+def test_control_characters_are_refused(text: str) -> None:
     with pytest.raises(BadRequestError, match="control characters"):
         checked_prompt(text)
 
 
 @pytest.mark.parametrize("detail", ["low", "high"])
 @pytest.mark.parametrize("size", [(64, 48), (48, 64), (100, 20)])
-def test_inputs_equal_the_processors_own(
+def test_inputs_equal_transformers(
     builder: InputBuilder, processor: Any, detail: Detail, size: tuple[int, int]
 ) -> None:
     image = Image.linear_gradient("L").resize(size).convert("RGB")
-    # Tiles take their time, and the prompt has nothing to do with them.
+    # Many tiles are slow, and do not depend on the prompt.
     for prompt in PROMPTS if detail == "low" else PROMPTS[-3:-1]:
         grid = builder.image_processor.grid_of(image.size, detail)
         input_ids = question_ids(builder, prompt, grid)
@@ -107,8 +107,8 @@ def test_inputs_equal_the_processors_own(
         assert theirs["pixel_attention_mask"].all(), "tiles without padding need no mask"
 
 
-@pytest.mark.parametrize("word", CONTROL_WORDS)
-def test_a_control_word_reaches_the_model_as_text(
+@pytest.mark.parametrize("word", SPECIAL_TOKENS)
+def test_typed_special_token_is_plain_text(
     builder: InputBuilder, processor: Any, word: str
 ) -> None:
     grid = builder.image_processor.grid_of((32, 32), "low")
@@ -120,7 +120,7 @@ def test_a_control_word_reaches_the_model_as_text(
         assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
-def test_every_byte_can_be_asked(builder: InputBuilder, processor: Any) -> None:
+def test_each_byte_can_be_typed(builder: InputBuilder, processor: Any) -> None:
     prompt = "".join(chr(code) for code in range(32, 1000)) + "漢字🙂"
     ids = question_ids(builder, prompt, builder.image_processor.grid_of((32, 32), "low"))
     assert prompt in processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False)

@@ -14,7 +14,7 @@ from vlm.types import Detail, Kind, Request
 class Frame:
     """An image as `decode_image` returns it, and where and when it was captured.
 
-    It lives as long as its request and the record of it; whoever keeps a frame longer copies it.
+    It lives as long as its request and the record of it; copy a frame to keep it longer.
     """
 
     image: Image.Image

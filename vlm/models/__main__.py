@@ -104,14 +104,14 @@ def _fetch(name: str) -> int:
             bar.update(progress.received_bytes - bar.n)
 
         folder = fetch(hub_id, "main" if known is None else known.revision, show)
-    print(f"{hub_id} is here, whole and checked: {folder}")
+    print(f"{hub_id} is complete and verified: {folder}")
     return 0
 
 
 def _check(name: str | None) -> int:
     names = [name] if name is not None else [model.name for model in KNOWN_MODELS]
-    folders = {each: resolve(each) if name else complete_folder(each) for each in names}
-    wrong = [each for each, folder in folders.items() if folder and not _is_right(each, folder)]
+    folders = {model: resolve(model) if name else complete_folder(model) for model in names}
+    wrong = [model for model, folder in folders.items() if folder and not _is_right(model, folder)]
     are_intact = _conversions_are_intact(folders[name] if name is not None else None)
     return 1 if wrong or not are_intact else 0
 
@@ -125,8 +125,10 @@ def _is_right(name: str, folder: Path) -> bool:
     if wrong:
         return False
     hashed = sum(right is True for right in matches.values())
-    told = f"{hashed} of them match their hashes" if hashed else "no hashes of them are known here"
-    print(f"{name}: complete, {len(files)} files, {told}.")
+    hashes = (
+        f"{hashed} of them match their hashes" if hashed else "no hashes of them are known here"
+    )
+    print(f"{name}: complete, {len(files)} files, {hashes}.")
     return True
 
 
