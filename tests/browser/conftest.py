@@ -8,9 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from chromium import ALLOW_CAMERA, FAKE_CAMERA
-from fake_camera import write_camera_file
-from page_actions import url_of
 from PIL import Image
 from playwright.sync_api import (
     Browser,
@@ -20,8 +17,11 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
-from state_core import Core
 
+from chromium import ALLOW_CAMERA, FAKE_CAMERA
+from fake_camera import write_camera_file
+from page_actions import url_of
+from state_core import Core
 from tools.nano.browser_scenes import QUIET_FLAGS, find_browser
 from web_client import SightlineProcess
 

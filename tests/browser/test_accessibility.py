@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import expect
+
 from accessibility import assert_accessible, assert_accessible_in_both_schemes
 from page_actions import press_start, start
-from playwright.sync_api import expect
 
 
 def test_every_state_of_the_page_is_accessible(open_page, url, still_camera):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
+
 from accessibility import assert_accessible_in_both_schemes
 from controls import DESKTOP, LANDSCAPE_PHONE, PHONE, SMALL_PHONE, assert_controls_fit
 from page_actions import start
-from playwright.sync_api import expect
 from upstream_states import ENCRYPTED, FAR, NEAR, OTHER, UNREACHABLE, FakeUpstreams, upstream
 
 

@@ -7,10 +7,10 @@ import shutil
 import socket
 from collections.abc import Callable
 
-from chromium import FAKE_CAMERA
-from page_actions import press_start, url_of, wait_for_caption, wait_for_new_caption
 from playwright.sync_api import Page, Route, expect
 
+from chromium import FAKE_CAMERA
+from page_actions import press_start, url_of, wait_for_caption, wait_for_new_caption
 from web_client import SightlineProcess
 
 

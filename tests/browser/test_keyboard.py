@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from playwright.sync_api import Page, expect
+
 from controls import DESKTOP, PHONE, SMALL_PHONE, assert_controls_fit
 from page_actions import is_running, press_start, start, wait_for_caption
-from playwright.sync_api import Page, expect
 
 
 def focused(page: Page) -> str:

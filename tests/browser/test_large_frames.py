@@ -6,11 +6,11 @@ import base64
 import random
 
 import pytest
-from fake_camera import write_camera_file
-from page_actions import start
 from PIL import Image
 
+from fake_camera import write_camera_file
 from many_pictures import FIELDS, QUICK, SLOW, assert_same, line_ends, noise, photographs
+from page_actions import start
 
 LARGE_BYTES = 300_000
 FRAMES = 8

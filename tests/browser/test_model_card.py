@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import Page, expect
+
 from accessibility import assert_accessible_in_both_schemes
 from controls import (
     DESKTOP,
@@ -15,7 +17,6 @@ from controls import (
 )
 from model_states import SMALL, FakeModels, fetching, loading, problem
 from page_actions import is_running, start, wait_for_card
-from playwright.sync_api import Page, expect
 
 LONG_MESSAGE = "The hub could not be reached. Check the network, or the proxy in HTTPS_PROXY. "
 

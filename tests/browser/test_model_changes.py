@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
+
 from fake_camera import FRAMES_PER_S, write_camera_file
+from hub_server import Fault, HubServer
 from known_scenes import plain_scenes
 from model_states import SMALL_TITLE
 from page_actions import press_start, start, url_of, wait_for_card, wait_for_new_caption
-from playwright.sync_api import Page, expect
-
-from hub_server import Fault, HubServer
 from web_client import SightlineProcess
 
 HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from model_states import LARGE, NANO, SMALL, fetching, loading, models, problem
 from state_core import STATUS
 

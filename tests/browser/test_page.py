@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from playwright.sync_api import Page, Request, expect
+
 from fake_camera import FRAMES_PER_S, write_camera_file
 from known_scenes import plain_scenes
 from page_actions import press_start, start, wait_for_caption
-from PIL import Image
-from playwright.sync_api import Page, Request, expect
 
 SOME_WORDS = re.compile(r"\S")
 # Playwright cannot read a request body with a file, so the page keeps the forms that it sends.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from state_core import LOADING, STATS, STATUS
 
 CAPTURE_MANY = """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_states import models
 from playwright.sync_api import Page, Route
+
+from model_states import models
 
 NEAR = "http://127.0.0.1:8001"
 FAR = "http://10.0.0.5:8000"
