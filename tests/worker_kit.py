@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vlm.engine.engine import Engine, EngineJob
-from vlm.scheduler.stream import Stream
+from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
 from vlm.types import EngineInfo, Request, Result, StreamEvent
 

@@ -13,11 +13,10 @@ from web.access import install_access
 from web.captions import MAX_FORM_BYTES, captions_blueprint
 from web.errors import install_error_handlers
 from web.metrics import Metrics, metrics_blueprint
-from web.models import models_blueprint
 from web.openai.routes import openai_blueprint
 from web.openapi import openapi_blueprint
 from web.request_log import install_request_log
-from web.status import status_blueprint
+from web.status import models_blueprint, status_blueprint
 from web.streaming import Admission
 
 ROOT = Path(__file__).resolve().parents[1]

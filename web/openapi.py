@@ -20,9 +20,8 @@ from vlm.types import Result
 from web.caption_fields import caption_fields
 from web.captions import RAW_TYPES, Token
 from web.errors import ErrorAnswer, OpenAIErrorAnswer, is_openai_path
-from web.models import SWITCH_FIELDS
 from web.openai.routes import Model, ModelList
-from web.status import Health, Status
+from web.status import SWITCH_FIELDS, Health, Status
 
 Json = dict[str, Any]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from flask import Flask, request
 
-from vlm.scheduler.stream import Stream
+from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import Outcome, Request

@@ -1,13 +1,15 @@
-"""`/api/status`, the state of the model and the queue, and `/healthz`, for supervisors."""
+"""`/api/status` and `/healthz`, and `/api/models/...`, which change the model that runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from vlm import __version__
+from vlm.errors import BadRequestError
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.models.candidates import ModelsStatus
 from vlm.models.manager import Models
@@ -139,3 +141,56 @@ def _status(settings: Settings, models: Models) -> Status:
         presets=PRESETS,
         version=__version__,
     )
+
+
+# Enough for every character of a name as an escape of 12 bytes.
+MAX_BODY_BYTES: Final = 4096
+NAME_MAX_CHARS: Final = 255
+
+# The body of a switch in JSON Schema, for the reader below and the OpenAPI document.
+SWITCH_FIELDS: Final[dict[str, Any]] = {
+    "model": {
+        "type": "string",
+        "maxLength": NAME_MAX_CHARS,
+        "description": "The name of one of the `models.choices` of `/api/status`.",
+    }
+}
+
+
+def models_blueprint(models: Models) -> Blueprint:
+    """Return the routes; each answers with the new `models` of `/api/status`."""
+    blueprint = Blueprint("models", __name__, url_prefix="/api/models")
+
+    @blueprint.post("/switch")
+    def switch() -> tuple[Response, int]:
+        models.switch(_read_name())
+        return jsonify(models.status()), 202
+
+    @blueprint.post("/cancel")
+    def cancel() -> Response:
+        models.cancel()
+        return jsonify(models.status())
+
+    @blueprint.post("/dismiss")
+    def dismiss() -> Response:
+        models.dismiss()
+        return jsonify(models.status())
+
+    return blueprint
+
+
+def _read_name() -> str:
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        body = request.get_json()
+    except RequestEntityTooLarge:
+        raise BadRequestError(f"At most {MAX_BODY_BYTES} bytes are accepted here.") from None
+    except RecursionError:
+        body = None
+    name = body.get("model") if isinstance(body, dict) else None
+    if not isinstance(name, str) or len(name) > NAME_MAX_CHARS:
+        raise BadRequestError(
+            'Send JSON with the name of a model: {"model": "nano"}. '
+            f"A name has at most {NAME_MAX_CHARS} characters."
+        )
+    return name

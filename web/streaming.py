@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import flask
 
 from vlm.errors import BusyError, StreamClosedError
-from vlm.scheduler.queue import MAX_IN_FLIGHT
-from vlm.scheduler.stream import Stream
+from vlm.scheduler.queue import MAX_IN_FLIGHT, Stream
 from vlm.scheduler.worker import Worker
 from vlm.types import Result, StreamEvent
 from web.errors import StoppingError

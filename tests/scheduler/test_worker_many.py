@@ -14,7 +14,7 @@ from engine_kit import with_task
 from vlm.engine.engine import Engine
 from vlm.errors import BusyError, GenerationError, SupersededError
 from vlm.events import Record
-from vlm.scheduler.stream import Stream
+from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
 from vlm.types import Request, Result
 from worker_kit import (

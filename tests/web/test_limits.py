@@ -27,7 +27,7 @@ from vlm.images.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from vlm.prompts import CHAT_MAX_CHARS, PROMPT_MAX_CHARS
 from vlm.scheduler.worker import Worker
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from web import connections, errors, models
+from web import connections, errors, status
 from web.caption_fields import CAMERA_MAX_CHARS
 from web.captions import (
     MAX_FIELD_BYTES,
@@ -283,7 +283,7 @@ CASES = [
     ),
     Case(
         "bytes to change the model",
-        models.MAX_BODY_BYTES,
+        status.MAX_BODY_BYTES,
         lambda n: Sent(b'{"model": "none"}'.ljust(n), JSON, "/api/models/switch"),
         400,
         "bad_request",
@@ -292,7 +292,7 @@ CASES = [
     ),
     Case(
         "characters of the name of a model",
-        models.NAME_MAX_CHARS,
+        status.NAME_MAX_CHARS,
         lambda n: Sent(b'{"model": "%s"}' % (b"m" * n), JSON, "/api/models/switch"),
         400,
         "bad_request",

@@ -15,8 +15,7 @@ from typing import Final, cast
 from vlm.errors import GenerationError, ModelFailedError, NotReadyError, SightlineError
 from vlm.events import Subscriber
 from vlm.scheduler.protocol import AnyEngine, PullEngine, PushEngine, load_error, request_error
-from vlm.scheduler.queue import CLOSED_MESSAGE, RequestQueue
-from vlm.scheduler.stream import Stream
+from vlm.scheduler.queue import CLOSED_MESSAGE, RequestQueue, Stream
 from vlm.types import EngineInfo, EngineState, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
