@@ -17,9 +17,10 @@ run: $(VENV)/.run-packages
 	@exec $(BIN)/python app.py $(ARGS)
 
 # Two processes, because tests often wait; each may hold a model of 256M. The tests of one file share
-# servers and browsers, so they stay in one process.
+# servers and browsers, so they stay in one process. Without the reordering, files of few but long tests
+# do not come last.
 test: $(VENV)/.test-packages chromium
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.test-packages
 	$(BIN)/ruff check .
