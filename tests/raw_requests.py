@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
 from web_client import HANG_GUARD_S, read_events
@@ -67,19 +68,7 @@ def ask(port: int, sent: Sent, way: int | str) -> Answer:
 
 def ask_raw(port: int, head: bytes, pieces: Iterator[bytes]) -> Answer:
     """Send exactly these bytes, and return the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(head)
-        for piece in pieces:
-            if select.select([connection], [], [], 0)[0]:
-                break
-            if not send_all(connection, piece):
-                break
-        received = b""
-        # The connection is reset after an answer that precedes the end of the body.
-        with suppress(ConnectionResetError):
-            while data := connection.recv(65_536):
-                received += data
+    received = exchange(port, chain([head], pieces))
     answer_head, _, body = received.partition(b"\r\n\r\n")
     status = int(answer_head.split(b" ", 2)[1])
     if b"chunked" in answer_head.lower():
@@ -93,6 +82,21 @@ def ask_raw(port: int, head: bytes, pieces: Iterator[bytes]) -> Answer:
         return Answer(status, data["error"]["code"], data["error"]["message"])
     assert name == "done"
     return Answer(status, "", "")
+
+
+def exchange(port: int, pieces: Iterable[bytes]) -> bytes:
+    """Send `pieces` until an answer arrives, and return all that the server sends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            if select.select([connection], [], [], 0)[0] or not send_all(connection, piece):
+                break
+        received = b""
+        # The connection is reset after an answer that precedes the end of the body.
+        with suppress(ConnectionResetError):
+            while data := connection.recv(65_536):
+                received += data
+    return received
 
 
 def send_all(connection: socket.socket, piece: bytes) -> bool:

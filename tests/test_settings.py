@@ -191,11 +191,14 @@ def test_bad_command_line_ends_with_code_2_and_no_trace(argv: list[str]) -> None
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"one\ntwo", b"k\xff", b"k" * 5000])
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"one\ntwo", b"k\xff", b"k" * 4097])
 def test_key_file_holds_one_key_in_one_line(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b" sk-right \r\n")
     assert read_key(str(file)) == "sk-right"
+    for size in (4095, 4096):
+        file.write_bytes(b"k" * size)
+        assert read_key(str(file)) == "k" * size
     file.write_bytes(content)
     with pytest.raises(SettingsError, match="key file"):
         read_key(str(file))

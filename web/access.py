@@ -45,7 +45,7 @@ _HOST_HEADER: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,
 
 _PREFLIGHT_AGE_S: Final = 600
 _HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9-]+( ?, ?[A-Za-z0-9-]+)*")
-_HEADER_NAMES_MAX_CHARS: Final = 2000
+HEADER_NAMES_MAX_CHARS: Final = 2000
 
 
 def install_access(app: Flask, settings: Settings) -> None:
@@ -188,7 +188,7 @@ class CorsPolicy:
         response.headers["Access-Control-Allow-Methods"] = "GET, POST"
         # Clients send many harmless headers of their own; the origin is what protects the server.
         names = request.headers.get("Access-Control-Request-Headers", "")
-        if len(names) <= _HEADER_NAMES_MAX_CHARS and _HEADER_NAMES.fullmatch(names):
+        if len(names) <= HEADER_NAMES_MAX_CHARS and _HEADER_NAMES.fullmatch(names):
             response.headers["Access-Control-Allow-Headers"] = names
         response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_AGE_S)
         return response

@@ -21,13 +21,13 @@ import pytest
 from PIL import Image
 
 from many_pictures import png_of_bytes
-from raw_requests import CAPTIONS, WAYS, Sent, ask, ask_raw, pieces_of
+from raw_requests import CAPTIONS, WAYS, Sent, ask, ask_raw, exchange, pieces_of
 from vlm.engine.engine import Engine
 from vlm.images.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from vlm.prompts import CHAT_MAX_CHARS, PROMPT_MAX_CHARS
 from vlm.scheduler.worker import Worker
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from web import connections, errors, status
+from web import access, connections, errors, status
 from web.caption_fields import CAMERA_MAX_CHARS
 from web.captions import (
     MAX_FIELD_BYTES,
@@ -463,6 +463,24 @@ def test_the_head_of_a_request_is_bounded(port: int, way: int) -> None:
     ]
     assert [answer.status for answer in answers] == [200, 200, 431]
     assert "32 KiB" in answers[-1].message
+
+
+def test_header_names_of_a_preflight_are_bounded(web_worker: Worker) -> None:
+    """Too many names are left out of the answer, so that the browser refuses the request."""
+    limit, origin = access.HEADER_NAMES_MAX_CHARS, "https://chat.example"
+    with served(web_worker, Settings(allow_origin=(origin,))) as (port, _):
+        for way in (way for way in WAYS if not isinstance(way, str)):
+            allowed = []
+            for count in (limit - 1, limit, limit + 1):
+                head = (
+                    f"OPTIONS {CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                    f"Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n"
+                    f"Access-Control-Request-Headers: {'x' * count}\r\n\r\n"
+                )
+                answer = exchange(port, pieces_of(head.encode(), way)).lower()
+                assert answer.startswith(b"http/1.1 204")
+                allowed.append(b"access-control-allow-headers" in answer)
+            assert allowed == [True, True, False]
 
 
 def is_queue_of(worker: Worker, length: int) -> bool:
