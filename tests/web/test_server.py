@@ -19,7 +19,7 @@ from web import connections
 from web.connections import MAX_BODY_BYTES
 from web.server import Server, listen
 from web.wsgi import ON_HANG_UP
-from web_client import HANG_GUARD_S, wait_until
+from web_client import HANG_GUARD_S
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -288,21 +288,25 @@ def test_a_client_that_is_still_sending_reads_why_it_was_refused() -> None:
 
 
 def test_the_end_of_the_server_waits_for_no_client() -> None:
-    blocked = threading.Event()
+    begun_answer, closed = threading.Event(), threading.Event()
 
     def view(_: WSGIEnvironment) -> Iterator[bytes]:
-        while True:
-            blocked.set()
-            yield bytes(65536)
+        try:
+            while True:
+                begun_answer.set()
+                yield bytes(65536)
+        finally:
+            closed.set()
 
     with serving(app_of(view)) as port:
         unread = begun(port)
         half = socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S)
         half.sendall(one()[:-2])
         idle = socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S)
-        assert blocked.wait(HANG_GUARD_S)
+        assert begun_answer.wait(HANG_GUARD_S)
     for connection in (half, idle):
         assert connection.recv(1) == b""
         connection.close()
     unread.close()
-    wait_until(lambda: not [each for each in threading.enumerate() if each.name == "server"])
+    # The application's thread is free again.
+    assert closed.wait(HANG_GUARD_S)
