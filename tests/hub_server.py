@@ -33,7 +33,7 @@ _PIECE_BYTES = 1 << 16
 
 @dataclass
 class Fault:
-    """What goes wrong with requests whose path contains `path`."""
+    """A failure of the requests whose path contains `path`."""
 
     path: str = ".safetensors"
     status: int | None = None  # answered in place of the content, with `headers` and `body`

@@ -1,4 +1,4 @@
-"""Which requests may enter, and which headers every answer has."""
+"""Checks of every request (host, origin, key), and the headers of every answer."""
 
 from __future__ import annotations
 

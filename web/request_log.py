@@ -37,7 +37,7 @@ _STATS: Final = ("ttft_s", "queued_s", "total_s", *_COUNTS)
 
 @dataclass
 class RequestLog:
-    """What is logged of one HTTP request; a route fills in what it knows."""
+    """The log entry of one HTTP request; a route fills in what it knows."""
 
     method: str
     bytes_in: int | None
@@ -59,7 +59,7 @@ class RequestLog:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the model's request ended, None for a route without one."""
+        """Outcome of the model's request, None for a route without one."""
         if not self.wants_answer:
             return None
         record = self.stream.record if self.stream is not None else None

@@ -21,7 +21,7 @@ from vlm.types import EngineState
 
 @dataclass(frozen=True)
 class LoadError:
-    """Why no model could be loaded."""
+    """The reason why no model could be loaded."""
 
     code: str
     # For people: what to do about it.

@@ -15,8 +15,8 @@ from page_actions import start
 LARGE_BYTES = 300_000
 FRAMES = 8
 
-# The bundled model looks at small frames; others, and the page is told so here, at larger ones. The
-# page's frames are kept with the status that each got.
+# The page sends small frames to the bundled model. This status asks it for the larger frames of
+# other models. The size of each frame is recorded with the status of its answer.
 SEND_LARGE_FRAMES = """
   window.sentFrames = [];
   const send = window.fetch;

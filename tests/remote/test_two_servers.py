@@ -18,7 +18,7 @@ CLIENTS = 6
 
 
 class Ending(NamedTuple):
-    """How one request ended."""
+    """The ending of one request."""
 
     shown: str
     """Its tokens."""

@@ -1,4 +1,4 @@
-"""How servers are addressed: which model, which key, no proxies, no cookies."""
+"""Model, key, proxies and cookies of the requests to servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to a server: the fields of OpenAI's chat API, images as bounded JPEGs."""
+"""Requests to a server: the fields of OpenAI's chat API, images as bounded JPEGs."""
 
 from __future__ import annotations
 

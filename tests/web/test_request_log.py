@@ -40,7 +40,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """What has been logged so far, read back from its text."""
+    """The log's lines so far, read back from their text."""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.setFormatter(JsonLines())
@@ -204,7 +204,7 @@ def test_a_frame_that_a_newer_one_replaces_is_told_as_that(engine: Engine, lines
 
 
 def said_in(answer: str, stream: bool) -> str:
-    """What the answer of a chat says."""
+    """The text of a chat's answer."""
     if not stream:
         said: str = json.loads(answer)["choices"][0]["message"]["content"]
         return said

@@ -1,4 +1,4 @@
-"""What the web server makes of a WSGI application's answers, and of clients that hang up."""
+"""The web server: answers of a WSGI application, and clients that hang up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured: the times of one caption, the samples of a run, and their statistics."""
+"""The times of one caption, the samples of a run, and their statistics."""
 
 from __future__ import annotations
 

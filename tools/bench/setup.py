@@ -1,4 +1,4 @@
-"""What one run works with: a temporary folder with its own model cache, the model, the frame."""
+"""The setup of one run: a temporary folder with its own model cache, the model, the frame."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Light:
-    """How a state of the camera changes the exposure."""
+    """Ranges of exposure and noise in one state of the camera."""
 
     # Range of factors on the signal.
     gain: tuple[float, float] = (0.78, 1.18)

@@ -1,4 +1,4 @@
-"""What an error of a download means: its message, and whether to try again."""
+"""The message for an error of a download, and whether to try again."""
 
 from __future__ import annotations
 

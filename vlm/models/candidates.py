@@ -57,7 +57,7 @@ class ModelEntry:
     name: str
     """For people; never a path."""
     model: str
-    """What `load_engine` takes."""
+    """The argument of `load_engine`."""
     title: str
     good_for: str
     hub_id: str | None

@@ -1,4 +1,4 @@
-"""Which model runs, which others could, and the change from one to another.
+"""The running model, the other available ones, and the change from one to another.
 
 The worker's thread loads the first model. A change runs in a thread of its own: it downloads the
 model if necessary, loads it, and hands it to the worker. The old model runs until then, and stays

@@ -1,4 +1,4 @@
-"""Which server gets a request, and when: health checks, the choice of a server, retries."""
+"""Distribution of requests among servers: health checks, the choice of a server, retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a server gave no answer: the words, the error for the client, and whether to retry."""
+"""Failures of a server: the message, the error for the client, and whether to retry."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ class UpstreamLimits:
     ending_s: float = 2.0
     """From the end of an answer to the end of its stream."""
     tries: int = 3
-    """How often a request is sent at most."""
+    """Most times that a request is sent."""
     wait_s: float = 10.0
-    """How long a request waits for a server that accepts requests."""
+    """Longest wait for a server that accepts requests."""
     check_every_s: float = 10.0
     """Between two checks of a healthy server."""
     check_s: float = 5.0
@@ -57,7 +57,7 @@ class UpstreamStatus:
     """Those of the failed ones that were sent again, to whichever server."""
     model: str | None
     problem: str | None
-    """What is wrong, as the end of a sentence that begins with `origin`."""
+    """The failure, as the end of a sentence that begins with `origin`."""
 
 
 class Upstream:
@@ -82,7 +82,7 @@ class Upstream:
         self.rejected_fields: set[str] = set()
         """Optional fields of a request that this server does not accept."""
         self.last_sent_s = 0.0
-        """When it got its newest request, by `time.monotonic`."""
+        """Time of its newest request, by `time.monotonic`."""
         self._rests_until_s = 0.0
 
     @property

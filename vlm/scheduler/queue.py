@@ -46,7 +46,7 @@ class Stream:
         self.record: Record | None = None
         """The end of the request; set before the reader receives the end."""
         self.started_s: float | None = None
-        """When the engine began, by `time.perf_counter`; for the scheduler."""
+        """Time when the engine began, by `time.perf_counter`; for the scheduler."""
         self._submitted_s = time.perf_counter()
         self._on_close = on_close
         self._events: queue.SimpleQueue[StreamEvent | SightlineError] = queue.SimpleQueue()

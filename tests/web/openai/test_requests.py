@@ -1,4 +1,4 @@
-"""How the fields of a chat body become a Request."""
+"""Conversion of a chat body's fields into a Request."""
 
 from __future__ import annotations
 
