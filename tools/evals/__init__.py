@@ -1,0 +1,1 @@
+"""Evaluations of what the product says, over pictures whose truth is known."""

@@ -1,0 +1,1 @@
+"""The evaluation `real`: real things, found by the small models, and what they cost."""
