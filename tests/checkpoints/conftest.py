@@ -13,6 +13,7 @@ from fetcher import HUB_ID, TOKEN, Fetcher, assert_nothing_half
 from huggingface_hub import constants
 
 from hub_server import HubServer
+from vlm.network.certificates import CERTIFICATE_VARIABLES
 
 NOT_NEEDED = {
     "README.md": b"# A model",
@@ -37,16 +38,11 @@ def repository(nano_dir: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def new_session() -> Iterator[None]:
-    """A session of huggingface_hub that reads the proxies which the test sets."""
-    huggingface_hub.close_session()
-    yield
-    huggingface_hub.close_session()
-
-
-@pytest.fixture(scope="session")
-def one_session() -> Iterator[None]:
-    """A session without proxies for all other tests: making one takes a tenth of a second."""
+def clean_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An environment without proxies and certificates, and connections of the test's own."""
+    for name in os.environ:
+        if name.lower().endswith("_proxy") or name in CERTIFICATE_VARIABLES:
+            monkeypatch.delenv(name)
     huggingface_hub.close_session()
     yield
     huggingface_hub.close_session()
@@ -54,13 +50,11 @@ def one_session() -> Iterator[None]:
 
 @pytest.fixture
 def hub(
-    repository: Path, one_session: None, monkeypatch: pytest.MonkeyPatch
+    repository: Path, clean_network: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[HubServer]:
     """A hub that serves `repository` as HUB_ID."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("vlm.checkpoints.hub._RETRY_AFTER_S", 0.05)
-    for name in [each for each in os.environ if each.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with HubServer({HUB_ID: repository}) as server:
         yield server

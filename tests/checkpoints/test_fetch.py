@@ -126,7 +126,7 @@ def test_unusable_repositories_are_refused_before_their_weights(
 ) -> None:
     weights, config = (repository / name for name in (WEIGHTS_FILE, CONFIG_FILE))
     weights.rename(repository / "kept")
-    with pytest.raises(CheckpointError, match=f"{HUB_ID} has no .*pickled ones could run code"):
+    with pytest.raises(CheckpointError, match=f"{HUB_ID} holds pickled weights .*could run code"):
         fetcher()
     assert fetcher.requested_files() == []
     (repository / "kept").rename(weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from fetcher import assert_nothing_half
 
 from hub_server import Fault, HubServer
 from vlm.checkpoints.files import WEIGHTS_FILE
+from vlm.network.certificates import CERTIFICATE_VARIABLES
 from web_client import HANG_GUARD_S, JPEG, SightlineProcess, ask, picture, read_events, wait_until
 
 HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
@@ -22,7 +23,13 @@ NAME = "smolvlm-256m"
 SLOW_BYTES_PER_S = 150_000
 JSON = {"Content-Type": "application/json"}
 FAULTS = [
-    (Fault(cut_after_bytes=0), "fetch_failed", "connection to the hub broke"),
+    (Fault(cut_after_bytes=0), "fetch_failed", "localhost, where the hub keeps the weights, broke"),
+    (
+        Fault("/cdn/", status=200, body=b"<html>Blocked</html>"),
+        "fetch_failed",
+        "Something other than the hub answered",
+    ),
+    (Fault("/cdn/", status=403), "fetch_failed", "A firewall must allow localhost"),
     (Fault(truncate_to_bytes=100_000), "fetch_failed", "less of a file"),
     (Fault(wrong_content=True), "fetch_failed", "checksum"),
     (Fault("/api/models/", status=401), "fetch_failed", "401"),
@@ -80,8 +87,10 @@ def hub(repository: Path) -> Iterator[HubServer]:
 
 
 @contextmanager
-def person_at(hub: HubServer, home: Path, *args: str) -> Iterator[Person]:
-    env = hub.env(home) | {"SIGHTLINE_OFFLINE": "0"}
+def person_at(
+    hub: HubServer, home: Path, *args: str, env: Mapping[str, str] | None = None
+) -> Iterator[Person]:
+    env = hub.env(home) | {"SIGHTLINE_OFFLINE": "0"} | dict(env or {})
     with SightlineProcess(["--device", "cpu", *args], env) as sightline:
         sightline.wait_until_ready()
         yield Person(sightline)
@@ -127,6 +136,37 @@ def test_bundled_model_captions_through_each_failure_of_the_hub(hub: HubServer, 
         person.wait_for_the_end()
         assert person.status()["model"] == NAME
         assert person.gets_a_caption()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HTTP_PROXY", "quic://proxy", "The proxy in HTTP_PROXY is of the kind quic"),
+        ("ALL_PROXY", "http://proxy:port", "The text in ALL_PROXY is not the address of a proxy"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1", "The proxy in HTTPS_PROXY cannot be reached"),
+        ("SSL_CERT_FILE", "gone.pem", "SSL_CERT_FILE names gone.pem, which does not exist"),
+        ("CURL_CA_BUNDLE", "README.md", "CURL_CA_BUNDLE names README.md, which holds no cert"),
+        ("HF_ENDPOINT", "hub", "HF_ENDPOINT is not the address of a hub"),
+    ],
+)
+def test_bundled_model_captions_in_each_faulty_environment(
+    hub: HubServer, home: Path, variable: str, value: str, words: str
+) -> None:
+    scheme = "http" if variable in ("HTTP_PROXY", "ALL_PROXY") else "https"
+    env = {name: "" for name in (*CERTIFICATE_VARIABLES, "NO_PROXY", "no_proxy")}
+    env |= {"HF_ENDPOINT": f"{scheme}://hub.invalid", variable: value}
+    with person_at(hub, home, env=env) as person:
+        person.wait_for_the_end()
+        status = person.status()
+        assert (status["state"], status["model"]) == ("ready", "nano")
+        assert status["models"]["problem"]["code"] == "fetch_failed"
+        message = status["models"]["problem"]["message"]
+        assert words in message
+        assert person.gets_a_caption()
+        person.sightline.process.send_signal(signal.SIGINT)
+        told = person.sightline.process.communicate(timeout=HANG_GUARD_S)[1]
+        assert told == f"SmolVLM 256M: {message}\n"
+    assert hub.requests == []
 
 
 def test_killed_server_resumes_the_download_at_its_next_start(hub: HubServer, home: Path) -> None:
@@ -185,6 +225,24 @@ def test_bundled_model_captions_if_another_architecture_is_named(
         told = person.sightline.process.communicate(timeout=HANG_GUARD_S)[1]
         assert told == f"SmolVLM 256M: {problem['message']}\n"
     assert hub.requests_for(WEIGHTS_FILE) == []
+
+
+def test_bundled_model_captions_if_the_folder_is_no_checkpoint(
+    hub: HubServer, home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    (folder / "SmolVLM-Q8_0.gguf").write_bytes(b"GGUF")
+    with person_at(hub, home, "--model", str(folder)) as person:
+        assert person.status()["model"] == "nano"
+        problem = person.models()["problem"]
+        assert (problem["model"], problem["code"]) == ("downloaded", "bad_checkpoint")
+        assert "holds GGUF weights" in problem["message"]
+        assert person.gets_a_caption()
+        person.sightline.process.send_signal(signal.SIGINT)
+        told = person.sightline.process.communicate(timeout=HANG_GUARD_S)[1]
+        assert told == f"downloaded: {problem['message']}\n"
+    assert hub.requests == []
 
 
 def test_offline_server_sends_the_hub_no_request(hub: HubServer, home: Path) -> None:

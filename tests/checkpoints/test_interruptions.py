@@ -52,7 +52,7 @@ def test_a_broken_connection_is_resumed_while_data_arrives(
 @pytest.mark.parametrize(
     ("fault", "words", "note"),
     [
-        (Fault(cut_after_bytes=0), "connection to the hub broke.*kept", "broke; retrying"),
+        (Fault(cut_after_bytes=0), "connection to .* broke.*kept", "broke; retrying"),
         (Fault(stall_after_bytes=0), "stopped sending.*kept", "stopped sending; retrying"),
         (Fault(truncate_to_bytes=0), "less of a file than", "less of a file than"),
     ],

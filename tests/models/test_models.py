@@ -170,16 +170,24 @@ def test_running_model_is_not_loaded_again(here: Settings) -> None:
         assert models.status().change is None
 
 
-def test_switch_is_possible_after_a_failed_first_load(named_dir: Path) -> None:
-    (named_dir / "model.safetensors").unlink()
+def test_bundled_model_is_the_fallback_for_one_that_cannot_be_loaded(named_dir: Path) -> None:
+    weights = named_dir / "model.safetensors"
+    weights.rename(named_dir / "kept")
     settings = Settings(model=str(named_dir), device="cpu", runtime="torch", offline=True)
     with running(settings) as models:
-        assert models.worker.state == "failed"
-        switch(models, "nano")
         client = create_app(settings, models).test_client()
         status = client.get("/api/status").get_json()
         assert (status["state"], status["model"], status["error"]) == ("ready", "nano", None)
+        problem = status["models"]["problem"]
+        assert (problem["model"], problem["code"]) == ("second", "bad_checkpoint")
         assert caption(client)[0] == "done"
+        # "Try again" of the page.
+        switch(models, "second")
+        assert models.status().problem is not None
+        (named_dir / "kept").rename(weights)
+        switch(models, "second")
+        assert models.status().problem is None
+        assert client.get("/api/status").get_json()["model"] == "second"
 
 
 def test_offline_downloads_nothing(empty_hub_cache: Path) -> None:

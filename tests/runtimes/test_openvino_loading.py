@@ -180,3 +180,61 @@ def test_conversions_to_different_formats_have_different_names() -> None:
 def test_unknown_format_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match=r"float16.*auto, float32, bfloat16, int8"):
         choose_precision("float16", SMALL, True, False)
+
+
+RELEASE_AND_INTERRUPT = """
+import gc, signal, threading
+from vlm.detect.nanodet import NanoDet
+from vlm.reading.rapidocr_reader import RapidOcrReader
+
+models = [NanoDet(), RapidOcrReader(), NanoDet(), NanoDet()]
+del models[0]
+del models[0]
+thread = threading.Thread(target=models.clear)
+thread.start()
+thread.join()
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_works_after_models_were_released_in_any_order_and_by_another_thread() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", RELEASE_AND_INTERRUPT],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
+
+
+FIRST_USES_AT_ONCE = """
+import threading
+import numpy as np
+from vlm.runtimes.openvino.platform import core, import_openvino
+
+core()
+openvino = import_openvino()
+barrier = threading.Barrier(8)
+
+def use(number):
+    barrier.wait()
+    if number % 2:
+        openvino.Type.f32.to_dtype()
+    else:
+        openvino.Tensor(np.zeros(1, np.float32)).data
+
+threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_that_use_openvino_first_do_not_wait_for_each_other() -> None:
+    subprocess.run([sys.executable, "-c", FIRST_USES_AT_ONCE], check=True, cwd=ROOT, timeout=180)

@@ -27,6 +27,8 @@ class KnownModel:
     good_for: str  # a short sentence for people
     download_bytes: int  # approximate; the hub gives the exact size
     size: ModelSize
+    # How its answers begin if it does not know the frame, for models that say so.
+    unfamiliar: tuple[str, ...] = ()
 
 
 # Parameters were counted in transformers' models of the published configurations on the meta
@@ -44,6 +46,11 @@ KNOWN_MODELS: Final = (
         good_for="Drawn, coloured shapes; it is part of Sightline and starts at once.",
         download_bytes=0,
         size=ModelSize(3_860_320, 2_089_120, 196_608, 4, 2, 32, 2048),
+        unfamiliar=(
+            "An unfamiliar scene",
+            "This scene is unfamiliar to me.",
+            '{"scene": "unfamiliar"',
+        ),
     ),
     KnownModel(
         name="smolvlm-256m",

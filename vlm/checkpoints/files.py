@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from vlm.checkpoints.other_formats import check_head, check_plain, files_in, other_format
 from vlm.errors import CheckpointError
 
 MODEL_CLASSES: Final = {
@@ -38,6 +40,11 @@ PROCESSOR_FILES: Final = (
 )
 
 _REMEDY: Final = "Copy or download the whole checkpoint again."
+# Enough to tell pointers and web pages.
+_HEAD_BYTES: Final = 256
+_PLAIN_DTYPES: Final = ("F64", "F32", "F16", "BF16")
+# Names of tensors that hold weights, packed ones too.
+_WEIGHT_NAMES: Final = ("weight", "weight_packed", "weights")
 
 
 @dataclass(frozen=True)
@@ -53,16 +60,68 @@ class ModelSize:
     context_tokens: int
 
 
+class IncompleteError(CheckpointError):
+    """A file of a checkpoint is missing."""
+
+
+@dataclass(frozen=True)
+class CheckpointKind:
+    """A kind of model: what its folder must hold, and so what is downloaded."""
+
+    other_files: tuple[str, ...]
+    """All files besides configuration and weights that a model may need."""
+    check_architecture: Callable[[dict[str, Any], str], None]
+    """Raise CheckpointError, which names the source, if a configuration is of another kind."""
+    check_folder: Callable[[Path], None]
+    """Raise CheckpointError, which names the file, if a folder is not complete."""
+    advice: str
+    """The end of an error about a repository that lacks configuration or weights."""
+
+
 def check_folder(folder: Path) -> None:
-    """Raise CheckpointError, which names the file, if `folder` is no whole SmolVLM checkpoint."""
-    check_config(folder)
-    check_processor(folder)
+    """Raise CheckpointError if `folder` is no whole SmolVLM checkpoint.
+
+    The message names the file, or says what the folder is instead.
+    """
+    config: dict[str, Any] | None = None
+    try:
+        config = check_config(folder)
+        check_processor(folder)
+        check_weights(folder, config)
+    except IncompleteError as error:
+        raise _what_it_is(folder, config) or error from None
+
+
+def check_weights(folder: Path, config: dict[str, Any]) -> None:
+    """Raise CheckpointError if weights are missing, cut short or quantised."""
     for file in weight_files(folder):
-        size, (_, expected_size) = file.stat().st_size, _read_header(file)
-        if size != expected_size:
+        header = _read_header(file)
+        if file.stat().st_size != header.file_bytes:
             raise CheckpointError(
-                f"{file} has {size} bytes, but its header says {expected_size}. {_REMEDY}"
+                f"{file} has {file.stat().st_size} bytes, but its header says "
+                f"{header.file_bytes}. {_REMEDY}"
             )
+        if (method := header.quantisation()) is not None:
+            check_plain({"quantization": {"quant_method": method}} | config, str(folder))
+
+
+def _what_it_is(folder: Path, config: dict[str, Any] | None) -> CheckpointError | None:
+    """Return the error for a `folder` with other content, None if that is unknown."""
+    if folder.name.startswith("models--") and (folder / "snapshots").is_dir():
+        hub_id = folder.name.removeprefix("models--").replace("--", "/")
+        return CheckpointError(
+            f"{folder} is the folder of {hub_id} in the hub cache. Use --model {hub_id}."
+        )
+
+    def read(name: str) -> dict[str, Any]:
+        try:
+            return read_json(folder / name)
+        except CheckpointError:
+            return {}
+
+    names = [each for each in files_in(folder) if not each.startswith(".")]
+    words = other_format(str(folder), names, config, read)
+    return CheckpointError(words) if words else None
 
 
 def check_config(folder: Path) -> dict[str, Any]:
@@ -75,6 +134,7 @@ def check_config(folder: Path) -> dict[str, Any]:
         )
     config = read_json(folder / CONFIG_FILE)
     check_architecture(config, str(folder / CONFIG_FILE))
+    check_plain(config, str(folder))
     return config
 
 
@@ -99,13 +159,13 @@ def check_processor(folder: Path) -> None:
     read_json(folder / TOKENIZER_FILE)
     inside = [read_json(folder / TOKENIZER_CONFIG_FILE)]
     if not any("image_processor_type" in each for each in _image_processor_configs(folder)):
-        raise CheckpointError(_missing(folder, f"{OLDER_PROCESSOR_FILE} or {PROCESSOR_FILE}"))
+        raise _missing(folder, f"{OLDER_PROCESSOR_FILE} or {PROCESSOR_FILE}")
     templates = (CHAT_TEMPLATE_FILE, OLDER_CHAT_TEMPLATE_FILE)
     if not any((folder / name).is_file() for name in templates):
         if (folder / PROCESSOR_FILE).is_file():
             inside.append(read_json(folder / PROCESSOR_FILE))
         if not any(each.get("chat_template") for each in inside):
-            raise CheckpointError(_missing(folder, " or ".join(templates)))
+            raise _missing(folder, " or ".join(templates))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -113,14 +173,11 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
     if not (folder / WEIGHTS_INDEX_FILE).is_file():
-        message = _missing(folder, WEIGHTS_FILE)
-        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-            message += " Pickled weights (.bin, .pt) are not read: they could run code."
-        raise CheckpointError(message)
+        raise _missing(folder, WEIGHTS_FILE)
     files = [folder / name for name in shard_names(folder)]
     for file in files:
         if not file.is_file():
-            raise CheckpointError(_missing(folder, file.name))
+            raise _missing(folder, file.name)
     return files
 
 
@@ -133,12 +190,20 @@ def shard_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
+SMOLVLM: Final = CheckpointKind(
+    PROCESSOR_FILES,
+    check_architecture,
+    check_folder,
+    "Sightline runs SmolVLM with weights in safetensors files. Choose another --model.",
+)
+
+
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor in the weights of `folder` by name."""
     return {
         name: tuple(tensor["shape"])
         for file in weight_files(folder)
-        for name, tensor in _read_header(file)[0].items()
+        for name, tensor in _read_header(file).tensors.items()
     }
 
 
@@ -176,9 +241,11 @@ def model_size(folder: Path) -> ModelSize:
 def read_json(file: Path) -> dict[str, Any]:
     """Return the JSON object in `file`; raise CheckpointError if it is missing or damaged."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        check_head(file, content[:_HEAD_BYTES])
+        value = json.loads(content.decode())
     except FileNotFoundError:
-        raise CheckpointError(_missing(file.parent, file.name)) from None
+        raise _missing(file.parent, file.name) from None
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
     except ValueError:
@@ -188,8 +255,10 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def _missing(folder: Path, name: str) -> str:
-    return f"The checkpoint {folder} is incomplete: {name} is missing. {_REMEDY}"
+def _missing(folder: Path, name: str) -> IncompleteError:
+    if (folder / name).is_symlink():
+        return IncompleteError(f"{folder / name} is a link that leads nowhere. {_REMEDY}")
+    return IncompleteError(f"The checkpoint {folder} is incomplete: {name} is missing. {_REMEDY}")
 
 
 def _image_processor_configs(folder: Path) -> list[dict[str, Any]]:
@@ -198,19 +267,40 @@ def _image_processor_configs(folder: Path) -> list[dict[str, Any]]:
     return configs + [each.get("image_processor") or {} for each in configs]
 
 
-def _read_header(file: Path) -> tuple[dict[str, Any], int]:
-    """Return the tensors in the header of a safetensors file, and the size the file must have.
+class _Header(NamedTuple):
+    """The header of a safetensors file: https://huggingface.co/docs/safetensors"""
 
-    https://huggingface.co/docs/safetensors: 8 bytes of header length, the header, the tensors.
-    """
+    tensors: dict[str, Any]
+    metadata: dict[str, Any]
+    file_bytes: int
+    """The size that the file must have."""
+
+    def quantisation(self) -> str | None:
+        """Return by what the weights are quantised or rearranged, None if they are plain."""
+        if self.metadata.get("format") == "mlx":
+            return "MLX"
+        for name, tensor in self.tensors.items():
+            if tensor["dtype"] not in _PLAIN_DTYPES and name.endswith(_WEIGHT_NAMES):
+                return f"a method with numbers of type {tensor['dtype']}"
+        return None
+
+
+def _read_header(file: Path) -> _Header:
     with file.open("rb") as opened:
-        header_size = int.from_bytes(opened.read(8), "little")
+        head = opened.read(_HEAD_BYTES)
+        check_head(file, head)
+        header_size = int.from_bytes(head[:8], "little")
         # In other kinds of file the length may be petabytes.
+        opened.seek(8)
         header = opened.read(header_size) if header_size < file.stat().st_size else b""
     try:
+        # The header is 8 bytes of its length, itself, and the tensors.
         tensors = json.loads(header)
-        tensors.pop("__metadata__", None)
+        metadata = tensors.pop("__metadata__", None) or {}
         ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
-        return tensors, 8 + header_size + max(ends, default=0)
+        shaped = all(isinstance(each["dtype"], str) for each in tensors.values())
+        if shaped and isinstance(metadata, dict):
+            return _Header(tensors, metadata, 8 + header_size + max(ends, default=0))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-        raise CheckpointError(f"{file} is damaged: not a safetensors file. {_REMEDY}") from None
+        pass
+    raise CheckpointError(f"{file} is damaged: not a safetensors file. {_REMEDY}")

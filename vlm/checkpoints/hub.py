@@ -20,6 +20,7 @@ from functools import partial
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from filelock import Timeout
 from huggingface_hub import HfApi, constants, get_session
@@ -30,8 +31,11 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 )
 
 from vlm.checkpoints import files
+from vlm.checkpoints.hub_answer import TruncatedError, content
 from vlm.checkpoints.hub_cache import BLOB_NAME, CachedRepository, content_hash
-from vlm.checkpoints.hub_failures import TruncatedError, failure_of, on_disk
+from vlm.checkpoints.hub_failures import failure_of, on_disk, refuses_token
+from vlm.checkpoints.hub_session import HubToken, use_own_client
+from vlm.checkpoints.other_formats import check_plain, original_model, other_format
 from vlm.errors import CheckpointError, DiskFullError, FetchCancelledError, FetchError
 
 _SHARD: Final = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
@@ -49,7 +53,7 @@ class FetchProgress(NamedTuple):
     total_bytes: int  # 0 until the hub has answered
     bytes_per_s: float  # over the last 5 s
     left_s: float | None  # None if nothing arrives
-    note: str = ""  # why nothing arrives, mostly empty
+    note: str = ""  # why nothing arrives, or what to mend besides; mostly empty
 
 
 class _RemoteFile(NamedTuple):
@@ -64,6 +68,7 @@ def fetch(
     on_progress: Callable[[FetchProgress], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
     *,
+    kind: files.CheckpointKind = files.SMOLVLM,
     endpoint: str | None = None,
     cache_folder: Path | None = None,
 ) -> Path:
@@ -74,14 +79,15 @@ def fetch(
     turns true the call ends within a second. `endpoint` and `cache_folder` are by default those of
     huggingface_hub.
 
-    Raises CheckpointError before any weights are downloaded if it is no SmolVLM; else FetchError,
-    FetchCancelledError or DiskFullError.
+    Raises CheckpointError before any weights are downloaded if it is not of `kind`; else
+    FetchError, FetchCancelledError or DiskFullError.
     """
+    use_own_client()
     # Else the user agent lists installed packages and the program that runs this process.
     constants.HF_HUB_DISABLE_TELEMETRY = True
     repository = CachedRepository.of(hub_id, cache_folder)
     endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
-    return _Download(hub_id, endpoint, repository, on_progress, is_cancelled).run(revision)
+    return _Download(hub_id, kind, endpoint, repository, on_progress, is_cancelled).run(revision)
 
 
 class _Download:
@@ -94,27 +100,35 @@ class _Download:
     def __init__(
         self,
         hub_id: str,
+        kind: files.CheckpointKind,
         endpoint: str,
         repository: CachedRepository,
         on_progress: Callable[[FetchProgress], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
-        self._hub_id, self._endpoint, self._repository = hub_id, endpoint, repository
+        self._hub_id, self._kind = hub_id, kind
+        self._endpoint, self._repository = endpoint, repository
+        self._host = _host(endpoint)
         self._on_progress, self._is_cancelled = on_progress, is_cancelled
         self._received_bytes = self._total_bytes = self._downloaded_bytes = 0
         self._downloaded_at: deque[tuple[float, int]] = deque()
         self._note = ""
+        self._token = HubToken()
 
     def run(self, revision: str) -> Path:
         info = self._retry(partial(self._model_info, revision))
         self._commit = str(info.sha)
+        card = {"base_model": getattr(info.card_data, "base_model", None)}
+        self._original = original_model(card, self._hub_id)
+        self._library = info.library_name
         if not BLOB_NAME.fullmatch(self._commit):
             raise FetchError("The hub does not name its commit. Try again later.")
         folder = self._repository.snapshot(self._commit)
-        for file in self._needed({each.rfilename: _remote(each) for each in info.siblings or ()}):
-            self._provide(file, folder / file.name)
+        remote = {each.rfilename: _remote(each) for each in info.siblings or ()}
         try:
-            files.check_folder(folder)
+            for file in self._needed(remote):
+                self._provide(file, folder / file.name)
+            self._kind.check_folder(folder)
         except CheckpointError as error:
             # The message goes to people who know the model by its name, not by its folder.
             raise CheckpointError(str(error).replace(str(folder), self._hub_id)) from None
@@ -125,7 +139,7 @@ class _Download:
 
     def _model_info(self, revision: str) -> Any:
         timeout_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
-        return HfApi(self._endpoint).model_info(
+        return HfApi(self._endpoint, token=self._token.to_send()).model_info(
             self._hub_id, revision=revision, files_metadata=True, timeout=timeout_s
         )
 
@@ -135,17 +149,18 @@ class _Download:
         weights_name = files.WEIGHTS_INDEX_FILE if is_sharded else files.WEIGHTS_FILE
         for name in (files.CONFIG_FILE, weights_name):
             if name not in remote:
-                raise CheckpointError(
-                    f"{self._hub_id} has no {name}. Sightline runs SmolVLM with weights in "
-                    "safetensors files; pickled ones could run code. Choose another --model."
-                )
+                what = other_format(self._hub_id, remote, original=self._original)
+                raise CheckpointError(what or f"{self._hub_id} has no {name}. {self._kind.advice}")
         folder = self._repository.snapshot(self._commit)
         config, weights = remote[files.CONFIG_FILE], [remote[weights_name]]
-        small = [remote[name] for name in files.PROCESSOR_FILES if name in remote]
+        small = [remote[name] for name in self._kind.other_files if name in remote]
         self._total_bytes = sum(each.size_bytes for each in [config, *small, *weights])
         yield config
-        source = f"{self._hub_id}/{config.name}"
-        files.check_architecture(files.read_json(folder / config.name), source)
+        content = files.read_json(folder / config.name)
+        self._kind.check_architecture(content, f"{self._hub_id}/{config.name}")
+        check_plain(content, self._hub_id, self._original)
+        if self._library == "mlx":
+            check_plain({"quantization": {"quant_method": "MLX"}}, self._hub_id, self._original)
         if is_sharded:
             yield weights[0]
             shards = files.shard_names(folder)
@@ -240,25 +255,19 @@ class _Download:
     def _receive(self, file: _RemoteFile, out: BufferedWriter) -> None:
         url = f"{self._endpoint}/{self._hub_id}/resolve/{self._commit}/{file.name}"
         # In compressed content, sizes and ranges would not be those of the file.
-        headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+        headers = build_hf_headers(token=self._token.to_send()) | {"Accept-Encoding": "identity"}
         if first_byte := out.tell():
             headers["Range"] = f"bytes={first_byte}-"
         timeout_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
         with get_session().stream("GET", url, headers=headers, timeout=timeout_s) as response:
             hf_raise_for_status(response)
-            if first_byte and response.status_code != 206:
-                out.seek(0)
-                out.truncate()
-                self._received_bytes -= first_byte
-            for piece in response.iter_bytes():
+            for piece in content(response, file.name, file.size_bytes, first_byte):
                 with on_disk():
                     out.write(piece)
                     out.flush()
                 self._received_bytes += len(piece)
                 self._downloaded_bytes += len(piece)
                 self._note = ""
-                if out.tell() > file.size_bytes:
-                    return  # Its checksum will be wrong.
         if out.tell() < file.size_bytes:
             raise TruncatedError
 
@@ -270,7 +279,10 @@ class _Download:
             try:
                 return self._in_thread(request)
             except Exception as error:
-                failure = failure_of(error, self._hub_id)
+                if refuses_token(error) and self._token.drop():
+                    # Public models need none.
+                    continue
+                failure = failure_of(error, self._hub_id, self._host)
                 if failure is None:
                     raise
                 failed = 1 if self._downloaded_bytes > before else failed + 1
@@ -278,7 +290,7 @@ class _Download:
                     # Not chained: URLs in other errors may carry a signature.
                     raise FetchError(failure.message) from None
             wait_s = _RETRY_AFTER_S if failure.wait_s is None else failure.wait_s
-            problem = re.split(r"[.:] ", failure.message)[0]
+            problem = re.split(r"[.:] ", failure.message)[0].rstrip(".")
             self._note = f"{problem}; retrying in {wait_s:.0f} s."
             _log.info("%s", self._note)
             self._in_thread(partial(time.sleep, wait_s))
@@ -309,10 +321,23 @@ class _Download:
         speed = (self._downloaded_bytes - before) / (now - since) if now > since else 0.0
         left_s = (self._total_bytes - self._received_bytes) / speed if speed else None
         self._on_progress(
-            FetchProgress(self._received_bytes, self._total_bytes, speed, left_s, self._note)
+            FetchProgress(
+                self._received_bytes,
+                self._total_bytes,
+                speed,
+                left_s,
+                self._note or self._token.problem,
+            )
         )
         if self._is_cancelled():
             raise FetchCancelledError("The download was cancelled; the part received is kept.")
+
+
+def _host(endpoint: str) -> str:
+    try:
+        return urlsplit(endpoint).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _remote(sibling: Any) -> _RemoteFile:

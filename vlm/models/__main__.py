@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from vlm.checkpoints.addresses import hub_id_of
 from vlm.checkpoints.catalogue import (
     KNOWN_MODELS,
     KnownModel,
@@ -14,7 +16,10 @@ from vlm.checkpoints.catalogue import (
     known_model,
     resolve,
 )
+from vlm.checkpoints.detectors import BUNDLED_DETECTOR, known_detector
+from vlm.checkpoints.files import SMOLVLM
 from vlm.checkpoints.hub_cache import HUB_ID, CachedRepository, content_matches
+from vlm.console import make_consoles_safe
 from vlm.errors import FetchError, SightlineError
 from vlm.runtimes.openvino.cache import damaged_files, default_cache_folder, entries
 
@@ -24,6 +29,7 @@ _INTERRUPTED = 130
 
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit code."""
+    make_consoles_safe()
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command == "list":
@@ -46,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the known models: their sizes, and which are here")
     fetch = commands.add_parser("fetch", help="download a model, or the rest of it")
-    fetch.add_argument("model", metavar="MODEL", help="short name or hub id")
+    fetch.add_argument("model", metavar="MODEL", help="short name, hub id or detector")
     check = commands.add_parser("check", help="compare files and conversions with their hashes")
     check.add_argument(
         "model",
@@ -89,21 +95,29 @@ def _fetch(name: str) -> int:
 
     from vlm.checkpoints.hub import FetchProgress, fetch
 
+    name = hub_id_of(name) or name
     known = known_model(name)
-    if known is not None and known.hub_id is None:
-        print(f"{known.name} is part of Sightline: there is nothing to fetch.")
+    detector = known_detector(name)
+    if name == BUNDLED_DETECTOR or (known is not None and known.hub_id is None):
+        print(f"{name} is part of Sightline: there is nothing to fetch.")
         return 0
-    hub_id = name if known is None or known.hub_id is None else known.hub_id
+    kind = SMOLVLM if detector is None else detector.kind
+    found = detector or known
+    hub_id, revision = (found.hub_id or name, found.revision) if found else (name, "main")
     if Path(name).expanduser().is_dir() or not HUB_ID.fullmatch(hub_id):
         raise FetchError(f"{name} is neither a known model nor a hub id, such as owner/model.")
     with tqdm(desc=hub_id, unit="B", unit_scale=True) as bar:
+        note = ""
 
         def show(progress: FetchProgress) -> None:
+            nonlocal note
             bar.total = progress.total_bytes or None
-            bar.set_postfix_str(progress.note, refresh=False)
+            if progress.note and progress.note != note:
+                tqdm.write(progress.note, file=sys.stderr)
+            note = progress.note
             bar.update(progress.received_bytes - bar.n)
 
-        folder = fetch(hub_id, "main" if known is None else known.revision, show)
+        folder = fetch(hub_id, revision, show, kind=kind)
     print(f"{hub_id} is complete and verified: {folder}")
     return 0
 
@@ -153,5 +167,10 @@ def _in_words(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Run as a program: `python -m vlm.models`, or `sightline-models` of an installed wheel."""
     sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

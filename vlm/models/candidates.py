@@ -17,7 +17,8 @@ from vlm.checkpoints.catalogue import (
 )
 from vlm.checkpoints.files import model_size
 from vlm.checkpoints.hub_cache import CachedRepository
-from vlm.settings import AUTO_MODEL, Settings
+from vlm.option_types import AUTO_MODEL
+from vlm.settings import Settings
 
 if TYPE_CHECKING:
     from vlm.runtimes.memory import Fit
@@ -157,9 +158,6 @@ def find_models(settings: Settings) -> Iterator[ModelEntry]:
         return
     is_path = Path(model).is_dir()
     folder = complete_folder(model)
-    if folder is None and is_path:
-        # Loading it raises an error that names what is missing.
-        return
     size = None if folder is None else model_size(folder)
     hub_id = None if is_path else model
     yield ModelEntry(
@@ -172,7 +170,8 @@ def find_models(settings: Settings) -> Iterator[ModelEntry]:
         parameters=size.parameters if size else 0,
         download_bytes=0,
         received_bytes=_received_bytes(hub_id),
-        here=folder is not None,
+        # An incomplete folder too: nothing can be downloaded, and loading it says what is wrong.
+        here=folder is not None or is_path,
         fit=fit(size, settings, folder) if size else None,
     )
 

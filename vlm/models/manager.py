@@ -12,9 +12,9 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from vlm.checkpoints.catalogue import BUNDLED_MODEL, display_name
+from vlm.checkpoints.catalogue import BUNDLED_MODEL, display_name, resolve
 from vlm.errors import (
     FetchCancelledError,
     ModelTooLargeError,
@@ -24,6 +24,7 @@ from vlm.errors import (
     SwitchingError,
     UnknownModelError,
 )
+from vlm.finder.finder import Finder
 from vlm.models.candidates import (
     Change,
     ModelEntry,
@@ -33,17 +34,20 @@ from vlm.models.candidates import (
     best_to_fetch,
     find_models,
 )
-from vlm.scheduler.protocol import load_error
+from vlm.option_types import AUTO_MODEL
+from vlm.scheduler.protocol import AnyEngine, load_error
 from vlm.scheduler.worker import Worker
-from vlm.settings import AUTO_MODEL, Settings
+from vlm.settings import Settings
 
 if TYPE_CHECKING:
     from vlm.checkpoints.hub import FetchProgress
-    from vlm.engine.engine import Engine
     from vlm.remote.engine import RemoteEngine
     from vlm.remote.upstream import UpstreamStatus
 
 log = logging.getLogger("sightline")
+
+# The code of a Problem that is about the machine, not about a model.
+DEVICE_PROBLEM: Final = "device_not_used"
 
 
 class Models:
@@ -54,17 +58,24 @@ class Models:
 
         Raise SettingsError if the key file for other servers cannot be read.
         """
+        self.finder = Finder(settings)
+        """The small models beside the running one."""
         self._settings = settings
         self._subscribers: tuple[Callable[[], None], ...] = ()
         self._remote = _remote_engine(settings, self._notify)
         self.worker = worker or Worker(self._load_first, settings.max_queue)
         self.worker.call_on_change(self._notify)
+        self.worker.call_on_device_failure(self._on_device_failure)
+        # Held while an engine is handed to the worker: one at a time.
+        self._replacing = threading.Lock()
         # Guards the fields below.
         self._lock = threading.Lock()
         self._entries: tuple[ModelEntry, ...] = ()
         self._change: Change | None = None
         self._cancelled = threading.Event()
         self._problem: Problem | None = None
+        # A reason for the CPU that a user has read.
+        self._dismissed = ""
         self._first: str | None = settings.remote_model
 
     @property
@@ -81,6 +92,7 @@ class Models:
         if self._remote is not None:
             self._remote.stop_waiting()
         self.worker.close(timeout_s)
+        self.finder.close()
 
     def subscribe(self, on_change: Callable[[], None]) -> None:
         """Call `on_change`, from any thread, after each change of the status; it must be quick."""
@@ -100,8 +112,15 @@ class Models:
                 offline=self._settings.offline,
                 choices=tuple(each.listed(running) for each in self._entries),
                 change=self._change,
-                problem=self._problem,
+                problem=self._problem or self._device_problem(),
             )
+
+    def _device_problem(self) -> Problem | None:
+        """Return why an accelerator that is here is not used, None if a user has dismissed that."""
+        info = self.worker.info
+        if info is None or not info.why_cpu or info.why_cpu == self._dismissed:
+            return None
+        return Problem(info.model, info.model, DEVICE_PROBLEM, info.why_cpu)
 
     def switch(self, name: str) -> None:
         """Begin to change to the model `name`, which is downloaded first if it is not here.
@@ -119,8 +138,11 @@ class Models:
                     f"{self._change.title} is on its way already. Cancel that first, or wait."
                 )
             if info is not None and info.model == name:
-                self._problem = None
-                return
+                if self._problem is not None or self._device_problem() is None:
+                    self._problem = None
+                    return
+                # The user has closed other programs, or updated the driver.
+                _forget_device()
             if not entry.fits:
                 raise ModelTooLargeError(
                     f"{entry.title} needs more memory than is free here. Choose a smaller one."
@@ -151,6 +173,9 @@ class Models:
     def dismiss(self) -> None:
         """Drop the last problem."""
         with self._lock:
+            info = self.worker.info
+            if self._problem is None and info is not None:
+                self._dismissed = info.why_cpu
             self._problem = None
         self._notify()
 
@@ -169,11 +194,12 @@ class Models:
             self._entries = found
         self._notify()
 
-    def _load_first(self) -> Engine | RemoteEngine:
+    def _load_first(self) -> AnyEngine:
         """Return the first engine, for the worker; begin to download a better one beside it."""
         if self._remote is not None:
             self._remote.open(self.worker.report)
-            return self._remote
+            return self._with_finder(self._remote)
+        self._test_device()
         name = self._settings.model
         if name == BUNDLED_MODEL:
             # Only the list of models needs it, so the load does not wait.
@@ -186,8 +212,10 @@ class Models:
         else:
             best = None
             wanted = next((each for each in self._entries if each.model == name), None)
-            if wanted is None or wanted.here or self._settings.offline:
+            if wanted is None:
                 return self._load_as_first(name)
+            if wanted.here or self._settings.offline:
+                return self._load_or_bundled(wanted)
         if best is not None:
             try:
                 return self._load_as_first(best.model)
@@ -200,15 +228,44 @@ class Models:
                 self._set_problem(wanted, error)
         return self._load_as_first(BUNDLED_MODEL)
 
-    def _load_as_first(self, model: str) -> Engine:
+    def _test_device(self) -> None:
+        """Test the accelerator, if one is to be used, while the status says so."""
+        # Imported here: the page opens before.
+        from vlm.runtimes.accelerator import CHECK
+
+        if self._settings.device == "auto" and self._settings.runtime != "openvino":
+            CHECK.result(self.worker.report)
+
+    def _load_or_bundled(self, wanted: ModelEntry) -> AnyEngine:
+        """Return the engine of `wanted`, else of the bundled model; raise if that fails too."""
+        try:
+            return self._load_as_first(wanted.model)
+        except Exception as error:
+            try:
+                engine = self._load_as_first(BUNDLED_MODEL)
+            except Exception:
+                raise error from None
+            self._set_problem(wanted, error)
+            return engine
+
+    def _load_as_first(self, model: str) -> AnyEngine:
         self._first = display_name(model)
         return self._load(model, self.worker.report)
 
-    def _load(self, model: str, on_progress: Callable[[str], None]) -> Engine:
+    def _load(self, model: str, on_progress: Callable[[str], None]) -> AnyEngine:
         # Imported in the loading thread: a runtime takes a while, and the page opens before.
-        from vlm.models.loading import load_engine
+        from vlm.checkpoints.files import model_size
+        from vlm.models.loading import load_watched_engine
 
-        return load_engine(replace(self._settings, model=model), on_progress)
+        engine = load_watched_engine(replace(self._settings, model=model), on_progress)
+        return self._with_finder(engine, model_size(resolve(model)).parameters)
+
+    def _with_finder(self, engine: AnyEngine, parameters: int = 0) -> AnyEngine:
+        from vlm.finder.around import with_finder
+
+        # Only now, so that no first caption waits for the small models.
+        self.finder.start()
+        return with_finder(engine, self.finder, self._settings, parameters)
 
     def _run_change(self, entry: ModelEntry, cancelled: threading.Event) -> None:
         try:
@@ -231,7 +288,49 @@ class Models:
         engine = self._load(entry.model, lambda detail: self._update(detail=detail))
         if cancelled.is_set():
             raise FetchCancelledError(f"{entry.title} was cancelled.")
-        self.worker.replace(engine)
+        with self._replacing:
+            self.worker.replace(engine)
+
+    def _on_device_failure(self, message: str) -> None:
+        """Caption by the CPU from now on: an accelerator failed with the driver's `message`."""
+        if self._settings.device != "auto":
+            # The user wants this device and no other.
+            self._set_device_problem(message)
+            return
+        threading.Thread(
+            target=self._change_to_cpu, args=(message,), name="models", daemon=True
+        ).start()
+
+    def _set_device_problem(self, message: str) -> None:
+        from vlm.runtimes.device_words import reason
+
+        info = self.worker.info
+        if info is not None:
+            words = reason(message, is_named=True)
+            with self._lock:
+                self._problem = Problem(info.model, info.model, DEVICE_PROBLEM, words)
+            self._notify()
+
+    def _change_to_cpu(self, message: str) -> None:
+        from vlm.runtimes.accelerator import CHECK
+
+        CHECK.mark_failed(message)
+        info = self.worker.info
+        running = info.model if info else BUNDLED_MODEL
+        try:
+            # The bundled model first: it captions after a second.
+            engine = self._load(BUNDLED_MODEL, lambda _: None)
+            with self._replacing:
+                self.worker.replace(engine)
+            self.refresh()
+            if running != BUNDLED_MODEL:
+                self.switch(running)
+        except SightlineError as error:
+            entry = next((each for each in self._entries if each.name == running), None)
+            if entry is not None:
+                self._set_problem(entry, error)
+        except Exception:
+            log.exception("The CPU could not take over from the accelerator")
 
     def _fetch(self, entry: ModelEntry, cancelled: threading.Event) -> None:
         # Imported here: the hub's client takes half a second, and most starts do not need it.
@@ -266,6 +365,13 @@ class Models:
     def _notify(self) -> None:
         for on_change in self._subscribers:
             on_change()
+
+
+def _forget_device() -> None:
+    # Imported here: a start does not need it.
+    from vlm.runtimes.accelerator import CHECK
+
+    CHECK.forget()
 
 
 def _remote_engine(settings: Settings, on_change: Callable[[], None]) -> RemoteEngine | None:

@@ -58,6 +58,10 @@ class Runtime(Protocol[State]):
     name: str
     device: str
     dtype: str
+    exact_splits: bool
+    """Predictions do not depend on how tokens are split into passes.
+
+    If false, drafts and kept states could change an answer, so the engine uses neither."""
     context_tokens: int
     """Number of positions, for prompt, images and answer together."""
     tiles_per_pass: int

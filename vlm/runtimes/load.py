@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vlm.checkpoints.files import ModelSize, model_size
 from vlm.errors import SettingsError
+from vlm.runtimes.accelerator import CHECK, without_cuda
 from vlm.runtimes.base import Runtime
+from vlm.runtimes.device_words import memory_taken
 from vlm.runtimes.memory import Fit, free_host_bytes
 from vlm.runtimes.openvino.cache import default_cache_folder, is_converted
 from vlm.runtimes.openvino.platform import (
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("sightline")
 
 _TORCH_DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
-# Device files of the drivers of NVIDIA and AMD on Linux, and of either in WSL.
-_GPU_FILES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,8 @@ class OpenVinoPlan:
     """OpenVINO on the CPU. `device` and `dtype` are those of the runtime."""
 
     precision: Precision
+    why_cpu: str = ""
+    """Why an accelerator that is here is not used, in a sentence."""
 
     @property
     def device(self) -> str:
@@ -61,6 +59,8 @@ class TorchPlan:
     """One line if torch is the fallback for an OpenVINO that failed."""
     static: bool = False
     """A static KV cache, which lets requests share passes, on a CPU too."""
+    why_cpu: str = ""
+    """As of OpenVinoPlan."""
 
     @property
     def device(self) -> str:
@@ -74,72 +74,79 @@ class TorchPlan:
 Plan: TypeAlias = OpenVinoPlan | TorchPlan
 
 
-def plan(size: ModelSize, settings: Settings) -> Plan:
+def plan(
+    size: ModelSize, settings: Settings, on_progress: Callable[[str], None] = lambda _: None
+) -> Plan:
     """Return the runtime for a model of `size`: "auto" is torch on a GPU, OpenVINO on a CPU.
 
-    Torch is the fallback if OpenVINO cannot be loaded. Torch is imported only if it is to run the
-    model, or if there may be a GPU. Raise SettingsError for a format that the runtime lacks, or a
-    device that this machine lacks.
+    Torch is the fallback if OpenVINO cannot be loaded, and the CPU for a GPU that fails its test or
+    whose memory others have taken. Torch is imported only if it is to run the model. `on_progress`
+    receives a sentence if the GPU is tested. Raise SettingsError for a format that the runtime
+    lacks, or a device that this machine lacks.
     """
-    if settings.runtime in ("torch", "torch-static"):
-        if settings.dtype not in _TORCH_DTYPES:
-            raise SettingsError(
-                f"--dtype {settings.dtype} is for OpenVINO. With --runtime {settings.runtime} "
-                f"choose {', '.join(_TORCH_DTYPES[:-1])} or {_TORCH_DTYPES[-1]}."
-            )
-        torch_plan = _torch_plan(size, settings.device, settings.dtype)
-        return replace(torch_plan, static=settings.runtime == "torch-static")
-    if settings.runtime == "openvino" and settings.device not in ("auto", "cpu"):
+    if settings.runtime in ("torch", "torch-static") and settings.dtype not in _TORCH_DTYPES:
         raise SettingsError(
-            f"--runtime openvino is for the CPU, and --device is {settings.device}. Leave one of "
-            "the two out."
+            f"--dtype {settings.dtype} is for OpenVINO. With --runtime {settings.runtime} "
+            f"choose {', '.join(_TORCH_DTYPES[:-1])} or {_TORCH_DTYPES[-1]}."
         )
-    if settings.runtime == "auto" and _needs_torch(settings):
-        return _torch_plan(size, settings.device, settings.dtype)
+    if settings.runtime == "openvino":
+        if settings.device not in ("auto", "cpu"):
+            raise SettingsError(
+                f"--runtime openvino is for the CPU, and --device is {settings.device}. Leave one "
+                "of the two out."
+            )
+        return _cpu_plan(size, settings, "")
+    if settings.device == "auto":
+        found = CHECK.result(on_progress)
+        if found.device is None:
+            return _cpu_plan(size, settings, found.problem)
+    elif settings.device == "cpu":
+        return _cpu_plan(size, settings, "")
+    chosen = _torch_plan(size, settings, settings.device)
+    if settings.device == "auto" and (problem := _memory_problem(size, chosen)):
+        return _cpu_plan(size, settings, problem)
+    return chosen
+
+
+def _cpu_plan(size: ModelSize, settings: Settings, why_cpu: str) -> Plan:
+    if settings.runtime in ("torch", "torch-static") or (
+        settings.runtime == "auto" and settings.dtype == "float16"
+    ):
+        return replace(_torch_plan(size, settings, "cpu"), why_cpu=why_cpu)
     try:
-        return OpenVinoPlan(precision_here(settings.dtype, size.parameters, settings.int8_vision))
+        precision = precision_here(settings.dtype, size.parameters, settings.int8_vision)
     except OpenVinoUnavailableError as error:
-        return _fallback(size, settings, error)
+        return replace(_fallback(size, settings, error), why_cpu=why_cpu)
+    return OpenVinoPlan(precision, why_cpu)
 
 
 def _fallback(size: ModelSize, settings: Settings, error: OpenVinoUnavailableError) -> TorchPlan:
     """Return the plan to run on the CPU by torch, because of `error`."""
     dtype = settings.dtype if settings.dtype in _TORCH_DTYPES else "auto"
-    return _torch_plan(size, "cpu", dtype, str(error))
+    chosen = _torch_plan(size, replace(settings, dtype=dtype, runtime="torch"), "cpu")
+    return replace(chosen, why_not_openvino=str(error))
 
 
-def _torch_plan(size: ModelSize, device: str, dtype: str, why_not_openvino: str = "") -> TorchPlan:
+def _torch_plan(size: ModelSize, settings: Settings, device: str) -> TorchPlan:
     # Imported here: torch takes seconds, and a start with OpenVINO does without.
     from vlm.runtimes.torch.devices import place
 
-    return TorchPlan(place(device, dtype, size), why_not_openvino)
+    try:
+        placement = place(device, settings.dtype, size)
+    except SettingsError:
+        if device.startswith("cuda") and (words := without_cuda()):
+            raise SettingsError(words) from None
+        raise
+    return TorchPlan(placement, static=settings.runtime == "torch-static")
 
 
-def _needs_torch(settings: Settings) -> bool:
-    """Return whether there is a GPU to use, or the settings name a format that only torch has."""
-    if settings.device != "auto":
-        return settings.device != "cpu" or settings.dtype == "float16"
-    if settings.dtype == "float16":
-        return True
-    if not _may_have_gpu():
-        return False
-    from vlm.runtimes.torch.devices import available_devices
+def _memory_problem(size: ModelSize, chosen: TorchPlan) -> str:
+    """Return that others have taken the memory of the device, empty if they have not."""
+    from vlm.runtimes.torch import devices
 
-    return available_devices()[0] != "cpu"
-
-
-def _may_have_gpu() -> bool:
-    """Return False if there is certainly no GPU, which saves the seconds of importing torch."""
-    build = metadata.version("torch").partition("+")[2]
-    if build == "cpu":
-        return False
-    if sys.platform == "darwin":
-        return platform.machine() == "arm64"
-    return (
-        not sys.platform.startswith("linux")
-        or build == "xpu"
-        or any(map(os.path.exists, _GPU_FILES))
-    )
+    device = chosen.placement.device
+    needed_bytes = devices.needed_bytes(size, device, chosen.placement.dtype)
+    return memory_taken(str(device)) if devices.is_taken(device, needed_bytes) else ""
 
 
 def fit(size: ModelSize, settings: Settings, folder: Path | None = None) -> Fit:
@@ -189,14 +196,14 @@ def load_runtime(
     the reason is logged. Raise SettingsError or CheckpointError.
     """
     size = model_size(folder)
-    chosen = plan(size, settings)
+    chosen = plan(size, settings, on_progress)
     check(chosen)
     if isinstance(chosen, TorchPlan):
         return _load_torch(folder, chosen)
     try:
         return _load_openvino(folder, chosen, on_progress)
     except OpenVinoUnavailableError as error:
-        fallback = _fallback(size, settings, error)
+        fallback = replace(_fallback(size, settings, error), why_cpu=chosen.why_cpu)
         check(fallback)
         return _load_torch(folder, fallback)
 

@@ -24,6 +24,7 @@ from vlm.runtimes.openvino.cache import (
     VISION_FILE,
     seal,
 )
+from vlm.runtimes.openvino.platform import core
 
 _EXAMPLE_TOKENS: Final = 4
 _EXAMPLE_PAST: Final = 3
@@ -200,7 +201,7 @@ def _save_model(model: Any, file: Path) -> None:
     # On a full disk OpenVINO raises RuntimeError, sometimes only when the file is read.
     try:
         ov.save_model(model, file, compress_to_fp16=False)
-        ov.Core().read_model(file)
+        core().read_model(file)
     except RuntimeError as error:
         raise OSError(f"{file.name} could not be written completely") from error
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
+
+import numpy as np
 
 from vlm.checkpoints.files import ModelSize
 from vlm.errors import SettingsError, SightlineError, first_line
@@ -35,12 +40,45 @@ def import_openvino() -> Any:
     return openvino
 
 
+# Held while OpenVINO compiles: two threads that compiled at the same time crashed the process once
+# (2026.4.1, segmentation fault). The language model and the small models have threads of their own.
+COMPILING: Final = threading.RLock()
+
+
+def core() -> Any:
+    """Return the process's `openvino.Core`. Make no other: see docs/surprises.md, "signal stack".
+
+    The CPU plugin of a core replaces the calling thread's stack for signal handlers. If cores are
+    released in another order than they were made, or by another thread, the kernel keeps the
+    address of a stack that is gone, and Ctrl+C ends the process with a segmentation fault.
+    """
+    with COMPILING:
+        return _only_core()
+
+
+@cache
+def _only_core() -> Any:
+    openvino = import_openvino()
+    # The binding fills its tables of NumPy's types at their first use. Two threads that did so at
+    # the same time, the object finder's at the first frame, waited for each other for ever with
+    # Python's lock held (2026.4.1).
+    tensor = openvino.Tensor(np.zeros(1, np.float32))
+    tensor.element_type.to_dtype()
+    assert tensor.data.shape == (1,)
+    return openvino.Core()
+
+
+def compile_on_cpu(model: Any, properties: Mapping[str, object]) -> Any:
+    """Return `model`, a file or an `openvino.Model`, compiled for the CPU; one at a time."""
+    with COMPILING:
+        return core().compile_model(model, "CPU", dict(properties))
+
+
 def openvino_here() -> OpenVino:
     """Return the installed OpenVINO; raise OpenVinoUnavailableError if none works."""
     try:
-        openvino = import_openvino()
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return OpenVino(openvino.__version__, "BF16" in capabilities)
+        capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return OpenVino(import_openvino().__version__, "BF16" in capabilities)
     except (ImportError, OSError, RuntimeError) as error:
         raise OpenVinoUnavailableError(
             f"OpenVINO cannot be loaded: {first_line(error)}."

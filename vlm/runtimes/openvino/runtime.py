@@ -28,7 +28,7 @@ from vlm.runtimes.openvino.convert import ConversionError, convert_in_a_process
 from vlm.runtimes.openvino.platform import (
     OpenVinoUnavailableError,
     Precision,
-    import_openvino,
+    compile_on_cpu,
     openvino_here,
 )
 
@@ -73,8 +73,9 @@ class OpenVinoRuntime:
         self._image_token_id: int = facts["image_token_id"]
         self.context_tokens: int = facts["context_tokens"]
         self.dtype = precision.name
+        # The text model always calculates in float32: see Precision.
+        self.exact_splits = True
         self._embeddings: Features = np.load(source.folder / EMBEDDINGS_FILE, mmap_mode="r")
-        core = import_openvino().Core()
         # By default the plugin starts a thread for each physical core. Without pinning they can
         # leave a busy core: as fast on an idle machine, 13 % faster beside a busy process.
         properties: dict[str, object] = {
@@ -83,11 +84,11 @@ class OpenVinoRuntime:
         }
         if threads is not None:
             properties["INFERENCE_NUM_THREADS"] = threads
-        self._text = core.compile_model(
-            source.folder / TEXT_FILE, "CPU", properties | precision.text_properties
+        self._text = compile_on_cpu(
+            source.folder / TEXT_FILE, properties | precision.text_properties
         )
-        vision = core.compile_model(
-            source.folder / VISION_FILE, "CPU", properties | precision.vision_properties
+        vision = compile_on_cpu(
+            source.folder / VISION_FILE, properties | precision.vision_properties
         )
         self._side_px: int = vision.input(0).partial_shape[-1].get_length()
         self._vision = vision.create_infer_request()

@@ -10,9 +10,11 @@ from typing import Final
 import torch
 
 from vlm.checkpoints.files import ModelSize
-from vlm.errors import SettingsError, first_line
+from vlm.errors import DeviceFailedError, SettingsError, first_line
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, MAX_CACHED_BYTES
+from vlm.runtimes.device_words import is_device_failure
 from vlm.runtimes.memory import free_host_bytes, kv_bytes, torch_cpu_bytes
+from vlm.runtimes.torch.probe import available_devices
 from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -51,16 +53,6 @@ def place(device: str, dtype: str, size: ModelSize) -> Placement:
         and needed_bytes(size, chosen, number_format) > free_bytes(chosen)
     )
     return Placement(chosen, number_format, spread)
-
-
-def available_devices() -> list[str]:
-    """Return the names of the devices of this machine, the preferred one first."""
-    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        devices.append("mps")
-    if torch.xpu.is_available():
-        devices.append("xpu")
-    return [*devices, "cpu"]
 
 
 def _automatic_dtype(device: torch.device, parameters: int) -> torch.dtype:
@@ -123,12 +115,30 @@ def free_bytes_of_all() -> int:
     return sum(map(free_bytes, gpus)) + free_host_bytes()
 
 
+def is_taken(device: torch.device, needed: int) -> bool:
+    """Return whether `needed` bytes would fit `device` but for the memory of other programs."""
+    if device.type == "cuda":
+        gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+        total = int(torch.cuda.mem_get_info(device)[1])
+        # What this process holds is freed when it changes the model; a model can be spread.
+        usable = sum(free_bytes(gpu) + torch.cuda.memory_reserved(gpu) for gpu in gpus)
+    elif device.type == "xpu":
+        total = int(torch.xpu.get_device_properties(device).total_memory)
+        usable = free_bytes(device) + torch.xpu.memory_reserved(device)
+    else:
+        return False
+    return usable < needed <= total
+
+
 _OUT_OF_MEMORY_WORDS: Final = ("out of memory", "allocate memory", "not enough memory")
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
-    """Raise any device's out-of-memory error as MemoryError, after CUDA's cache is emptied."""
+def device_errors() -> Iterator[None]:
+    """Raise any device's out-of-memory error as MemoryError, after CUDA's cache is emptied.
+
+    Raise the error of a device that is lost as DeviceFailedError.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -136,6 +146,8 @@ def memory_errors() -> Iterator[None]:
             words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS
         )
         if not out_of_memory:
+            if is_device_failure(str(error)):
+                raise DeviceFailedError(str(error)) from error
             raise
         # Without "from": the traceback would keep the tensors that filled the device.
         message = first_line(error)

@@ -15,7 +15,7 @@ from vlm.checkpoints.files import CONFIG_FILE
 from vlm.errors import CheckpointError, first_line
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
-from vlm.runtimes.torch.devices import memory_errors
+from vlm.runtimes.torch.devices import device_errors
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
 _TILES_PER_PASS_ON_GPU: Final = 32
@@ -52,6 +52,10 @@ class TorchRuntime:
         self._device = device
         self.device = str(device)
         self.dtype = str(model.dtype).removeprefix("torch.")
+        # In bfloat16 and float16 torch's results depend on the number of rows in a pass: on random
+        # weights of SmolVLM-256M's shape 5 of 10 second answers to the same frame and question
+        # differed, and none in float32.
+        self.exact_splits = model.dtype == torch.float32
         self.context_tokens: int = model.config.text_config.max_position_embeddings
         self.tiles_per_pass = 1 if device.type == "cpu" else _TILES_PER_PASS_ON_GPU
         # A small model's matrices are too small for several threads: on an idle machine one thread
@@ -128,30 +132,41 @@ class TorchRuntime:
         # A setting of the calling thread, which another runtime may have changed.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        with memory_errors():
+        with device_errors():
             yield
 
 
-def load_model(folder: Path, dtype: Any, device: str, *, spread: bool = False) -> Any:
+def load_model(
+    folder: Path,
+    dtype: Any,
+    device: str,
+    *,
+    spread: bool = False,
+    model_class: Any = AutoModelForImageTextToText,
+) -> Any:
     """Load the transformers model of a checked checkpoint `folder`, ready for inference.
 
+    `model_class` is a class of transformers that loads it.
     With `spread` accelerate splits it over all GPUs, and CPU memory if those are too small.
-    Raise CheckpointError if weights are missing, or of another shape than in the configuration.
+    Raise CheckpointError if weights are missing, or of another shape than in the configuration;
+    MemoryError or DeviceFailedError because of the device.
     """
     logging.disable_progress_bar()
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=dtype,
-            device_map="auto" if spread else None,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            # Reported below by name; transformers' error would refer to a table on the terminal.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        model = model if spread else model.to(device)
+        with device_errors():
+            model, report = model_class.from_pretrained(
+                folder,
+                dtype=dtype,
+                device_map="auto" if spread else None,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                # Reported below by name; transformers' error would refer to a table on the
+                # terminal.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+            model = model if spread else model.to(device)
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         raise CheckpointError(
             f"The model in {folder} cannot be loaded: {first_line(error)}"

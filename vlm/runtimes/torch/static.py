@@ -13,7 +13,7 @@ import torch
 
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import Capability, Logits, Predicted
-from vlm.runtimes.torch.devices import Placement, memory_errors
+from vlm.runtimes.torch.devices import Placement, device_errors
 from vlm.runtimes.torch.eager import TorchRuntime
 from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS, KVSlots, StaticKVState
 from vlm.runtimes.torch.step import WIDTHS, Append, StaticStep
@@ -41,6 +41,7 @@ class StaticTorchRuntime:
         self._eager = TorchRuntime(model, device)
         self.device = self._eager.device
         self.dtype = self._eager.dtype
+        self.exact_splits = self._eager.exact_splits
         self.context_tokens = self._eager.context_tokens
         self.tiles_per_pass = self._eager.tiles_per_pass
         text = model.config.text_config
@@ -71,7 +72,7 @@ class StaticTorchRuntime:
         """Run the eager prefill, without a graph: prompts are of many lengths."""
         prompt, after = self._eager.prefill(input_ids, features, count, want_logits)
         layers = prompt.cache.layers
-        with memory_errors():
+        with device_errors():
             pairs = torch.cat([each for layer in layers for each in (layer.keys, layer.values)])
         parked = pairs.view(len(layers), 2, *pairs.shape[1:])
         return StaticKVState(parked, len(input_ids)), after
@@ -111,7 +112,7 @@ class StaticTorchRuntime:
 
     @torch.inference_mode()
     def fork(self, state: StaticKVState, length: int) -> StaticKVState:
-        with memory_errors():
+        with device_errors():
             return self._slots.fork(state, length)
 
     @torch.inference_mode()
@@ -124,7 +125,7 @@ class StaticTorchRuntime:
         """Append to each of `states` its run of token ids, in one pass; predict after each id."""
         starts = [state.length for state in states]
         ends = [start + len(run) for start, run in zip(starts, runs, strict=True)]
-        with memory_errors():
+        with device_errors():
             if max(ends) > self._slots.capacity:
                 self._step.forget_graphs()
                 self._slots.grow(max(ends))
