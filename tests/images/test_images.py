@@ -18,9 +18,11 @@ from vlm.errors import (
     SightlineError,
     UnsupportedImageError,
 )
+from vlm.images import heif
 from vlm.images.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_SIDE_PX, decode_image
 
 RED, GREEN, BLUE, GREY = (220, 20, 20), (20, 200, 20), (20, 20, 220), (128, 128, 128)
+WHITE = (255, 255, 255)
 EXIF_ORIENTATION = 0x0112
 
 
@@ -57,7 +59,7 @@ def png_header(width: int, height: int, colour_type: int = 0) -> bytes:
     )
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_supported_formats_keep_their_colours(image_format: str) -> None:
     image = decode_image(encoded(corners(), image_format))
     assert (image.mode, image.size) == ("RGB", (64, 48))
@@ -75,12 +77,21 @@ def test_supported_formats_keep_their_colours(image_format: str) -> None:
         ("SVG", b"<?xml version='1.0'?>\n<!-- a drawing -->\n<svg width='9' height='9'></svg>"),
         ("SVG", b"\xef\xbb\xbf  <svg xmlns='http://www.w3.org/2000/svg'/>"),
         ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)),
-        ("AVIF", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(100)),
         ("video", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(100)),
         ("video", b"\x1a\x45\xdf\xa3" + bytes(100)),
+        ("Raw", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(100)),
+        ("Raw", b"FUJIFILMCCD-RAW 0201" + bytes(100)),
+        ("Raw", b"II*\0\x10\0\0\0CR\2\0" + bytes(100)),
+        ("Raw", b"MM\0*\0\0\0\x08\0\1\xc6\x12\0\1\0\0\0\4\1\4\0\0\0\0\0\0"),
+        ("audio", b"ID3\4\0" + bytes(50) + encoded(corners(), "JPEG")),
+        ("PDF", b"%PDF-1.7\n" + encoded(corners(), "JPEG")),
+        ("JPEG XL", b"\xff\x0a" + bytes(100)),
     ],
 )
-def test_unsupported_format_is_named(name: str, data: bytes) -> None:
+def test_unsupported_format_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, data: bytes
+) -> None:
+    monkeypatch.setattr(heif, "is_available", lambda: False)
     with pytest.raises(UnsupportedImageError, match=name) as refusal:
         decode_image(data)
     assert "JPEG" in str(refusal.value)
@@ -103,14 +114,12 @@ def test_bytes_that_are_no_image_are_refused(data: bytes) -> None:
         decode_image(data)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.9])
 def test_truncated_file_is_refused(image_format: str, kept: float) -> None:
     noise = Image.effect_noise((200, 150), 80).convert("RGB")
     data = encoded(noise, image_format)
-    # The header of a JPEG is read even of a part; only then is it certain that the rest is missing.
-    match = "cut short" if image_format == "JPEG" and kept > 0.1 else None
-    with pytest.raises(BadImageError, match=match):
+    with pytest.raises(BadImageError, match="cut short"):
         decode_image(data[: int(len(data) * kept)])
 
 
@@ -118,12 +127,12 @@ def test_limit_of_bytes_is_inclusive() -> None:
     data = encoded(corners(), "JPEG")
     padded = data + bytes(MAX_IMAGE_BYTES - len(data))
     assert decode_image(padded).size == (64, 48)
-    with pytest.raises(ImageTooLargeError, match="8 MiB"):
+    with pytest.raises(ImageTooLargeError, match="16 MiB"):
         decode_image(padded + b"\0")
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(30_000, 30_000), (2**31 - 1, 2**31 - 1), (10_000, 5_001)]
+    ("width", "height"), [(30_000, 30_000), (2**31 - 1, 2**31 - 1), (10_000, 5_101)]
 )
 def test_png_bomb_is_refused_by_its_header(width: int, height: int) -> None:
     data = png_header(width, height)
@@ -157,7 +166,7 @@ def test_large_images_are_scaled_to_the_longest_side(image_format: str) -> None:
 def test_limit_of_pixels_is_inclusive() -> None:
     side = MAX_IMAGE_PIXELS // 10_000
     image = decode_image(encoded(Image.new("1", (10_000, side)), "PNG"))
-    assert image.size == (MAX_SIDE_PX, MAX_SIDE_PX // 2)
+    assert image.size == (MAX_SIDE_PX, round(MAX_SIDE_PX * side / 10_000))
 
 
 def sixteen_bit_grey() -> Image.Image:
@@ -186,31 +195,31 @@ MODES: dict[str, tuple[Callable[[], bytes], tuple[int, int, int], tuple[int, int
         (254, 0, 0),
     ),
     "16-bit grey": (lambda: encoded(sixteen_bit_grey(), "PNG"), GREY, GREY),
-    "palette with alpha": (lambda: encoded(palette_with_alpha(), "PNG"), GREY, RED),
+    "palette with alpha": (lambda: encoded(palette_with_alpha(), "PNG"), WHITE, RED),
     "palette with one clear index": (
         palette_with_a_clear_index,
-        GREY,
+        WHITE,
         GREEN,
     ),
     "RGB with one clear colour": (
         lambda: encoded(corners(8, 8), "PNG", transparency=RED),
-        GREY,
+        WHITE,
         GREEN,
     ),
     "half transparent": (
-        lambda: encoded(Image.new("RGBA", (8, 8), (255, 255, 255, 128)), "PNG"),
-        (192, 192, 192),
-        (192, 192, 192),
+        lambda: encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 128)), "PNG"),
+        (127, 127, 127),
+        (127, 127, 127),
     ),
     "grey with alpha": (
-        lambda: encoded(Image.new("LA", (8, 8), (250, 0)), "PNG"),
-        GREY,
-        GREY,
+        lambda: encoded(Image.new("LA", (8, 8), (5, 0)), "PNG"),
+        WHITE,
+        WHITE,
     ),
     "transparent WebP": (
         lambda: encoded(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), "WEBP", lossless=True),
-        GREY,
-        GREY,
+        WHITE,
+        WHITE,
     ),
     "black and white": (lambda: encoded(Image.new("1", (8, 8), 1), "PNG"), (255,) * 3, (255,) * 3),
     "grey": (lambda: encoded(Image.new("L", (8, 8), 77), "JPEG"), (77,) * 3, (77,) * 3),
@@ -268,7 +277,7 @@ def test_first_frame_of_an_animation_is_decoded() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_files_raise_our_errors_only() -> None:
     chance = random.Random(7)
-    for image_format in ("JPEG", "PNG", "WEBP"):
+    for image_format in ("JPEG", "PNG", "WEBP", "AVIF"):
         sound = encoded(corners(), image_format)
         for _ in range(150):
             data = bytearray(sound)

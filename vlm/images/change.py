@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vlm.images.light import band_gains, unexplained
+
 THUMBNAIL_WIDTH: Final = 32
 THUMBNAIL_HEIGHT: Final = 24
 # A cell averages hundreds of pixels, so sensor noise moves it by one or two levels of 255.
@@ -30,6 +32,7 @@ CAPTURE_GAP_S: Final = 0.15
 HEARTBEAT_S: Final = 10.0
 
 Thumbnail: TypeAlias = npt.NDArray[np.float32]
+Levels: TypeAlias = npt.NDArray[np.float64]
 
 
 def thumbnail_of(image: Image.Image) -> Thumbnail:
@@ -45,12 +48,25 @@ def thumbnail_of(image: Image.Image) -> Thumbnail:
 
 
 def changed_share(before: Thumbnail, after: Thumbnail) -> float:
-    """Return the share (0..1) of cells that changed, after subtracting a small exposure drift."""
+    """Return the share (0..1) of cells whose change no change of light explains.
+
+    Changes of light are exposure drift, bands over the rows, and bands over the columns (of a
+    camera held upright).
+    """
     changes = after - before
     median = float(np.sort(changes, axis=None)[changes.size // 2])
     drift = median if abs(median) <= EXPOSURE_DRIFT_LEVELS else 0.0
-    largest = np.abs(changes.astype(np.float64) - drift).max(axis=2)
-    return float((largest > CELL_CHANGED_LEVELS).mean())
+    shares = [_changed_cells(np.abs(changes.astype(np.float64) - drift))]
+    levels = before.astype(np.float64), after.astype(np.float64)
+    for axes in ((0, 1, 2), (1, 0, 2)):
+        old, new = (one.transpose(axes) for one in levels)
+        shares.append(_changed_cells(unexplained(old, new, band_gains(old, new))))
+    return min(shares)
+
+
+def _changed_cells(changes: Levels) -> float:
+    """Return the share of cells whose largest change of level in a channel counts."""
+    return float((changes.max(axis=2) > CELL_CHANGED_LEVELS).mean())
 
 
 def has_changed(before: Thumbnail, after: Thumbnail) -> bool:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from vlm.errors import BadImageError, ImageTooLargeError, SightlineError, UnsupportedImageError
+from vlm.errors import (
+    BadImageError,
+    BusyError,
+    ImageTooLargeError,
+    SightlineError,
+    StreamClosedError,
+)
+from vlm.images import heif, jpeg, png
+from vlm.images.formats import TAKEN, Format, Picture, find_picture
+from vlm.images.media_boxes import media_boxes
+from vlm.images.orientation import orientation_of
 
-MAX_IMAGE_BYTES: Final = 8 * 2**20
-# A phone's 48 megapixels pass; Pillow's own limit is 89 million.
-MAX_IMAGE_PIXELS: Final = 50_000_000
+# A phone's 50 megapixels as a JPEG, or a picture with a video behind it.
+MAX_IMAGE_BYTES: Final = 16 * 2**20
+# A phone's 50 megapixels pass; Pillow's own limit is 89 million.
+MAX_IMAGE_PIXELS: Final = 51_000_000
+# No camera's picture is longer, and a row takes memory however short it is.
+MAX_IMAGE_SIDE_PX: Final = 65_535
 # SmolVLM cuts its tiles from an image of this longest side; more pixels are never used.
 MAX_SIDE_PX: Final = 2048
 
@@ -21,13 +36,10 @@ _FORMATS: Final = (
     JpegImagePlugin.JpegImageFile.format,
     PngImagePlugin.PngImageFile.format,
     WebPImagePlugin.WebPImageFile.format,
+    AvifImagePlugin.AvifImageFile.format,
 )
-_TAKEN: Final = "Send it as JPEG, PNG or WebP."
-# Shown through transparent pixels: both dark and light drawings are visible on it.
-_BACKGROUND: Final = (128, 128, 128)
-_EXIF_ORIENTATION: Final = 0x0112
-# The largest image takes some hundred MB while it is decoded.
-_DECODING: Final = threading.BoundedSemaphore(4)
+# Shown through transparent pixels, as in SmolVLM's own processor (Idefics3ImageProcessor).
+_BACKGROUND: Final = (255, 255, 255)
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,44 +49,52 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIGNATURES: Final = (
-    (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"BM", "BMP"),
-    (b"%PDF", "PDF"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\0\0\1\0", "ICO"),
-    (b"8BPS", "Photoshop"),
-)
-_HEIC_BRANDS: Final = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_VIDEO_MESSAGE: Final = "This is a video, not a picture. Send single frames as JPEG."
+# The largest image takes some hundred MB and up to a second. One at a time leaves the other places,
+# and a core, to ordinary frames.
+# A phone's 12 megapixels are ordinary: 4032 x 3024.
+_LARGE_PIXELS: Final = 12_500_000
+_DECODING: Final = threading.BoundedSemaphore(4)
+_DECODING_LARGE: Final = threading.BoundedSemaphore(1)
+# How many of the largest may be decoded or wait for it: as long as a client likes to wait.
+MAX_LARGE: Final = 12
+_LARGE: Final = threading.BoundedSemaphore(MAX_LARGE)
+# Pillow reads all EXIF of an AVIF file, which can take a second if it has 65,535 entries.
+_OPENING: Final = threading.Lock()
+_DAMAGED_MESSAGE: Final = f"This is not an image that can be read: not one, or damaged. {TAKEN}"
+_CUT_MESSAGE: Final = "The image is cut short: its end is missing. Send the whole file."
 
 
-def decode_image(data: bytes) -> Image.Image:
-    """Return the image in `data`: RGB, upright by EXIF, longest side <= MAX_SIDE_PX.
+def decode_image(data: bytes, is_cancelled: Callable[[], bool] = lambda: False) -> Image.Image:
+    """Return the image in `data`: RGB, upright, longest side <= MAX_SIDE_PX.
 
-    JPEG, PNG and WebP are detected by content; at most MAX_IMAGE_BYTES and MAX_IMAGE_PIXELS
-    (checked in the header, before decoding). CMYK, 16-bit grey and palettes are converted,
-    transparency becomes mid-grey, and only the first frame of an animation is read. Thread-safe.
-    Raise BadImageError, ImageTooLargeError or UnsupportedImageError.
+    JPEG, PNG, WebP and AVIF are detected by content, and HEIC if `pi-heif` is installed; at most
+    MAX_IMAGE_BYTES and MAX_IMAGE_PIXELS (checked in the header, before decoding). CMYK, 16-bit grey
+    and palettes are converted, transparency becomes white, and only the first frame of an animation
+    is read. The orientation is that of EXIF; without EXIF, that of XMP, except in a PNG; AVIF and
+    HEIC have their own. A file whose pixels are all there is
+    taken without its end marker, and refused if some are missing. Thread-safe.
+
+    Raise BadImageError, ImageTooLargeError or UnsupportedImageError, BusyError if many large images
+    wait, and StreamClosedError if `is_cancelled` returns true before the decoding begins.
     """
     if not data:
-        raise BadImageError(f"The image is empty (0 bytes). {_TAKEN}")
+        raise BadImageError(f"The image is empty (0 bytes). {TAKEN}")
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageTooLargeError(
             f"The image has {len(data):,} bytes; at most {MAX_IMAGE_BYTES:,} "
             f"({MAX_IMAGE_BYTES // 2**20} MiB) are taken. Make it smaller or compress it more."
         )
-    _refuse_other_formats(data)
+    picture = find_picture(data)
     try:
-        with _DECODING, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _check_size(*image.size)
-            return _upright(_shrunk(_to_rgb(_loaded(image))), _orientation_of(image))
+        if picture.format == "JPEG":
+            return _decode_jpeg(picture.data, is_cancelled)
+        kept = _without_extras(picture)
+        with _OPENING:
+            opened = _opened(kept, picture.format)
+        with opened as image, _place(image.size, is_cancelled):
+            image.load()
+            exif, xmp = image.info.get("exif") or b"", image.info.get("xmp") or b""
+            return _upright(_shrunk(_to_rgb(image)), orientation_of(exif, xmp))
     except SightlineError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -83,33 +103,73 @@ def decode_image(data: bytes) -> Image.Image:
         raise ImageTooLargeError("There is not enough memory for an image this large.") from None
     except Exception as error:
         # A decoder can raise nearly anything on a damaged file, even struct.error and SyntaxError.
-        raise BadImageError(_damage_message(error)) from error
+        is_cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise BadImageError(_CUT_MESSAGE if is_cut else _DAMAGED_MESSAGE) from error
 
 
-def _refuse_other_formats(data: bytes) -> None:
-    name = _foreign_format(data)
-    if name == "video":
-        raise UnsupportedImageError(_VIDEO_MESSAGE)
-    if name is not None:
-        raise UnsupportedImageError(f"{name} images are not taken. {_TAKEN}")
+def _decode_jpeg(data: bytes, is_cancelled: Callable[[], bool]) -> Image.Image:
+    found = jpeg.read_headers(data)
+    size = (found.width, found.height)
+    _check_size(*size)
+    jpeg.check_cost(found)
+    with _place(size, is_cancelled):
+        image = jpeg.decode(found, _bounded_size(*size))
+        if image is None:
+            with _opened(found.data) as other:
+                other.draft(None, _bounded_size(*size))
+                other.load()
+                image = _to_rgb(other)
+        turn = orientation_of(found.exif, found.xmp)
+        return _upright(_shrunk(image, _bounded_size(*size)), turn)
 
 
-def _foreign_format(data: bytes) -> str | None:
-    """Return the name of a known format that is not supported; None for anything else."""
-    for signature, name in _SIGNATURES:
-        if data.startswith(signature):
-            return name
-    if data[4:8] == b"ftyp":
-        brands = data[8 : min(64, int.from_bytes(data[:4], "big"))]
-        if b"avif" in brands or b"avis" in brands:
-            return "AVIF"
-        return "HEIC" if any(brand in brands for brand in _HEIC_BRANDS) else "video"
-    if data.startswith(b"\x1a\x45\xdf\xa3"):
-        return "video"
-    start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if start.startswith(b"<") and b"<svg" in start:
-        return "SVG"
-    return None
+def _opened(data: bytes, image_format: Format = "JPEG") -> Image.Image:
+    if image_format == "HEIC":
+        image = heif.open_heic(data)
+    else:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(*image.size)
+    return image
+
+
+def _without_extras(picture: Picture) -> bytes:
+    """Return the bytes to decode; raise BadImageError if some are missing at the end."""
+    data = picture.data
+    if picture.format == "PNG":
+        return png.clean(data)
+    if picture.format == "WEBP":
+        end = 8 + int.from_bytes(data[4:8], "little")
+    else:
+        end = max((box.end for box in media_boxes(data, 0, len(data))), default=0)
+        if picture.format == "HEIC":
+            end = max(end, heif.end_of_parts(data))
+    if end > len(data):
+        raise BadImageError(_CUT_MESSAGE)
+    return data
+
+
+@contextmanager
+def _place(size: tuple[int, int], is_cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Wait until a place to decode an image of `size` is free, and hold it."""
+    with _large_place() if size[0] * size[1] > _LARGE_PIXELS else _DECODING:
+        if is_cancelled():
+            raise StreamClosedError("The client has left before its image was decoded.")
+        yield
+
+
+@contextmanager
+def _large_place() -> Iterator[None]:
+    if not _LARGE.acquire(blocking=False):
+        raise BusyError(
+            f"{MAX_LARGE} large images are being decoded already. Try again in {MAX_LARGE} s, or "
+            f"make it smaller than {_LARGE_PIXELS // 10**6} million pixels.",
+            MAX_LARGE,
+        )
+    try:
+        with _DECODING_LARGE:
+            yield
+    finally:
+        _LARGE.release()
 
 
 def _check_size(width: int, height: int) -> None:
@@ -117,6 +177,11 @@ def _check_size(width: int, height: int) -> None:
         raise BadImageError(f"The image is {width} x {height} pixels: there is nothing to see.")
     if width * height > MAX_IMAGE_PIXELS:
         raise ImageTooLargeError(_too_many_pixels(f"{width} x {height}"))
+    if max(width, height) > MAX_IMAGE_SIDE_PX:
+        raise ImageTooLargeError(
+            f"The image is {width} x {height} pixels; at most {MAX_IMAGE_SIDE_PX:,} a side are "
+            "taken. Make it smaller."
+        )
 
 
 def _too_many_pixels(size: str) -> str:
@@ -124,19 +189,6 @@ def _too_many_pixels(size: str) -> str:
         f"The image has {size} pixels; at most {MAX_IMAGE_PIXELS // 10**6} million are taken. "
         "Make it smaller."
     )
-
-
-def _damage_message(error: Exception) -> str:
-    if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return "The image is cut short: its end is missing. Send the whole file."
-    return f"This is not an image that can be read: not one, or damaged. {_TAKEN}"
-
-
-def _loaded(image: Image.Image) -> Image.Image:
-    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which saves time and memory.
-    image.draft(None, _bounded_size(*image.size))
-    image.load()
-    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -156,19 +208,15 @@ def _bounded_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
-    size = _bounded_size(*image.size)
+def _shrunk(image: Image.Image, size: tuple[int, int] | None = None) -> Image.Image:
+    """Return `image` in `size`, by default within MAX_SIDE_PX."""
+    size = size or _bounded_size(*image.size)
     if size == image.size:
         return image
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def _orientation_of(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:
-        # Broken EXIF does not make the image unreadable.
-        return 1
+    # Rows first: Pillow 12 and 13 choose different orders, and pixels would depend on the Python.
+    # The gap bounds the memory of the filter's coefficients, which is gigabytes for a long row.
+    across = image.resize((size[0], image.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return across.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from vlm.types import Detail, Kind, Request
+from vlm.types import Detail, Kind, Reading, Request
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class Frame:
         max_tokens: int,
         detail: Detail = "low",
         kind: Kind = "question",
+        reading: Reading | None = None,
+        stop_loops: bool = False,
     ) -> Request:
         """Return a request with one question about this frame."""
         request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind)
-        return replace(request, frame=self)
+        task = replace(request.task, reading=reading, stop_loops=stop_loops)
+        return replace(request, frame=self, task=task)
