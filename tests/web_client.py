@@ -7,10 +7,10 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from vlm.types import EngineInfo, Request, StreamEvent
 from web.app import create_app
 from web.server import Server, listen
 from web.streaming import Admission
+from worker_kit import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_GUARD_S = 180.0
@@ -52,12 +53,11 @@ def read_events(body: str) -> list[tuple[str, Any]]:
     return events
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns once `condition` holds; the limit only keeps a broken test from hanging."""
-    limit = time.monotonic() + HANG_GUARD_S
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.01)
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 class SteppedJob:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 import socket
 from collections.abc import Sequence
@@ -11,8 +10,16 @@ from typing import Final
 
 from flask import Flask, Request, Response, request
 
+from vlm.option_types import PRIVATE_SUFFIXES
 from vlm.settings import Settings, read_key
-from web.errors import ClientKeyError, ForbiddenError, is_openai_path
+from web.errors import (
+    IGNORED_HEADER,
+    MODEL_HEADER,
+    ClientKeyError,
+    ForbiddenError,
+    is_openai_path,
+)
+from web.proxy import PROXY_HOST, address_of
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
@@ -26,12 +33,10 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'none'",
     )
 )
 
 HEADERS: Final = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self)",
@@ -39,8 +44,23 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+# `Cache-Control` of the page and what it polls. Browsers do not keep a page for "Back", with its
+# captions, if these are `no-store`.
+REVALIDATED: Final = "no-cache"
+
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+# What only this machine may use, unless --trust-network says otherwise.
+_CONTROL_PATHS: Final = ("/api/models/", "/metrics")
+_FORWARDING_HEADERS: Final = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+)
 _HOST_HEADER: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 
 _PREFLIGHT_AGE_S: Final = 600
@@ -69,8 +89,11 @@ class Access:
     """All checks of a request before its route runs. Their order matters; `check` shows it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hosts = HostPolicy(settings.host)
+        self._hosts = HostPolicy(settings.host, settings.allow_host)
         self._cors = CorsPolicy(settings.allow_origin)
+        self._settings = settings
+        frames = " ".join(settings.allow_frame) or "'none'"
+        self._policy = f"{CONTENT_SECURITY_POLICY}; frame-ancestors {frames}"
         file = settings.client_key_file
         self._key = None if file is None else read_key(file).encode()
 
@@ -89,20 +112,26 @@ class Access:
         else:
             self._check_site(request)
         self._check_key(request)
+        self._check_control(request)
         return None
 
     def set_headers(self, request: Request, response: Response) -> None:
         """Add the security headers, those of CORS, and `no-store` if the route sets no caching."""
         response.headers.update(HEADERS)
+        response.headers["Content-Security-Policy"] = self._policy
         self._cors.set_headers(request, response)
         if "Cache-Control" not in response.headers:
             response.headers["Cache-Control"] = "no-store"
 
     def _check_host(self, request: Request) -> None:
-        if not self._hosts.allows(request.headers.get("Host", "")):
+        host = request.headers.get("Host", "")
+        # A page after DNS rebinding could send a forwarded host of its choice, but not the `Host`.
+        seen_by_proxy = request.environ.get(PROXY_HOST, host)
+        if not (self._hosts.allows(host) and self._hosts.allows(seen_by_proxy)):
             raise ForbiddenError(
                 "This server does not answer to that host name. Open it as http://localhost with "
-                "its port, or by the address it was started with (--host)."
+                "its port, or by the address it was started with (--host), or allow the name "
+                "(--allow-host)."
             )
 
     def _check_site(self, request: Request) -> None:
@@ -131,42 +160,71 @@ class Access:
                 "This server needs its key: send it as `Authorization: Bearer KEY`."
             )
 
+    def _check_control(self, request: Request) -> None:
+        """Refuse to let other machines change the model or read metrics, which have no password."""
+        if request.path.startswith(_CONTROL_PATHS) and not may_control(self._settings, request):
+            raise ForbiddenError(
+                "Only the machine that runs this server may change the model and read the metrics. "
+                "Start it with --trust-network to allow it to others."
+            )
+
+
+def may_control(settings: Settings, request: Request) -> bool:
+    """Return whether the sender of `request` may change the model and read metrics."""
+    return settings.trust_network or _is_from_this_machine(request)
+
+
+def _is_from_this_machine(request: Request) -> bool:
+    """Return whether all who sent or forwarded `request` are on this machine.
+
+    Behind a proxy that says for nobody whom it forwards, the sender is a stranger, whether the
+    proxy is trusted or not.
+    """
+    senders = [request.remote_addr or ""]
+    if any(name in request.headers for name in _FORWARDING_HEADERS):
+        senders += request.headers.get("X-Forwarded-For", "").split(",")
+    addresses = [address_of(each.strip()) for each in senders]
+    return all(each is not None and each.is_loopback for each in addresses)
+
 
 class HostPolicy:
     """Decides which `Host` headers are names of this server.
 
     DNS rebinding needs a name that an attacker owns, so only the name is checked and any port is
     allowed: an ssh tunnel or a container may show this server on another one. A server bound to
-    every address also accepts any IP address (none can be rebound) and this machine's own name.
+    every address also accepts any IP address (none can be rebound), this machine's own name, and
+    names under the suffixes that nobody on the internet can own.
     """
 
-    def __init__(self, bound_host: str) -> None:
+    def __init__(self, bound_host: str, allowed: Sequence[str] = ()) -> None:
+        """`allowed`: further names, in lower case; one that begins with a dot is a suffix."""
         self._any_address = bound_host in _WILDCARDS
         own = (
             {socket.gethostname(), f"{socket.gethostname()}.local"} if self._any_address else set()
         )
         bound = f"[{bound_host}]" if ":" in bound_host else bound_host
-        self._names = _LOOPBACK_NAMES | {name.lower() for name in {bound, *own}}
+        self._names = _LOOPBACK_NAMES | {name.lower() for name in {bound, *own, *allowed}}
+        suffixes = [name for name in allowed if name.startswith(".")]
+        self._suffixes = (*suffixes, *(PRIVATE_SUFFIXES if self._any_address else ()))
 
     def allows(self, host_header: str) -> bool:
         """Return whether `host_header` (`name` or `name:port`) names this server."""
         match = _HOST_HEADER.fullmatch(host_header.lower())
         if match is None:
             return False
-        return match["name"] in self._names or (self._any_address and _is_address(match["name"]))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
+        name = match["name"]
+        is_under = name.endswith(self._suffixes) and ".." not in name and not name.startswith(".")
+        is_address = self._any_address and address_of(name.strip("[]")) is not None
+        return name in self._names or is_under or is_address
 
 
 def _is_same_origin(origin: str, host_header: str) -> bool:
     scheme, _, origin_host = origin.partition("://")
-    return scheme in ("http", "https") and origin_host.lower() == host_header.lower()
+    if scheme not in _DEFAULT_PORTS:
+        return False
+    # Browsers leave out the usual port; some proxies add it to the host.
+    host = host_header.lower().removesuffix(_DEFAULT_PORTS[scheme])
+    return origin_host.lower() == host
 
 
 class CorsPolicy:
@@ -200,7 +258,9 @@ class CorsPolicy:
         response.vary.add("Origin")
         if self.allows(request):
             response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+            response.headers["Access-Control-Expose-Headers"] = (
+                f"Retry-After, {MODEL_HEADER}, {IGNORED_HEADER}"
+            )
 
 
 def _is_open(path: str) -> bool:

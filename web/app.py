@@ -5,21 +5,26 @@ from __future__ import annotations
 import mimetypes
 from pathlib import Path
 
-from flask import Flask, render_template
+from flask import Flask, Response, make_response, render_template
 
 from vlm.models.manager import Models
 from vlm.settings import Settings
-from web.access import install_access
-from web.captions import MAX_FORM_BYTES, captions_blueprint
+from web.access import REVALIDATED, install_access
+from web.captions import captions_blueprint
 from web.errors import install_error_handlers
 from web.metrics import Metrics, metrics_blueprint
 from web.openai.routes import openai_blueprint
 from web.openapi import openapi_blueprint
+from web.picture_body import MAX_FORM_BYTES
+from web.proxy import TrustedProxies
 from web.request_log import install_request_log
 from web.status import models_blueprint, status_blueprint
 from web.streaming import Admission
+from web.things import things_blueprint
 
-ROOT = Path(__file__).resolve().parents[1]
+_WEB = Path(__file__).resolve().parent
+# The folder of `static` and `templates`: in a checkout beside this package, in a wheel inside it.
+ROOT = next(each for each in (_WEB, _WEB.parent) if (each / "templates").is_dir())
 
 
 def create_app(
@@ -43,15 +48,19 @@ def create_app(
     install_request_log(app, settings, models.worker, metrics.answered)
     install_error_handlers(app)
     install_access(app, settings)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.behind_proxy)  # type: ignore[method-assign]
     app.register_blueprint(status_blueprint(settings, models))
     app.register_blueprint(metrics_blueprint(metrics))
     app.register_blueprint(openapi_blueprint(settings))
     app.register_blueprint(models_blueprint(models))
     app.register_blueprint(captions_blueprint(settings, models.worker, admission))
-    app.register_blueprint(openai_blueprint(settings, models.worker, admission))
+    app.register_blueprint(things_blueprint(models.finder, admission))
+    app.register_blueprint(openai_blueprint(models, admission))
 
     @app.get("/")
-    def index() -> str:
-        return render_template("index.html")
+    def index() -> Response:
+        page = make_response(render_template("index.html"))
+        page.headers["Cache-Control"] = REVALIDATED
+        return page
 
     return app

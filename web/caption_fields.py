@@ -12,9 +12,16 @@ from typing import Any, Final, NamedTuple, cast, get_args
 from werkzeug.datastructures import MultiDict
 
 from vlm.errors import BadRequestError
-from vlm.prompts import DEFAULT_PROMPT, PRESETS, PROMPT_MAX_CHARS, TEXT_PATTERN, checked_prompt
+from vlm.prompts import (
+    DEFAULT_PROMPT,
+    PRESETS,
+    PROMPT_MAX_CHARS,
+    READ_PRESET,
+    TEXT_PATTERN,
+    checked_prompt,
+)
 from vlm.settings import MAX_TOKENS_LIMIT
-from vlm.types import Detail, Kind
+from vlm.types import Detail, Kind, Reading
 
 CAMERA_MAX_CHARS: Final = 64
 
@@ -44,6 +51,18 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "`low`: the image as one tile. `high`: the model's own tiling, slower, for "
         "small things.",
     },
+    "reading": {
+        "enum": list(get_args(Reading)),
+        "description": "Who reads the text in the image: the reader, the model, or the model with "
+        "the reader's lines in its prompt. Absent: `reader` for the preset `read`, else `both` for "
+        "a question about text.",
+    },
+    "stop_loops": {
+        "enum": ["0", "1"],
+        "default": "1",
+        "description": "`1`: a caption ends before a sentence, or six words, come for the third "
+        "time, with the `finish_reason` `loop`. `0`: it goes on.",
+    },
     "camera": {
         "type": "string",
         "pattern": rf"^[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}$",
@@ -58,12 +77,18 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+# Who reads the text for a preset, if the field `reading` is absent.
+_READER_OF: Final[dict[str | None, Reading]] = {READ_PRESET: "reader"}
+
+
 class CaptionFields(NamedTuple):
     """The checked fields of one request."""
 
     prompt: str
     max_tokens: int
     detail: Detail
+    reading: Reading | None
+    stop_loops: bool
     camera: str | None
     kind: Kind
 
@@ -90,6 +115,8 @@ def read_caption_fields(values: MultiDict[str, str], max_tokens: int) -> Caption
         prompt=preset.prompt if preset else found.get("prompt", DEFAULT_PROMPT),
         max_tokens=int(found.get("max_tokens", max_tokens)),
         detail=cast(Detail, found.get("detail", _FIELDS["detail"]["default"])),
+        reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
+        stop_loops=found.get("stop_loops", _FIELDS["stop_loops"]["default"]) == "1",
         camera=camera,
         kind=kind or ("question" if camera is None else "live"),
     )

@@ -18,7 +18,15 @@ log = logging.getLogger("sightline")
 
 # Bytes of a body under /v1: one image of the largest size in base64, and text. It is less than the
 # server itself accepts, so that a client receives the refusal.
-MAX_BODY_BYTES: Final = 12 * 2**20
+MAX_BODY_BYTES: Final = 24 * 2**20
+
+# Headers of answers under /v1: the name of the model that answered, and the fields of the request
+# that had no effect.
+MODEL_HEADER: Final = "X-Sightline-Model"
+IGNORED_HEADER: Final = "X-Sightline-Ignored"
+
+# Routes whose body is a picture.
+PICTURE_PATHS: Final = ("/api/captions", "/api/boxes", "/api/things", "/api/text")
 
 INTERNAL_MESSAGE: Final = "Something went wrong on the server; its terminal says more. Try again."
 
@@ -90,6 +98,8 @@ _STATUS: Final[Mapping[type[SightlineError], int]] = {
     errors.BadRequestError: 400,
     errors.BadImageError: 400,
     FieldError: 400,
+    # Its client has left, and does not receive it.
+    errors.StreamClosedError: 400,
     ClientKeyError: 401,
     ForbiddenError: 403,
     errors.UnknownModelError: 404,
@@ -107,6 +117,9 @@ _STATUS: Final[Mapping[type[SightlineError], int]] = {
     errors.BusyError: 503,
     errors.NotReadyError: 503,
     errors.ModelFailedError: 503,
+    errors.ReaderUnavailableError: 503,
+    errors.PartOffError: 503,
+    errors.PartFailedError: 503,
     StoppingError: 503,
     errors.UpstreamDownError: 503,
     errors.UpstreamTimeoutError: 504,
@@ -188,7 +201,7 @@ def error_body_at(
 
 def body_too_large_code(path: str, content_type: str) -> str:
     """Return the code for a body that is larger than the server reads on any path."""
-    if path != "/api/captions":
+    if path not in PICTURE_PATHS:
         return "request_too_large"
     is_form = content_type.lower().startswith("multipart/")
     return FormTooLargeError.code if is_form else errors.ImageTooLargeError.code

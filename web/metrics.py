@@ -28,7 +28,7 @@ from vlm import __version__
 from vlm.events import Record
 from vlm.models.manager import Models
 from vlm.remote.upstream import UpstreamStatus
-from vlm.types import Outcome
+from vlm.types import By, Outcome, Verdict
 from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")
@@ -93,6 +93,18 @@ class Metrics:
             registry=registry,
             buckets=BATCH_SIZES,
         )
+        self._captions = Counter(
+            "sightline_captions",
+            "Answers by their maker: the model, the object finder or the reader of text.",
+            ["by"],
+            registry=registry,
+        )
+        self._checks = Counter(
+            "sightline_checks",
+            "Nouns of answers that were compared with what detector and classifier saw.",
+            ["verdict"],
+            registry=registry,
+        )
         self._answers = Counter(
             "sightline_http_requests",
             "HTTP requests answered, to the end or until the client disconnected.",
@@ -118,6 +130,10 @@ class Metrics:
                 self._requests.labels(kind, outcome)
             for histogram in (self._ttft_s, self._total_s, self._queued_s):
                 histogram.labels(kind)
+        for maker in get_args(By):
+            self._captions.labels(maker)
+        for verdict in get_args(Verdict):
+            self._checks.labels(verdict)
 
     def request_ended(self, record: Record) -> None:
         """Count one finished request of the worker."""
@@ -130,6 +146,9 @@ class Metrics:
             if stats.tokens:
                 self._ttft_s.labels(kind).observe(stats.ttft_s)
             self._total_s.labels(kind).observe(stats.total_s)
+            self._captions.labels(stats.by).inc()
+            for check in stats.checks:
+                self._checks.labels(check.verdict).inc()
             for field, counter in self._tokens.items():
                 counter.inc(getattr(stats, field))
 
@@ -181,6 +200,7 @@ class CurrentState(Collector):
         """Yield the metric families."""
         yield InfoMetricFamily("sightline_build", "The running version.", {"version": __version__})
         yield from self._worker()
+        yield from self._finder()
         yield from self._upstreams()
         yield from self._memory()
         yield from _gpu_memory()
@@ -207,6 +227,23 @@ class CurrentState(Collector):
             "Restarts of the thread that owns the model, after it failed.",
             worker.restarts,
         )
+
+    def _finder(self) -> Iterator[Metric]:
+        loaded = GaugeMetricFamily(
+            "sightline_small_model_loaded",
+            "1 if a small model beside the one that captions is loaded.",
+            labels=["part"],
+        )
+        failures = CounterMetricFamily(
+            "sightline_small_model_failures",
+            "Failures of a small model: of its load, or on a frame.",
+            labels=["part"],
+        )
+        for part in self._models.finder.parts():
+            loaded.add_metric([part.kind], float(part.is_loaded))
+            failures.add_metric([part.kind], part.failures)
+        yield loaded
+        yield failures
 
     def _upstreams(self) -> Iterator[Metric]:
         by_origin: dict[str, list[UpstreamStatus]] = {}

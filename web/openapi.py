@@ -6,11 +6,13 @@ No library makes it: those for Flask cannot describe the events of a stream, whi
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 
 from vlm import __version__
 from vlm.images.decode import MAX_IMAGE_BYTES
@@ -18,10 +20,19 @@ from vlm.models.candidates import ModelsStatus
 from vlm.settings import Settings
 from vlm.types import Result
 from web.caption_fields import caption_fields
-from web.captions import RAW_TYPES, Token
+from web.captions import Token
 from web.errors import ErrorAnswer, OpenAIErrorAnswer, is_openai_path
 from web.openai.routes import Model, ModelList
+from web.picture_body import RAW_TYPES
 from web.status import SWITCH_FIELDS, Health, Status
+from web.things import (
+    BOXES_FIELDS,
+    TEXT_FIELDS,
+    THINGS_FIELDS,
+    BoxesAnswer,
+    TextAnswer,
+    ThingsAnswer,
+)
 
 Json = dict[str, Any]
 
@@ -35,15 +46,24 @@ _CAPTION: Final = (
 )
 _CHAT: Final = (
     "The answer is whole, or with `stream` in chunks, with `[DONE]` last, or an error if the work "
-    "fails midway."
+    "fails midway. Any `model` is answered by the one that runs; `X-Sightline-Model` names it. "
+    "Fields that have no effect are ignored, and named in `X-Sightline-Ignored`."
 )
 _TAGS: Final = {
     "captions": "One image, one question.",
+    "finder": "Boxes, things and text in one image, by small models beside the one that captions.",
     "openai": "Chats, for programs made for OpenAI's API.",
     "models": "Which model runs.",
     "service": "The state of the server.",
 }
-_TAG_OF: Final = {"/api/captions": "captions", "/v1": "openai", "/api/models": "models"}
+_TAG_OF: Final = {
+    "/api/captions": "captions",
+    "/api/boxes": "finder",
+    "/api/things": "finder",
+    "/api/text": "finder",
+    "/v1": "openai",
+    "/api/models": "models",
+}
 _REFUSALS: Final = {
     400: "A field or the body is not valid.",
     401: "The key is missing or wrong.",
@@ -55,7 +75,7 @@ _REFUSALS: Final = {
     431: "The address and the headers are longer than 32 KiB.",
     500: "Something went wrong on the server; see its log.",
     502: "The answer of the server that runs the model is not valid.",
-    503: "Not now: the model is loading or failed to load, or the queue is full.",
+    503: "Not now: the model is loading, off or failed, or too many requests are in flight.",
     504: "The server that runs the model took too long.",
 }
 _REFUSALS_OF_ALL: Final = (403, 431, 500)
@@ -68,13 +88,14 @@ _RETRY_AFTER: Final = {
 def openapi_blueprint(settings: Settings) -> Blueprint:
     """Return the route. The document leaves out the page and its files."""
     blueprint = Blueprint("openapi", __name__)
-    cached = cache(lambda: document(settings))
+    cached = cache(lambda: json.dumps(document(settings)))
     making = threading.Lock()
 
     @blueprint.get("/openapi.json")
     def openapi_document() -> Response:
         with making:
-            return jsonify(cached())
+            text = cached()
+        return Response(text, mimetype="application/json")
 
     return blueprint
 
@@ -105,7 +126,6 @@ def _paths(settings: Settings) -> Json:
     model = {"name": "model", "in": "path", "required": True}
     model["schema"] = {"type": "string", "minLength": 1}
     fields = caption_fields(settings.max_tokens)
-    parameters = [{"name": name, "in": "query", "schema": fields[name]} for name in fields]
     switch = {"type": "object", "properties": SWITCH_FIELDS, "required": [*SWITCH_FIELDS]}
     done = {"properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
     chunks = (_event("OpenAIChatCompletionChunk"), _event("OpenAIErrorAnswer"), done)
@@ -118,8 +138,19 @@ def _paths(settings: Settings) -> Json:
     operations = (
         _operation(
             "post /api/captions", "caption", "Caption an image, in a stream", _stream(*tokens),
-            (400, 413, 415, 503), description=_CAPTION, parameters=parameters,
-            requestBody=_body(_image_bodies(fields)),
+            (400, 413, 415, 503), description=_CAPTION, **_picture(fields),
+        ),
+        _operation(
+            "post /api/boxes", "findBoxes", "Find things in an image, as boxes",
+            _json("BoxesAnswer"), (400, 413, 415, 503), **_picture(BOXES_FIELDS),
+        ),
+        _operation(
+            "post /api/things", "findThings", "Name the things in an image, and the place",
+            _json("ThingsAnswer"), (400, 413, 415, 503), **_picture(THINGS_FIELDS),
+        ),
+        _operation(
+            "post /api/text", "readText", "Read the text in an image",
+            _json("TextAnswer"), (400, 413, 415, 503), **_picture(TEXT_FIELDS),
         ),
         _operation(
             "get /v1/models", "listModels", "List the running model", _json("OpenAIModelList"),
@@ -132,7 +163,7 @@ def _paths(settings: Settings) -> Json:
         _operation(
             "post /v1/chat/completions", "createChatCompletion", "Answer a chat with images",
             _json("OpenAIChatCompletion") | _stream(*chunks),
-            (400, 404, 413, 415, 503, *keyed, *upstream), description=_CHAT,
+            (400, 413, 415, 503, *keyed, *upstream), description=_CHAT,
             requestBody=_body(_json("ChatCompletionRequest")), **key,
         ),
         _operation(
@@ -182,9 +213,15 @@ def _body(content: Json) -> Json:
     return {"required": True, "content": content}
 
 
-def _image_bodies(fields: Json) -> Json:
+def _picture(fields: Mapping[str, Json]) -> Json:
+    """Return parameters and body of a route that takes a picture with `fields` beside it."""
+    parameters = [{"name": name, "in": "query", "schema": fields[name]} for name in fields]
+    return {"parameters": parameters, "requestBody": _body(_image_bodies(fields))}
+
+
+def _image_bodies(fields: Mapping[str, Json]) -> Json:
     image = {"type": "string", "format": "binary", "maxLength": MAX_IMAGE_BYTES}
-    form = {"type": "object", "properties": {"image": image} | fields, "required": ["image"]}
+    form = {"type": "object", "properties": {"image": image, **fields}, "required": ["image"]}
     image_types = ", ".join(name for name in RAW_TYPES if name.startswith("image/"))
     encoding = {"image": {"contentType": image_types}}
     bodies: Json = {name: {"schema": image} for name in RAW_TYPES}
@@ -241,8 +278,9 @@ def _schemas() -> Json:
     # OpenAI's answers have a prefix: some have the name of one of ours.
     openai = (ChatCompletion, ChatCompletionChunk, Model, ModelList)
     own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Result, Status, Token)
+    found = (BoxesAnswer, ThingsAnswer, TextAnswer)
     return (
         schemas("validation", Schemas, "", ChatCompletionRequest)
         | schemas("serialization", Schemas, "OpenAI", *openai)
-        | schemas("serialization", CompleteSchemas, "", *own)
+        | schemas("serialization", CompleteSchemas, "", *own, *found)
     )

@@ -53,6 +53,8 @@ class RequestLog:
     model: str | None = None
     wants_answer: bool = False
     """Whether the route submits requests to the model."""
+    ignored: tuple[str, ...] = ()
+    """Names of fields of a chat that had no effect."""
     request: Request | None = None
     stream: Stream | None = None
     """Of the submitted request; its record says how that ended."""
@@ -88,10 +90,11 @@ class RequestLog:
             "kind": self.request.kind if self.request is not None else None,
             "finish_reason": result.finish_reason if result is not None else None,
             "model": self.model,
+            "ignored": list(self.ignored) or None,
         }
         if result is not None:
             stats = asdict(result.stats)
-            found |= {name: stats[name] for name in _STATS}
+            found |= {name: stats[name] for name in _STATS} | {"by": stats["by"]}
         if with_text and self.request is not None:
             found["prompt"] = "\n".join(self.request.task.texts)
             found["text"] = result.text if result is not None else None

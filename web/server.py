@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from vlm.errors import SightlineError
+from vlm.settings import Settings
 from web.connections import IDLE_CONNECTION_S, MAX_HEADER_BYTES, Connections
 from web.wsgi import WsgiFront
 
@@ -38,6 +39,9 @@ BACKLOG = 1024
 STOP_DEADLINE_S = 1.0
 # Incomplete answers are cut this long after the end began.
 STOP_GRACE_S = 0.5
+# Programs of ordinary users may not listen on lower ports.
+_FIRST_FREE_PORT = 1024
+_WINDOWS_NOT_ALLOWED = 10013  # WSAEACCES
 
 
 class ListenError(SightlineError):
@@ -62,10 +66,25 @@ def listen(host: str, port: int) -> socket.socket:
                 "another port with --port."
             )
         elif error.errno in (errno.EACCES, errno.EPERM):
-            message = f"Port {port} is not allowed. Choose one above 1023 with --port."
+            message = _not_allowed(port, getattr(error, "winerror", None))
         else:
             message = f"Cannot listen on {host}: {error.strerror or error}. Check --host."
         raise ListenError(message) from error
+
+
+def _not_allowed(port: int, windows_error: int | None) -> str:
+    if windows_error == _WINDOWS_NOT_ALLOWED:
+        return (
+            f"Windows has reserved port {port} ({_WINDOWS_NOT_ALLOWED}). `netsh interface ipv4 "
+            "show excludedportrange protocol=tcp` lists the reserved ones; choose another with "
+            "--port, or --port 0 for a free one."
+        )
+    if 0 < port < _FIRST_FREE_PORT:
+        return f"Port {port} is not allowed. Choose one above {_FIRST_FREE_PORT - 1} with --port."
+    return (
+        f"Port {port} is not allowed here; security software or a container may forbid it. Choose "
+        "another with --port, or --port 0 for a free one."
+    )
 
 
 def page_url(listener: socket.socket) -> str:
@@ -80,6 +99,16 @@ def is_open_to_others(listener: socket.socket) -> bool:
     return not ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
+def warning_of_strangers(settings: Settings) -> str:
+    """Return what other people on the network can do here."""
+    can = ["open this page", "have pictures captioned"]
+    if settings.trust_network:
+        can += ["change the model", "read the metrics"]
+    if settings.client_key_file is None:
+        can.append("use /v1")
+    return f"Warning: anyone on your network can {', '.join(can[:-1])} and {can[-1]}."
+
+
 class Server:
     """Serves `app` in a thread of its own; the main thread is free for signals."""
 
@@ -91,7 +120,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Captions use at most `caption_limit` threads; everything else has SPARE_THREADS."""
-        self.connections = Connections(_most_connections())
+        self.connections = Connections(_most_connections(), tls)
         self._listener = listener
         self._threads = ThreadPoolExecutor(caption_limit + SPARE_THREADS, "answer")
         self._loop = asyncio.new_event_loop()
@@ -113,7 +142,6 @@ class Server:
             timeout_keep_alive=IDLE_CONNECTION_S,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
         self._server = uvicorn.Server(config)
 

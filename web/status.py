@@ -10,6 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from vlm import __version__
 from vlm.errors import BadRequestError
+from vlm.finder.finder import FinderStatus
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.models.candidates import ModelsStatus
 from vlm.models.manager import Models
@@ -17,6 +18,7 @@ from vlm.prompts import PRESETS, PROMPT_MAX_CHARS, Preset
 from vlm.remote.upstream import UpstreamStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from vlm.types import EngineState
+from web.access import REVALIDATED, may_control
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ class Status:
     # The longest side of a frame that is worth sending.
     frame_size_px: int | None
     models: ModelsStatus
+    # Whether the client that asks may change the model.
+    can_change_models: bool
+    finder: FinderStatus
     queue: QueueStatus
     worker: WorkerStatus
     # None if the model runs on this machine.
@@ -109,7 +114,9 @@ def status_blueprint(settings: Settings, models: Models) -> Blueprint:
 
     @blueprint.get("/api/status")
     def status() -> Response:
-        return jsonify(_status(settings, models))
+        answer = jsonify(_status(settings, models))
+        answer.headers["Cache-Control"] = REVALIDATED
+        return answer
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
@@ -134,6 +141,8 @@ def _status(settings: Settings, models: Models) -> Status:
         dtype=info.dtype if info else None,
         frame_size_px=info.frame_size_px if info else None,
         models=models.status(),
+        can_change_models=may_control(settings, request),
+        finder=models.finder.status(),
         queue=QueueStatus(queue.waiting, settings.max_queue, worker.busy),
         worker=WorkerStatus(worker.restarts, worker.last_failure, queue.in_flight, queue.max_batch),
         remote=RemoteStatus(origins, upstreams) if upstreams else None,

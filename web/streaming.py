@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import flask
+from PIL import Image
 
 from vlm.errors import BusyError, StreamClosedError
 from vlm.scheduler.queue import MAX_IN_FLIGHT, Stream
@@ -19,6 +20,27 @@ from web.wsgi import ON_HANG_UP
 # After so long without an event the client receives a comment line, as a sign of life.
 KEEPALIVE_S = 1.0
 RETRY_AFTER_S = 1
+# Of the bodies, then the pictures, of all requests in flight. Those up to ORDINARY_BYTES, about a
+# megapixel, are counted and always accepted.
+MAX_HELD_BYTES = 512 * 2**20
+ORDINARY_BYTES = 4 * 2**20
+
+
+class Place:
+    """One request's place, and the memory that it holds there. One thread uses it."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._bytes = 0
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes from now on, instead of those before; raise BusyError."""
+        self._admission.count_bytes(self._bytes, size)
+        self._bytes = size
+
+    def hold_images(self, images: Iterable[Image.Image]) -> None:
+        """Count the pixels of `images` from now on; raise BusyError."""
+        self.hold(sum(each.width * each.height * len(each.getbands()) for each in images))
 
 
 class Admission:
@@ -36,11 +58,12 @@ class Admission:
         self.limit = max_queue + MAX_IN_FLIGHT
         self.in_flight = 0
         self.stopping = False
+        self.held_bytes = 0
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> Iterator[Place]:
         """Hold a place for the block; raise BusyError if none is free."""
         with self._lock:
             if self.stopping or self.in_flight >= self.limit:
@@ -49,11 +72,27 @@ class Admission:
                     RETRY_AFTER_S,
                 )
             self.in_flight += 1
+        place = Place(self)
         try:
-            yield
+            yield place
         finally:
+            place.hold(0)
             with self._lock:
                 self.in_flight -= 1
+
+    def count_bytes(self, before: int, now: int) -> None:
+        """Count `now` bytes for a request that had `before`; raise BusyError if that is too much.
+
+        Ordinary frames always find room.
+        """
+        with self._lock:
+            held = self.held_bytes - before + now
+            if now > max(before, ORDINARY_BYTES) and held > MAX_HELD_BYTES:
+                raise BusyError(
+                    f"Too many large pictures are in progress. Try again in {RETRY_AFTER_S} s.",
+                    RETRY_AFTER_S,
+                )
+            self.held_bytes = held
 
     @contextmanager
     def submitted(self, worker: Worker, entry: RequestLog) -> Iterator[Stream]:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from vlm.models.candidates import Change, Problem
-from vlm.models.manager import Models
+from vlm.models.manager import DEVICE_PROBLEM, Models
 from vlm.types import EngineInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Never
 
     from vlm.remote.upstream import UpstreamStatus
+
+# By default tqdm shares a semaphore with child processes. Python 3.14 starts a process to look
+# after it, which complains on stderr that it leaked, since the program ends by os._exit.
+tqdm.set_lock(threading.RLock())
 
 
 def follow_models(models: Models, url: str) -> None:
@@ -36,7 +41,9 @@ def follow_models(models: Models, url: str) -> None:
         while True:
             changed.wait()
             changed.clear()
-            printer.update(models)
+            # The terminal may have been closed; captions go on.
+            with suppress(OSError, ValueError):
+                printer.update(models)
 
     threading.Thread(target=run, name="terminal", daemon=True).start()
 
@@ -51,6 +58,7 @@ class _Printer:
         self._failed = False
         self._change: Change | None = None
         self._problem: Problem | None = None
+        self._device_problem = ""
         self._unhealthy: set[int] = set()
         self._bar: tqdm[Never] | None = None
 
@@ -76,9 +84,17 @@ class _Printer:
         if status.problem != self._problem:
             self._problem = status.problem
             if self._problem is not None:
-                _print_error(f"{self._problem.title}: {self._problem.message}")
+                self._print_problem(self._problem)
         if worker.state == "ready":
             self._print_upstreams(models.upstreams())
+
+    def _print_problem(self, problem: Problem) -> None:
+        if problem.code != DEVICE_PROBLEM:
+            _print_error(f"{problem.title}: {problem.message}")
+        elif problem.message != self._device_problem:
+            # Once: it comes back when another problem is dismissed.
+            self._device_problem = problem.message
+            _print_error(problem.message)
 
     def _print_upstreams(self, upstreams: Sequence[UpstreamStatus]) -> None:
         for index, upstream in enumerate(upstreams):

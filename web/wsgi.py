@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -18,7 +19,9 @@ from web.connections import (
     CONNECTION,
     HEAD_TOO_LONG_MESSAGE,
     MAX_BODY_BYTES,
+    MAX_FRAMING_BYTES,
     MAX_HEADER_BYTES,
+    SMALL_CHUNKS_MESSAGE,
     Connection,
     refusal,
 )
@@ -40,8 +43,10 @@ log = logging.getLogger("sightline")
 
 # Key in the WSGI environ: a function that takes a callback for when the client disconnects.
 ON_HANG_UP: Final = "sightline.on_hang_up"
-# Pieces of an answer that may wait to be sent; the application's thread waits beyond that.
-PIECES_AHEAD: Final = 4
+# Bytes of an answer that may wait for its client to read. No answer is as large; the client of one
+# that is gets cut, so that no thread waits for it.
+MAX_UNREAD_BYTES: Final = 8 * 2**20
+_PART_BYTES: Final = 64 * 2**10
 LAST_MESSAGE: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -54,6 +59,7 @@ class WsgiFront:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         connection: Connection = scope["state"][CONNECTION]
+        connection.end_head()
         path, host = _target(scope)
         try:
             body = await _read_body(scope, path, receive, connection)
@@ -84,6 +90,42 @@ class WsgiFront:
             connection.end_answer()
 
 
+class Body(io.RawIOBase):
+    """The whole body of a request in memory, which is freed as it is read."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """All bytes that were added."""
+        self._parts: deque[bytearray] = deque()
+
+    def add(self, data: bytes) -> None:
+        """Add `data` at the end."""
+        self.size += len(data)
+        if self._parts and len(self._parts[-1]) < _PART_BYTES:
+            # A client may send single bytes, each of which would be an object.
+            self._parts[-1] += data
+        else:
+            self._parts.append(bytearray(data))
+
+    def clear(self) -> None:
+        """Free what has not been read."""
+        self._parts.clear()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._parts:
+            return 0
+        first = self._parts[0]
+        count = min(len(buffer), len(first))
+        buffer[:count] = first[:count]
+        del first[:count]
+        if not first:
+            self._parts.popleft()
+        return count
+
+
 class HangUp:
     """The disconnect of one request's client, and the callbacks for it. Any thread may use it."""
 
@@ -109,6 +151,16 @@ class HangUp:
             callback()
 
 
+def watch_client(environ: WSGIEnvironment) -> Callable[[], bool]:
+    """Return a function that says whether the client of the request has disconnected."""
+    left = threading.Event()
+    # Absent if the application runs without the server, as in Flask's test client.
+    on_hang_up = environ.get(ON_HANG_UP)
+    if on_hang_up is not None:
+        on_hang_up(left.set)
+    return left.is_set
+
+
 class _ClientGoneError(Exception):
     """The client has disconnected; ends the application's answer."""
 
@@ -126,7 +178,9 @@ class _Answer:
         self._connection = connection
         self._path = path
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._room = threading.Semaphore(PIECES_AHEAD)
+        # The first belongs to the application's thread, the second to the event loop.
+        self._written_bytes = 0
+        self._sent_bytes = 0
         self._is_complete = False
         self._head: Message | None = None
         self._is_begun = False
@@ -139,7 +193,7 @@ class _Answer:
         while (message := await self._messages.get()) is not None:
             self._is_complete = not message.get("more_body", True)
             await send(message)
-            self._room.release()
+            self._sent_bytes += len(message.get("body", b""))
         if not self._is_complete:
             self._connection.reset()
 
@@ -157,11 +211,10 @@ class _Answer:
         """Wake the application's thread to end its answer, unless the answer is complete."""
         if not self._is_complete:
             self.hang_up.happen()
-            self._room.release(PIECES_AHEAD)
 
     # -- in the application's thread --
 
-    def run(self, app: WSGIApplication, environ: WSGIEnvironment, body: io.BytesIO) -> None:
+    def run(self, app: WSGIApplication, environ: WSGIEnvironment, body: Body) -> None:
         """Run the application and hand over its answer; 500 if it fails before the first piece."""
         ending: list[Message | None] = [None]
         try:
@@ -171,8 +224,8 @@ class _Answer:
                 for piece in pieces:
                     if piece:
                         self._write(piece)
-                        # Free the request's body while the answer streams.
-                        body.truncate(0)
+                        # Free what the application left of the body while the answer streams.
+                        body.clear()
             finally:
                 close = getattr(pieces, "close", None)
                 if close is not None:
@@ -199,8 +252,11 @@ class _Answer:
         return self._write
 
     def _write(self, piece: bytes) -> None:
-        self._room.acquire()
         if self.hang_up.has_happened:
+            raise _ClientGoneError
+        self._written_bytes += len(piece)
+        if self._written_bytes - self._sent_bytes > MAX_UNREAD_BYTES:
+            self._post(self._connection.reset)
             raise _ClientGoneError
         self._hand_over(
             *self._unsent_head(), {"type": "http.response.body", "body": piece, "more_body": True}
@@ -237,7 +293,7 @@ def _refusal_messages(path: str, status: int, code: str, message: str) -> Iterab
 
 async def _read_body(
     scope: Message, path: str, receive: Receive, connection: Connection
-) -> io.BytesIO | None:
+) -> Body | None:
     """Return the whole body, None if the client disconnected; raise _Refusal beyond the bounds."""
     fields = dict(scope["headers"])
     query = scope["query_string"]
@@ -251,17 +307,18 @@ async def _read_body(
     too_large = _Refusal(413, body_too_large_code(path, content_type), BODY_TOO_LONG_MESSAGE)
     if int(fields.get(b"content-length", 0)) > MAX_BODY_BYTES:
         raise too_large
-    body = io.BytesIO()
+    body = Body()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         connection.count_bytes(len(message["body"]))
-        body.write(message["body"])
-        if body.tell() > MAX_BODY_BYTES:
+        body.add(message["body"])
+        if body.size > MAX_BODY_BYTES:
             raise too_large
+        if connection.received_bytes > MAX_FRAMING_BYTES + 2 * body.size:
+            raise _Refusal(400, "bad_request", SMALL_CHUNKS_MESSAGE)
         if not message["more_body"]:
-            body.seek(0)
             return body
 
 
@@ -275,7 +332,7 @@ def _target(scope: Message) -> tuple[str, str | None]:
     return unquote_to_bytes(raw).decode("latin-1"), host
 
 
-def _environ(scope: Message, path: str, host: str | None, body: io.BytesIO) -> WSGIEnvironment:
+def _environ(scope: Message, path: str, host: str | None, body: Body) -> WSGIEnvironment:
     """Return the WSGI environ (PEP 3333) of a request with its whole body in memory."""
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)
     environ: WSGIEnvironment = {
@@ -290,7 +347,7 @@ def _environ(scope: Message, path: str, host: str | None, body: io.BytesIO) -> W
         "REMOTE_PORT": str(client[1]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": body,
+        "wsgi.input": io.BufferedReader(body, _PART_BYTES),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
@@ -303,7 +360,7 @@ def _environ(scope: Message, path: str, host: str | None, body: io.BytesIO) -> W
         if "_" in name:
             continue
         if name in ("content-length", "transfer-encoding"):
-            environ["CONTENT_LENGTH"] = str(len(body.getbuffer()))
+            environ["CONTENT_LENGTH"] = str(body.size)
             continue
         key = "CONTENT_TYPE" if name == "content-type" else f"HTTP_{name.upper().replace('-', '_')}"
         joint = "; " if name == "cookie" else ", "

@@ -26,10 +26,12 @@ def test_the_page_is_served_with_all_it_asks_for(client: FlaskClient) -> None:
     page = client.get("/")
     assert page.status_code == 200
     assert page.mimetype == "text/html"
-    own = re.findall(r'(?:src|href)="(/[^"]*)"', page.text)
+    own = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
     assert own
     for address in own:
-        with client.get(address) as answer:
+        # Relative, so that the page works under a path prefix.
+        assert address.startswith("static/")
+        with client.get(f"/{address}") as answer:
             assert answer.status_code == 200, address
 
 
@@ -38,9 +40,9 @@ def test_the_page_names_no_other_host(client: FlaskClient) -> None:
 
 
 def test_modules_are_served_as_javascript(client: FlaskClient) -> None:
-    script = re.search(r'src="(/static/[^"]+\.js)"', client.get("/").text)
+    script = re.search(r'src="(static/[^"]+\.js)"', client.get("/").text)
     assert script
-    with client.get(script[1]) as answer:
+    with client.get(f"/{script[1]}") as answer:
         assert answer.mimetype == "text/javascript"
 
 
@@ -48,6 +50,15 @@ def test_modules_are_served_as_javascript(client: FlaskClient) -> None:
 def test_every_answer_carries_the_safety_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(path).headers
     assert {name: headers[name] for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize(
+    ("path", "caching"),
+    # `no-store` would keep browsers from keeping the page for "Back".
+    [("/", "no-cache"), ("/api/status", "no-cache"), ("/healthz", "no-store")],
+)
+def test_page_and_status_may_be_kept_for_back(client: FlaskClient, path: str, caching: str) -> None:
+    assert client.get(path).headers["Cache-Control"] == caching
 
 
 def test_the_policy_lets_nothing_but_this_server_in(client: FlaskClient) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 
+from chat_kit import CHAT, chat_body, question
 from vlm.engine.engine import Engine
 from vlm.errors import GenerationError
-from vlm.prompts import PRESETS
+from vlm.prompts import DEFAULT_PROMPT, PRESETS
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import Request, StreamEvent, TokenChunk
@@ -64,7 +66,9 @@ def test_done_tells_why_it_ended_and_what_it_cost(client: FlaskClient) -> None:
     stats = done["stats"]
     counts = {"image_tokens", "prompt_tokens", "tokens"}
     drafts = {"drafted", "accepted"}
-    assert set(stats) == counts | drafts | {"ttft_s", "tokens_per_s", "queued_s", "total_s"}
+    times = {"ttft_s", "tokens_per_s", "queued_s", "total_s"}
+    assert set(stats) == counts | drafts | times | {"by", "checks"}
+    assert stats["by"] == "model"
     assert all(isinstance(stats[name], int) and stats[name] > 0 for name in counts)
     assert 0 <= stats["accepted"] <= stats["drafted"]
     assert 0 < stats["ttft_s"] <= stats["total_s"]
@@ -82,6 +86,35 @@ def test_max_tokens_respected(client: FlaskClient) -> None:
     _, done = caption(client, max_tokens=2)[-1]
     assert done["stats"]["tokens"] <= 2
     assert done["finish_reason"] == "length"
+
+
+def test_a_caption_that_repeats_itself_is_cut_unless_the_request_forbids_it(
+    endless_engine: Engine, frames: list[Image.Image]
+) -> None:
+    data = io.BytesIO()
+    frames[0].save(data, "PNG")
+    query = {"prompt": DEFAULT_PROMPT, "max_tokens": 150}
+    with started(Worker(lambda: endless_engine, Settings.max_queue)) as worker:
+        client = app_over(worker).test_client()
+        ends = []
+        for choice in ({}, {"stop_loops": "1"}, {"stop_loops": "0"}):
+            url, sent = "/api/captions", data.getvalue()
+            answer = client.post(
+                url, query_string=query | choice, data=sent, headers={"Content-Type": "image/png"}
+            )
+            *tokens, (_, done) = read_events(answer.text)
+            assert "".join(token["text"] for _, token in tokens) == done["text"]
+            ends.append((done["finish_reason"], done["text"]))
+        body = chat_body(messages=question(frames[0], text=DEFAULT_PROMPT), max_tokens=150)
+        for fields in ({}, {"stop_loops": False}, {"stop_loops": True}):
+            chat = client.post(CHAT, json=body | {"model": "endless"} | fields).get_json()
+            (choice,) = chat["choices"]
+            ends.append((choice["finish_reason"], choice["message"]["content"]))
+    cut, whole = ends[0][1], ends[2][1]
+    assert whole.startswith(cut) and len(cut) < len(whole)
+    captions = [("loop", cut), ("loop", cut), ("length", whole)]
+    # OpenAI's clients know no reason "loop".
+    assert ends == [*captions, ("length", whole), ("length", whole), ("stop", cut)]
 
 
 def test_the_setting_is_the_default_for_max_tokens(web_worker: Worker) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,24 @@ def quick_server(engine: Engine) -> Iterator[int]:
         served(worker, Settings()) as (port, _),
     ):
         yield port
+
+
+def test_small_pieces_of_an_answer_are_not_held_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = []
+    made = connections.Connection.connection_made
+
+    def noting(self: connections.Connection, transport: Any) -> None:
+        made(self, transport)
+        accepted.append(transport.get_extra_info("socket"))
+
+    monkeypatch.setattr(connections.Connection, "connection_made", noting)
+    with quick_server(engine) as port:
+        assert_captions(port)
+        assert accepted
+        for opened in accepted:
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def assert_captions(port: int) -> None:
@@ -156,6 +175,8 @@ def test_a_connection_that_waits_for_its_caption_makes_no_room(
 def test_a_frame_that_trickles_in_for_too_long_is_cut(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The timer that is set when a head begins is set again when it fires.
+    monkeypatch.setattr(connections, "HEAD_DEADLINE_S", 1)
     monkeypatch.setattr(connections, "REQUEST_DEADLINE_S", 0)
     with quick_server(engine) as port, hanging(port, 1) as (connection,):
 

@@ -173,7 +173,7 @@ def test_queue_length_and_refusals_are_reported(engine: Engine) -> None:
                 others.submit(app.test_client().post, "/api/captions", data=picture(), headers=JPEG)
                 for _ in range(2)
             ]
-            wait_until(lambda: worker.queue.in_flight + worker.queue.waiting == 2)
+            wait_until(lambda: (worker.queue.in_flight, worker.queue.waiting) == (1, 1))
             refused = observer.post("/api/captions", data=picture(), headers=JPEG, buffered=True)
             assert refused.status_code == 503
             text = scraped(observer)

@@ -70,8 +70,54 @@ def test_a_wildcard_bind_allows_addresses_but_no_foreign_name(wildcard: str) -> 
     assert policy.allows("192.168.1.5:8000")
     assert policy.allows("[fe80::1]:8000")
     assert policy.allows(f"{socket.gethostname()}:8000")
-    assert not policy.allows("evil.example:8000")
-    assert not policy.allows("2130706433:8000")
+    for name in (
+        "cam.localhost",
+        "studio.local",
+        "a.b.internal",
+        "nas.lan",
+        "x.home.arpa",
+        "m.t.ts.net",
+    ):
+        assert policy.allows(f"{name}:8000")
+        assert not HostPolicy("192.168.1.5").allows(name)
+    for name in (
+        "evil.example",
+        "2130706433",
+        "local",
+        ".local",
+        "a..local",
+        "local.evil.example",
+        "evil.example.",
+        "notlocal",
+        "evilts.net",
+        "ts.net",
+    ):
+        assert not policy.allows(f"{name}:8000"), name
+
+
+def test_allowed_names_and_the_names_under_allowed_suffixes_are_answered() -> None:
+    policy = HostPolicy("127.0.0.1", ("cam.example.org", ".sub.example.org", "192.168.1.9"))
+    for name in ("cam.example.org", "CAM.example.org", "a.sub.example.org", "a.b.sub.example.org"):
+        assert policy.allows(f"{name}:443"), name
+    assert policy.allows("192.168.1.9")
+    for name in (
+        "example.org",
+        "x.cam.example.org",
+        "sub.example.org",
+        "evilsub.example.org",
+        "a.sub.example.org.evil.example",
+        "192.168.1.8",
+        "studio.local",
+    ):
+        assert not policy.allows(name), name
+
+
+def test_the_usual_port_in_a_host_is_the_same_origin(client: FlaskClient) -> None:
+    for scheme, port in (("http", 80), ("https", 443)):
+        headers = {"Host": f"localhost:{port}", "Origin": f"{scheme}://localhost"}
+        assert client.get("/api/status", headers=headers).status_code == 200
+    crossed = {"Host": "localhost:443", "Origin": "http://localhost"}
+    assert client.get("/api/status", headers=crossed).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/api/status", "/healthz", "/static/js/io/api.js"])

@@ -18,7 +18,8 @@ from web_client import HANG_GUARD_S, SightlineProcess
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with SightlineProcess(("--model", "nano")) as process:
+    # Without the object finder, so that the captions of noise differ and come quickly.
+    with SightlineProcess(("--model", "nano", "--detector", "none")) as process:
         process.wait_until_ready()
         yield process.port
 

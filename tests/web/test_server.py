@@ -8,17 +8,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 from flask import Flask
 
-from web import connections
+from web import connections, handshake, server
 from web.connections import MAX_BODY_BYTES
 from web.server import Server, listen
-from web.wsgi import ON_HANG_UP
+from web.wsgi import MAX_UNREAD_BYTES, ON_HANG_UP
 from web_client import HANG_GUARD_S
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ OK = "200 OK"
 def serving(app: WSGIApplication, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of a server of `app`, which has ten threads."""
     listener = listen("127.0.0.1", 0)
-    server = Server(app, listener, 2, tls)
-    server.start()
+    running = Server(app, listener, 2, tls)
+    running.start()
     try:
         yield listener.getsockname()[1]
     finally:
-        server.stop()
+        running.stop()
 
 
 def app_of(
@@ -75,12 +75,18 @@ def numbers(environ: WSGIEnvironment) -> Iterator[bytes]:
     yield b"two"
 
 
-def test_a_certificate_is_all_that_https_needs() -> None:
+def secure() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The TLS of a server, and of a client that trusts it."""
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
+    return tls, trusting
+
+
+def test_a_certificate_is_all_that_https_needs() -> None:
+    tls, trusting = secure()
     app = Flask("page")
     app.add_url_rule("/", view_func=lambda: "Hello")
     with serving(app, tls) as port:
@@ -248,18 +254,12 @@ def test_an_answer_that_is_complete_is_no_hang_up() -> None:
     assert calls == []
 
 
-def test_a_client_that_never_reads_holds_little_and_is_cut(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connections, "UNREAD_ANSWER_S", 1)
+def test_a_client_that_never_reads_holds_little_and_no_thread() -> None:
     pulled = 0
     closed = threading.Event()
 
     def view(environ: WSGIEnvironment) -> Iterator[bytes]:
         nonlocal pulled
-        if environ["PATH_INFO"] == "/small":
-            yield b"small"
-            return
         try:
             while True:
                 pulled += 1
@@ -269,11 +269,45 @@ def test_a_client_that_never_reads_holds_little_and_is_cut(
 
     with serving(app_of(view)) as port:
         connection = begun(port)
-        while not closed.is_set():
-            assert b"small" in raw(port, one(target="/small"))
+        assert closed.wait(HANG_GUARD_S)
         connection.close()
     # What the system's own buffers take is a few megabytes.
-    assert pulled * 65536 < 2**24
+    assert MAX_UNREAD_BYTES < pulled * 65536 < MAX_UNREAD_BYTES + 2**24
+
+
+def test_answers_within_the_bound_need_no_reader_to_end() -> None:
+    """Thirty unread answers, ten threads: each thread is free as soon as its answer is made."""
+    made = threading.Semaphore(0)
+
+    def view(environ: WSGIEnvironment) -> Iterator[bytes]:
+        for _ in range(40):
+            yield bytes(65536)
+        made.release()
+
+    with serving(app_of(view)) as port:
+        unread = [begun(port) for _ in range(30)]
+        for _ in unread:
+            assert made.acquire(timeout=HANG_GUARD_S)
+        for connection in unread:
+            connection.close()
+
+
+def test_a_client_that_stops_reading_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_ANSWER_S", 0)
+    gone = threading.Event()
+    go = threading.Event()
+
+    def view(environ: WSGIEnvironment) -> Iterator[bytes]:
+        environ[ON_HANG_UP](gone.set)
+        yield bytes(MAX_UNREAD_BYTES - 1)
+        go.wait(HANG_GUARD_S)
+        yield b"late"
+
+    with serving(app_of(view)) as port:
+        connection = begun(port)
+        assert gone.wait(HANG_GUARD_S)
+        go.set()
+        connection.close()
 
 
 def test_a_client_that_is_still_sending_reads_why_it_was_refused() -> None:
@@ -310,3 +344,56 @@ def test_the_end_of_the_server_waits_for_no_client() -> None:
     unread.close()
     # The application's thread is free again.
     assert closed.wait(HANG_GUARD_S)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x02\x00" + bytes(300)])
+def test_stalled_handshakes_hold_no_thread_and_make_room(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(server, "CONNECTION_LIMIT", 20)
+    tls, trusting = secure()
+    threads = threading.active_count()
+    with serving(app_of(numbers), tls) as port, ExitStack() as opened:
+        stalled = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), HANG_GUARD_S))
+            for _ in range(100)
+        ]
+        for each in stalled:
+            # One that has been cut already may be among them.
+            with suppress(OSError):
+                each.sendall(sent)
+        for _ in range(3):
+            connection = http.client.HTTPSConnection("localhost", port, context=trusting)
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"one two"
+            connection.close()
+        # The server's own, and one that answered.
+        assert threading.active_count() <= threads + 2
+        for each in stalled[:70]:
+            with suppress(ConnectionResetError):
+                assert each.recv(1) == b""
+
+
+def test_a_handshake_that_takes_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_DEADLINE_S", 0.01)
+    tls, _ = secure()
+    with (
+        serving(app_of(numbers), tls) as port,
+        socket.create_connection(("127.0.0.1", port), HANG_GUARD_S) as stalled,
+    ):
+        stalled.sendall(b"\x16")
+        with suppress(ConnectionResetError):
+            assert stalled.recv(1) == b""
+
+
+@pytest.mark.parametrize("limit", ["HEAD_DEADLINE_S", "IDLE_CONNECTION_S"])
+def test_a_half_sent_head_is_cut(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(connections, limit, 0)
+    with (
+        serving(app_of(numbers)) as port,
+        socket.create_connection(("127.0.0.1", port), HANG_GUARD_S) as half,
+    ):
+        with suppress(OSError):
+            half.sendall(one()[:-2])
+        with suppress(ConnectionResetError):
+            assert half.recv(1) == b""

@@ -54,15 +54,32 @@ class ChoiceLogprobs(_Part):
     refusal: None = None
 
 
+class CalledFunction(_Part):
+    """The function that is called; a chunk has the next part of the arguments, without the name."""
+
+    name: str | None = Field(default=None, exclude_if=_is_none)
+    arguments: str = Field(description="JSON that fits the parameters of the tool.")
+
+
+class AnswerToolCall(_Part):
+    """A call of a tool; of a stream, the first chunk has id, type and name."""
+
+    index: int | None = Field(default=None, exclude_if=_is_none)
+    id: str | None = Field(default=None, exclude_if=_is_none)
+    type: Literal["function"] | None = Field(default=None, exclude_if=_is_none)
+    function: CalledFunction
+
+
 class AnswerMessage(_Part):
-    """The text of an answer."""
+    """The text of an answer, or the call of the tool that was forced."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
+    tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=_is_none)
 
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class Choice(_Part):
@@ -107,6 +124,7 @@ class Delta(_Part):
 
     role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
     content: str | None = Field(default=None, exclude_if=_is_none)
+    tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=_is_none)
 
 
 class ChunkChoice(_Part):
@@ -137,6 +155,8 @@ class ChatAnswer:
     model: str
     with_logprobs: bool
     with_usage: bool
+    tool: str | None = None
+    """The name of the tool whose arguments are the answer."""
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     # Seconds since 1970.
     created: int = field(default_factory=lambda: int(time.time()))
@@ -150,9 +170,9 @@ class ChatAnswer:
         for event in events:
             if isinstance(event, Result):
                 choice = Choice(
-                    message=AnswerMessage(content=event.text),
+                    message=self._message(event.text),
                     logprobs=self._logprobs(logprobs),
-                    finish_reason=_finish_reason(event),
+                    finish_reason=self._finish_reason(event),
                 )
                 return ChatCompletion(
                     id=self.id,
@@ -167,23 +187,50 @@ class ChatAnswer:
 
     def chunks(self, events: Iterable[StreamEvent | None]) -> Iterator[str]:
         """Yield the server-sent events of the answer; after an error there is no `[DONE]`."""
-        yield self._chunk(ChunkChoice(delta=Delta(role="assistant", content="")))
+        yield self._chunk(ChunkChoice(delta=self._first_delta()))
         try:
             for event in events:
                 if event is None:
                     yield ": waiting\n\n"
                 elif isinstance(event, Result):
-                    reason = _finish_reason(event)
+                    reason = self._finish_reason(event)
                     yield self._chunk(ChunkChoice(delta=Delta(), finish_reason=reason))
                     if self.with_usage:
                         yield self._chunk(usage=_usage(event.stats))
                     yield "data: [DONE]\n\n"
                 else:
-                    delta, logprobs = Delta(content=event.text), self._logprobs(event.logprobs)
+                    delta, logprobs = self._delta(event.text), self._logprobs(event.logprobs)
                     yield self._chunk(ChunkChoice(delta=delta, logprobs=logprobs))
         except SightlineError as error:
             body = openai_error_body(error.code, str(error), status_of(error))
             yield f"data: {json.dumps(body)}\n\n"
+
+    def _message(self, text: str) -> AnswerMessage:
+        if self.tool is None:
+            return AnswerMessage(content=text)
+        function = CalledFunction(name=self.tool, arguments=text)
+        call = AnswerToolCall(id=self._call_id, type="function", function=function)
+        return AnswerMessage(content=None, tool_calls=[call])
+
+    def _first_delta(self) -> Delta:
+        if self.tool is None:
+            return Delta(role="assistant", content="")
+        function = CalledFunction(name=self.tool, arguments="")
+        call = AnswerToolCall(index=0, id=self._call_id, type="function", function=function)
+        return Delta(role="assistant", tool_calls=[call])
+
+    def _delta(self, text: str) -> Delta:
+        if self.tool is None:
+            return Delta(content=text)
+        return Delta(tool_calls=[AnswerToolCall(index=0, function=CalledFunction(arguments=text))])
+
+    @property
+    def _call_id(self) -> str:
+        return self.id.replace("chatcmpl-", "call_")
+
+    def _finish_reason(self, result: Result) -> FinishReason:
+        reason = _finish_reason(result)
+        return "tool_calls" if reason == "stop" and self.tool is not None else reason
 
     def _chunk(self, *choices: ChunkChoice, usage: Usage | None = None) -> str:
         chunk = ChatCompletionChunk(
@@ -218,7 +265,8 @@ def _finish_reason(result: Result) -> FinishReason:
     if result.finish_reason == "cancelled":
         # A cut answer must not look like a whole one.
         raise GenerationError("The answer was cancelled.")
-    return result.finish_reason
+    # OpenAI's clients know no loops.
+    return "stop" if result.finish_reason == "loop" else result.finish_reason
 
 
 def _usage(stats: Stats) -> Usage:

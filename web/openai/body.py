@@ -5,39 +5,42 @@ Every refusal is a FieldError with the path of the wrong field.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from PIL import Image
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from vlm.errors import BadImageError, ImageTooLargeError, UnsupportedImageError
-from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
-from vlm.settings import Settings
-from vlm.types import AnswerTask, Detail, Message, Request, Role, Sampling
-from web.errors import FieldError, FieldTooLargeError, too_many_bytes
+from vlm.types import ANSWER_MAX_TOKENS, AnswerTask, Message, Request, Role, Sampling
+from web.errors import FieldError
+from web.openai.forms import asked_form
+from web.openai.ignored import ignored_fields
+from web.openai.images import ImageReader
 from web.openai.schema import (
-    AssistantMessage,
     ChatCompletionRequest,
+    ChatMessage,
+    FunctionCall,
     ImagePart,
-    ImageUrl,
-    NeutralFields,
-    SystemMessage,
-    UserMessage,
+    RefusedFields,
+    StructuredOutputs,
 )
 
 # Commas and opening brackets of a body: far more than a request within the other bounds has. Each
 # may cost the parser a hundred bytes.
 MAX_VALUES: Final = 50_000
-MAX_IMAGES: Final = 16
-# Of all images of a request: five photographs of a phone, or sixteen of a megapixel. Decoded, they
-# take 48 MiB while they wait in the queue.
-MAX_PIXELS_TOGETHER: Final = 16 * 2**20
+# Of lists and objects in each other. Python's own bound differs: 1,000 in 3.11, over 10,000
+# in 3.14.
+MAX_DEPTH: Final = 100
+# Of all texts of a request. The model's thread tokenises them, in a fifth of a second at most; no
+# model here has room for more.
+MAX_CHARS_TOGETHER: Final = 128_000
 
+_TOO_DEEP: Final = f"The body is nested too deeply: at most {MAX_DEPTH} levels are accepted."
 _INVALID_JSON: Final = "invalid_json"
 _FIELD_SHOWN_CHARS: Final = 64
 # Random generators accept no negative seed.
@@ -46,12 +49,10 @@ _SEED_BITS: Final = 2**63 - 1
 _CODES: Final = {
     "missing": "missing_required_parameter",
     "union_tag_not_found": "missing_required_parameter",
-    "extra_forbidden": "unknown_parameter",
 }
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
     "developer": "system",
-    "user": "user",
     "assistant": "assistant",
 }
 
@@ -80,11 +81,14 @@ def read_json(data: bytes) -> object:
             _INVALID_JSON,
         )
     try:
-        return json.loads(
+        body: object = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_object_of_unique_names,
             parse_constant=_refuse_constant,
         )
+        if not _is_deep(body):
+            return body
+        message = _TOO_DEEP
     except UnicodeDecodeError:
         message = "The body is not UTF-8."
     except json.JSONDecodeError as error:
@@ -92,8 +96,21 @@ def read_json(data: bytes) -> object:
     except ValueError:
         message = "The body has a number with too many digits."
     except RecursionError:
-        message = "The body is nested too deeply."
+        message = _TOO_DEEP
     raise FieldError(message, None, _INVALID_JSON)
+
+
+def _is_deep(value: object) -> bool:
+    """Return whether lists and objects are nested deeper than MAX_DEPTH."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(inner, list | dict) for inner in level)
 
 
 def _object_of_unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -116,27 +133,30 @@ def _field_error(details: ErrorDetails, body: object) -> FieldError:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         path = [*path, context["discriminator"].strip("'")]
     field = _field(path)
-    if path and path[0] in NeutralFields.model_fields:
-        described = NeutralFields.model_fields[str(path[0])].description
+    refused = _refused_field(path)
+    if refused is not None:
+        described = refused.description
         return FieldError(f"`{field}` cannot be used here. {described}", field, "unsupported_value")
     code = _CODES.get(kind, "invalid_type" if kind.endswith("_type") else "invalid_value")
     return FieldError(f"`{field}` {_complaint(kind, details['msg'], context)}", field, code)
 
 
+def _refused_field(path: Sequence[int | str]) -> FieldInfo | None:
+    """Return the field at the start of `path` if it is one that only a neutral value may have."""
+    if path[:1] == ["structured_outputs"] and path[1:2] in (["grammar"], ["structural_tag"]):
+        return StructuredOutputs.model_fields[str(path[1])]
+    return RefusedFields.model_fields.get(str(path[0])) if path else None
+
+
 def _complaint(kind: str, message: str, context: dict[str, Any]) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return "is missing."
-    if kind == "extra_forbidden":
-        return "is not a known field."
     if kind == "union_tag_invalid":
         return f"must be one of {context['expected_tags']}."
     if kind == "model_type":
         return "must be an object."
-    if kind == "string_pattern_mismatch":
-        return (
-            "must be a data URI in base64, such as data:image/jpeg;base64,... Addresses are not "
-            "fetched: send the image itself."
-        )
+    if kind == "limit":
+        return f"{message}."
     for start in ("Input should", "String should", "List should", "Dictionary should"):
         if message.startswith(start):
             return f"must{message.removeprefix(start).replace(' after validation', '')}."
@@ -172,97 +192,102 @@ def _shown(name: str) -> str:
     return "".join(char for char in name[:_FIELD_SHOWN_CHARS] if char.isprintable())
 
 
-def chat_request(body: ChatCompletionRequest, settings: Settings) -> Request:
-    """Return the Request for the worker, with all images decoded; raises FieldError.
+@dataclass(frozen=True)
+class ChatRequest:
+    """A chat that was read."""
 
-    If one image is to be read in detail `high`, all are: a request has one detail.
+    request: Request
+    ignored: tuple[str, ...]
+    """Names of fields that have no effect."""
+    tool: str | None
+    """The name of the tool whose arguments are the answer."""
+
+
+def chat_request(
+    body: ChatCompletionRequest, is_cancelled: Callable[[], bool] = lambda: False
+) -> ChatRequest:
+    """Return what `body` demands, with all images decoded.
+
+    Raises FieldError, what `decode_image` does if `is_cancelled`, and BusyError.
     """
     if body.top_logprobs and not body.logprobs:
         raise FieldError("`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
-    images = _ImageReader()
+    _check_texts(body)
+    asked = asked_form(body)
+    images = ImageReader(is_cancelled)
     messages = tuple(
-        _message(message, f"messages[{index}].content", images)
+        _message(message, f"messages[{index}]", images)
         for index, message in enumerate(body.messages)
     )
-    limits = [limit for limit in (body.max_completion_tokens, body.max_tokens) if limit is not None]
+    given = (body.max_completion_tokens, body.max_tokens)
+    limits = [limit for limit in given if limit is not None and limit > 0]
     stop = body.stop or ()
     task = AnswerTask(
         messages,
-        max_tokens=min(limits, default=settings.max_tokens),
+        max_tokens=min([*limits, ANSWER_MAX_TOKENS]),
         detail=images.detail,
-        sampling=Sampling(
-            temperature=body.temperature or 0.0,
-            top_p=1.0 if body.top_p is None else body.top_p,
-            seed=None if body.seed is None else body.seed & _SEED_BITS,
-        ),
+        sampling=_sampling(body),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        json_object=body.response_format is not None and body.response_format.type == "json_object",
+        json_object=asked.json_object,
+        form=asked.form,
+        stop_loops=not limits if body.stop_loops is None else body.stop_loops,
     )
-    return Request(task, camera=body.user)
+    ignored = ignored_fields(body, [*asked.ignored, *images.ignored])
+    return ChatRequest(Request(task, camera=body.user), ignored, asked.tool)
 
 
-def _message(
-    message: SystemMessage | UserMessage | AssistantMessage, param: str, images: _ImageReader
-) -> Message:
-    role = _ROLES[message.role]
-    if isinstance(message.content, str):
-        return Message(role, (message.content,))
-    parts = [
-        images.read(part.image_url, f"{param}[{index}].image_url.url")
-        if isinstance(part, ImagePart)
-        else part.text
-        for index, part in enumerate(message.content)
-    ]
-    return Message(role, tuple(parts))
+def _sampling(body: ChatCompletionRequest) -> Sampling:
+    return Sampling(
+        temperature=body.temperature or 0.0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        seed=None if body.seed is None else body.seed & _SEED_BITS,
+        top_k=max(body.top_k or 0, 0),
+        min_p=body.min_p or 0.0,
+        repetition_penalty=body.repetition_penalty or body.repeat_penalty or 1.0,
+        presence_penalty=body.presence_penalty or 0.0,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        logit_bias=tuple((int(token), bias) for token, bias in (body.logit_bias or {}).items()),
+    )
 
 
-class _ImageReader:
-    """Decodes the images of one request, within the bounds of all of them together."""
-
-    def __init__(self) -> None:
-        self.detail: Detail = "low"
-        self._images = 0
-        self._pixels = 0
-
-    def read(self, image_url: ImageUrl, param: str) -> Image.Image:
-        """Return the decoded image; raises FieldError for the field `param`."""
-        if image_url.detail == "high":
-            self.detail = "high"
-        self._images += 1
-        if self._images > MAX_IMAGES:
-            raise FieldError(f"At most {MAX_IMAGES} images are accepted.", param, "too_many_images")
-        try:
-            image = decode_image(_image_bytes(image_url.url, param))
-        except ImageTooLargeError as error:
-            raise FieldTooLargeError(str(error), param, error.code) from None
-        except (BadImageError, UnsupportedImageError) as error:
-            raise FieldError(str(error), param, error.code) from None
-        self._pixels += image.width * image.height
-        if self._pixels > MAX_PIXELS_TOGETHER:
-            raise FieldTooLargeError(
-                f"The images have more than {MAX_PIXELS_TOGETHER:,} pixels together, the most "
-                "that are accepted. Make them smaller.",
-                param,
-                ImageTooLargeError.code,
-            )
-        return image
-
-
-def _image_bytes(data_uri: str, param: str) -> bytes:
-    encoded = data_uri.partition(",")[2]
-    if len(encoded) * 3 // 4 > MAX_IMAGE_BYTES + 2:
-        raise ImageTooLargeError(
-            f"{too_many_bytes('The image', MAX_IMAGE_BYTES)} Make it smaller or compress it more."
-        )
-    try:
-        if len(encoded) % 4:
-            raise ValueError("bad padding")
-        return base64.b64decode(encoded, validate=True)
-    except ValueError:
+def _check_texts(body: ChatCompletionRequest) -> None:
+    chars = 0
+    for message in body.messages:
+        content = message.content or ()
+        parts = [content] if isinstance(content, str) else content
+        texts = (part if isinstance(part, str) else getattr(part, "text", "") for part in parts)
+        chars += sum(len(text) for text in texts)
+    if chars > MAX_CHARS_TOGETHER:
         raise FieldError(
-            "The data URI is not base64 after its comma (A-Z, a-z, 0-9, + and /, padded with =, "
-            "without spaces or line breaks).",
-            param,
-            "invalid_base64",
-        ) from None
+            f"The texts of `messages` have more than {MAX_CHARS_TOGETHER:,} characters together, "
+            "the most that are accepted.",
+            "messages",
+        )
+
+
+def _message(message: ChatMessage, param: str, images: ImageReader) -> Message:
+    """Return one turn; an earlier call of a tool is written as `name(arguments)`."""
+    parts: list[str | Image.Image] = []
+    if message.image_url is not None:
+        parts.append(images.read(message.image_url, None, f"{param}.image_url"))
+    content = message.content
+    if isinstance(content, str):
+        parts.append(content)
+    elif content is not None:
+        parts += [
+            images.read(part.image_url, part.detail, f"{param}.content[{index}].image_url")
+            if isinstance(part, ImagePart)
+            else part.text
+            for index, part in enumerate(content)
+        ]
+    elif "content" not in message.model_fields_set and message.role != "assistant" and not parts:
+        field = f"{param}.content"
+        raise FieldError(f"`{field}` is missing.", field, _CODES["missing"])
+    calls = [call.function for call in message.tool_calls or () if call.function is not None]
+    parts += [f"{call.name}({_arguments(call)})" for call in calls]
+    return Message(_ROLES.get(message.role, "user"), tuple(parts) or ("",))
+
+
+def _arguments(call: FunctionCall) -> str:
+    return call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)

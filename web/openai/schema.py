@@ -19,30 +19,53 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from vlm.errors import BadRequestError
-from vlm.prompts import CHAT_MAX_CHARS, TEXT_PATTERN, check_text
-from vlm.settings import MAX_TOKENS_LIMIT
+from vlm.prompts import CHAT_MAX_CHARS, TEXT_PATTERN, clean_text
 
-MAX_MESSAGES: Final = 64
-MAX_PARTS: Final = 64
-MAX_STOPS: Final = 4
+MAX_MESSAGES: Final = 256
+MAX_PARTS: Final = 256
+MAX_STOPS: Final = 16
 MAX_TOP_LOGPROBS: Final = 20
+MAX_BIASES: Final = 1024
 NAME_MAX_CHARS: Final = 256
 
 
 class _Part(BaseModel):
-    """A part of a request. Unknown fields are refused, because they may be typing errors."""
+    """A part of a request. Fields that it does not name are ignored, and named in the answer."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True
+        strict=True, extra="allow", allow_inf_nan=False, frozen=True, defer_build=True
     )
 
 
 def _checked(text: str) -> str:
     try:
-        return check_text(text)
+        return clean_text(text)
     except BadRequestError as error:
         raise PydanticCustomError("text", "{reason}", {"reason": str(error)}) from None
 
+
+def _whole(value: object) -> object:
+    """Return 64 for 64.0: JSON has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise PydanticCustomError("limit", "must be 1 or more, or -1 for no limit")
+    return value
+
+
+Whole = BeforeValidator(_whole)
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+RepetitionFactor = Annotated[float, Field(ge=0.1, le=10)]
+TokenId = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+TokenLimit = Annotated[
+    int,
+    Whole,
+    Field(ge=-1, json_schema_extra={"not": {"const": 0}}),
+    AfterValidator(_not_zero),
+]
 
 Text = Annotated[
     str,
@@ -51,10 +74,14 @@ Text = Annotated[
 ]
 
 
+def _form_of(value: object) -> str:
+    return "string" if isinstance(value, str) else "parts"
+
+
 class TextPart(_Part):
     """Text in a message."""
 
-    type: Literal["text"]
+    type: Literal["text", "input_text", "output_text"]
     text: Text
 
 
@@ -62,69 +89,64 @@ class ImageUrl(_Part):
     """An image, sent with the request: the server fetches nothing from an address."""
 
     url: str = Field(
-        pattern=r"^data:[^,]*;base64,",
-        description="A data URI of a JPEG, PNG or WebP in base64. Addresses are not fetched.",
+        description="A data URI of a JPEG, PNG, WebP or AVIF in base64. Addresses are not fetched."
     )
-    detail: Literal["auto", "low", "high"] | None = Field(
+    detail: str | None = Field(
         None,
-        description="`low`, and `auto`: one tile. `high`: the model's own tiling, of all images.",
+        description="`high`, `original`: the model's own tiling, of all images. Else: one tile.",
     )
+
+
+AnyImageUrl = Annotated[
+    Annotated[str, Tag("string")] | Annotated[ImageUrl, Tag("parts")], Discriminator(_form_of)
+]
 
 
 class ImagePart(_Part):
     """An image in a message."""
 
-    type: Literal["image_url"]
-    image_url: ImageUrl
+    type: Literal["image_url", "input_image"]
+    image_url: AnyImageUrl
+    detail: str | None = Field(None, description="As in `image_url`, if that is a string.")
 
 
-TextParts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
-Parts = Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS)]
-
-
-def _form_of(content: object) -> str:
-    return "string" if isinstance(content, str) else "parts"
-
-
-TextContent = Annotated[
-    Annotated[Text, Tag("string")] | Annotated[TextParts, Tag("parts")], Discriminator(_form_of)
-]
-MixedContent = Annotated[
+Parts = Annotated[list[Part], Field(max_length=MAX_PARTS)]
+Content = Annotated[
     Annotated[Text, Tag("string")] | Annotated[Parts, Tag("parts")], Discriminator(_form_of)
 ]
 
 
-class SystemMessage(_Part):
-    """Instructions for all answers; `developer` is the newer name of `system`."""
-
-    role: Literal["system", "developer"]
-    content: TextContent
-    name: str | None = Field(None, max_length=NAME_MAX_CHARS)
+Choices = Annotated[list[Text], Field(min_length=1, max_length=MAX_PARTS)]
 
 
-class UserMessage(_Part):
-    """A question, and the images that it is about."""
+class FunctionCall(_Part):
+    """A function that an earlier answer called."""
 
-    role: Literal["user"]
-    content: MixedContent
-    name: str | None = Field(None, max_length=NAME_MAX_CHARS)
-
-
-class AssistantMessage(_Part):
-    """An earlier answer, as this server sent it: fields that only other servers fill are empty."""
-
-    role: Literal["assistant"]
-    content: TextContent
-    name: str | None = Field(None, max_length=NAME_MAX_CHARS)
-    refusal: None = None
-    audio: None = None
-    function_call: None = None
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
-    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    name: str = Field(max_length=NAME_MAX_CHARS)
+    arguments: Any = ""
 
 
-Message = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
+class ToolCall(_Part):
+    """A tool that an earlier answer called."""
+
+    id: Any = None
+    type: Any = None
+    function: FunctionCall | None = None
+
+
+class ChatMessage(_Part):
+    """One turn of a chat."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(
+        description="`developer` is read as `system`, `tool` and `function` as `user`."
+    )
+    content: Content | None = None
+    image_url: AnyImageUrl | None = Field(
+        None, description="An image before the content. Not a field of OpenAI's."
+    )
+    tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_PARTS)] | None = None
+    tool_call_id: Any = None
 
 
 class StreamOptions(_Part):
@@ -133,108 +155,133 @@ class StreamOptions(_Part):
     include_usage: bool | None = Field(
         None, description="Send the token counts in one more chunk at the end."
     )
-    include_obfuscation: bool | None = Field(None, description="Has no effect here.")
+
+
+class JsonSchemaFormat(_Part):
+    """A named JSON schema."""
+
+    name: str | None = None
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = Field(None, description="Always true: each answer fits the schema.")
 
 
 class ResponseFormat(_Part):
-    """`json_object` makes the answer one JSON object. A JSON schema is not supported."""
+    """`json_object` makes the answer one JSON object, `json_schema` JSON of that schema."""
 
-    type: Literal["text", "json_object"]
-
-
-def _no_number(value: object) -> object:
-    # In Python, and so for a Literal, 0 == False.
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError("it must be false")
-    return value
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+    schema_: dict[str, Any] | None = Field(
+        None, alias="schema", description="The schema, where llama.cpp has it."
+    )
 
 
-class NeutralFields(_Part):
-    """Unsupported parameters: each is accepted only with its neutral value."""
+_NO_GRAMMAR: Final = "Not supported: send a JSON schema as `response_format`."
 
-    n: Annotated[int, Field(ge=1, le=1)] | None = Field(
+
+class StructuredOutputs(_Part):
+    """The form of the answer as vLLM has it; at most one."""
+
+    json_: dict[str, Any] | str | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: Choices | None = None
+    json_object: bool | None = None
+    grammar: None = Field(None, description=_NO_GRAMMAR)
+    structural_tag: None = Field(None, description=_NO_GRAMMAR)
+
+
+class RefusedFields(_Part):
+    """Parameters that would change what an answer is: refused, except with a neutral value."""
+
+    n: Annotated[int, Whole, Field(ge=1, le=1)] | None = Field(
         None, description="Only 1 is accepted: a request gets one answer."
     )
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = Field(
-        None, description="Only 0 is accepted: there are no penalties."
-    )
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = Field(
-        None, description="Only 0 is accepted: there are no penalties."
-    )
-    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = Field(
-        None, description="Only an empty object is accepted: tokens have no bias."
-    )
-    tools: Annotated[list[Any], Field(max_length=0)] | None = Field(
-        None, description="Only an empty list is accepted: the model calls no tools."
-    )
-    tool_choice: Literal["none", "auto"] | None = Field(
-        None, description="Only `none` and `auto` are accepted: the model calls no tools."
-    )
-    functions: Annotated[list[Any], Field(max_length=0)] | None = Field(
-        None, description="Only an empty list is accepted: the model calls no functions."
-    )
     function_call: Literal["none", "auto"] | None = Field(
-        None, description="Only `none` and `auto` are accepted: the model calls no functions."
+        None, description="Only `none` and `auto` are accepted: send `tools` and `tool_choice`."
     )
     audio: None = Field(None, description="Not supported: the model makes no sound.")
     modalities: list[Literal["text"]] | None = Field(
         None, description='Only ["text"] is accepted: the model answers in text.'
     )
-    web_search_options: None = Field(None, description="Not supported: there is no search.")
-    moderation: None = Field(None, description="Not supported: there is no moderation.")
-    verbosity: Literal["medium"] | None = Field(
-        None, description="Only `medium` is accepted: ask for a short answer in the prompt."
-    )
-    store: Annotated[Literal[False], BeforeValidator(_no_number)] | None = Field(
-        None, description="Only false is accepted: nothing is stored."
-    )
+    guided_grammar: None = Field(None, description=_NO_GRAMMAR)
+    grammar: None = Field(None, description=_NO_GRAMMAR)
+    ebnf: None = Field(None, description=_NO_GRAMMAR)
 
 
-class IdleFields(_Part):
-    """Parameters that cannot change an answer here. Accepted and ignored."""
-
-    metadata: dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    prediction: dict[str, Any] | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_options: dict[str, Any] | None = None
-    prompt_cache_retention: str | None = None
-    reasoning_effort: str | None = None
-    safety_identifier: str | None = None
-    service_tier: str | None = None
-
-
-class ChatCompletionRequest(NeutralFields, IdleFields):
+class ChatCompletionRequest(RefusedFields):
     """The body of `POST /v1/chat/completions`."""
 
-    model: str = Field(
-        min_length=1, max_length=NAME_MAX_CHARS, description="A name that `/v1/models` lists."
+    model: str | None = Field(
+        None,
+        max_length=NAME_MAX_CHARS,
+        description="Any name: the model that runs answers, and its name is in the answer.",
     )
-    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
-    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] | None = Field(
-        None, description="The most tokens of an answer; if absent: `--max-tokens`."
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: TokenLimit | None = Field(
+        None, description="The most tokens of an answer; -1, or absent: what the context holds."
     )
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)] | None = Field(
+    max_tokens: TokenLimit | None = Field(
         None, description="The older name of `max_completion_tokens`; the smaller one holds."
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None, description="0, or absent: always the likeliest token."
     )
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Sample among the likeliest tokens with this probability together."
     )
-    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = Field(
+    top_k: Annotated[int, Whole, Field(ge=-1)] | None = Field(
+        None, description="Sample among so many likeliest tokens; 0 or -1: among all."
+    )
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Sample among tokens with this part of the likeliest one's probability."
+    )
+    repetition_penalty: RepetitionFactor | None = Field(
+        None, description="Makes tokens of prompt and answer less likely, if above 1."
+    )
+    repeat_penalty: RepetitionFactor | None = Field(
+        None, description="The name of `repetition_penalty` for llama.cpp."
+    )
+    presence_penalty: Penalty | None = Field(
+        None, description="Subtracted from the logits of tokens of the answer."
+    )
+    frequency_penalty: Penalty | None = Field(
+        None, description="Subtracted from the logits of tokens for each time they came."
+    )
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MAX_BIASES)] | None = Field(
+        None, description="Token ids of this model, and what is added to their logits."
+    )
+    seed: Annotated[int, Whole, Field(ge=-(2**63), le=2**63 - 1)] | None = Field(
         None, description="The same seed and request give the same answer."
     )
     stop: Stop | None = Field(
         None, description=f"Up to {MAX_STOPS} texts at which the answer ends, without them."
     )
+    stop_loops: bool | None = Field(
+        None,
+        description="Whether the answer ends before a sentence or six words come for the third "
+        "time, with the finish reason `stop`. Absent: if there is no limit of tokens. Not a field "
+        "of OpenAI's. No effect on JSON.",
+    )
     stream: bool | None = Field(None, description="Whether to answer in server-sent events.")
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    json_schema: dict[str, Any] | None = Field(None, description="A schema, as for llama.cpp.")
+    guided_json: dict[str, Any] | str | None = Field(None, description="A schema, as for vLLM.")
+    guided_regex: str | None = Field(None, description="What the answer matches, as for vLLM.")
+    regex: str | None = Field(None, description="What the answer matches, as for SGLang.")
+    guided_choice: Choices | None = Field(None, description="The possible answers, as for vLLM.")
     logprobs: bool | None = Field(None, description="Whether to send each token's log probability.")
-    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(
+    top_logprobs: Annotated[int, Whole, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(
         None, description="How many alternatives of each token to send; needs `logprobs`."
+    )
+    tools: list[Any] | None = Field(
+        None, description="Ignored, and answered in text, unless `tool_choice` forces one."
+    )
+    tool_choice: Any = Field(
+        None,
+        description="`required` with one tool, or the name of one, makes the answer a call of it, "
+        "with arguments that fit its `parameters`. Ignored without `tools`.",
     )
     user: str | None = Field(
         None, max_length=NAME_MAX_CHARS, description="The user; the requests of users take turns."

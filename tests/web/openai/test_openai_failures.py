@@ -149,12 +149,12 @@ def test_requests_while_loading_get_retry_after(engine: Engine) -> None:
         client = app_over(worker).test_client()
         for answer in (
             client.post(CHAT, json=chat_body()),
-            client.get("/v1/models"),
             client.get(f"/v1/models/{MODEL}"),
         ):
             assert answer.status_code == 503
             assert answer.get_json()["error"]["code"] == "loading"
             assert int(answer.headers["Retry-After"]) >= 1
+        assert client.get("/v1/models").get_json() == {"object": "list", "data": []}
     finally:
         may_load.set()
         worker.close(HANG_GUARD_S)
@@ -177,12 +177,14 @@ def test_a_full_queue_gets_retry_after_and_the_client_retries(engine: Engine) ->
     settings = Settings(max_queue=1)
     with (
         started(Worker(lambda: stepped, settings.max_queue)) as worker,
-        served(worker, settings) as (port, admission),
+        served(worker, settings) as (port, _),
         client_of(port) as client,
         ThreadPoolExecutor(3) as threads,
     ):
-        held = [threads.submit(create, client) for _ in range(2)]
-        wait_until(lambda: admission.in_flight == 2)
+        held = [threads.submit(create, client)]
+        wait_until(lambda: worker.queue.in_flight == 1)
+        held.append(threads.submit(create, client))
+        wait_until(lambda: worker.queue.waiting == 1)
         status, headers, body = posted(port)
         assert status == 503
         assert int(headers["Retry-After"]) >= 1

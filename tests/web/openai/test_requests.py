@@ -9,14 +9,12 @@ import pytest
 from PIL import Image
 
 from chat_kit import chat_body, image_part, text_part
-from vlm.settings import Settings
-from vlm.types import Message, Request, Sampling
+from vlm.types import ANSWER_MAX_TOKENS, Message, Request, Sampling
 from web.openai.body import chat_request, read_chat_body
 
 
-def request_of(settings: Settings | None = None, **fields: Any) -> Request:
-    body = read_chat_body(json.dumps(chat_body(**fields)).encode())
-    return chat_request(body, settings or Settings())
+def request_of(**fields: Any) -> Request:
+    return chat_request(read_chat_body(json.dumps(chat_body(**fields)).encode())).request
 
 
 def test_a_chat_is_a_question_of_its_user() -> None:
@@ -49,7 +47,12 @@ def test_texts_and_images_keep_their_order_and_roles() -> None:
 
 @pytest.mark.parametrize(
     ("details", "expected"),
-    [([None], "low"), (["auto", "low"], "low"), (["low", "high"], "high")],
+    [
+        ([None], "low"),
+        (["auto", "low"], "low"),
+        (["low", "high"], "high"),
+        (["original"], "high"),
+    ],
 )
 def test_high_detail_of_one_image_applies_to_all(details: list[str | None], expected: str) -> None:
     parts = [image_part(**({"detail": detail} if detail else {})) for detail in details]
@@ -59,7 +62,15 @@ def test_high_detail_of_one_image_applies_to_all(details: list[str | None], expe
 def test_the_smaller_token_limit_holds() -> None:
     assert request_of(max_tokens=9, max_completion_tokens=7).task.max_tokens == 7
     assert request_of(max_tokens=7, max_completion_tokens=9).task.max_tokens == 7
-    assert request_of(Settings(max_tokens=33), max_tokens=None).task.max_tokens == 33
+    for nothing in ({"max_tokens": None}, {"max_tokens": -1}, {"max_tokens": 10**400}):
+        assert request_of(**nothing).task.max_tokens == ANSWER_MAX_TOKENS
+    assert request_of(max_tokens=64.0).task.max_tokens == 64
+
+
+def test_an_answer_without_a_limit_ends_at_a_loop() -> None:
+    assert request_of(max_tokens=None).task.stop_loops
+    assert not request_of(max_tokens=None, stop_loops=False).task.stop_loops
+    assert not request_of(max_tokens=3000).task.stop_loops
 
 
 def test_null_equals_absent() -> None:

@@ -1,0 +1,140 @@
+"""The form that a chat request demands of its answer: JSON of a schema, a choice, a forced tool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vlm.engine.grammars import check_form
+from vlm.errors import FormError
+from vlm.types import Form
+from web.errors import FieldError
+from web.openai.schema import NAME_MAX_CHARS, ChatCompletionRequest
+
+_UNSUPPORTED: Final = "unsupported_value"
+_MISSING: Final = "missing_required_parameter"
+
+
+@dataclass(frozen=True)
+class AskedForm:
+    """The form that a request demands of its answer."""
+
+    form: Form | None = None
+    json_object: bool = False
+    tool: str | None = None
+    """The name of the tool whose arguments are the answer."""
+    ignored: tuple[str, ...] = ()
+    """Names of fields, and of keywords of the schema, that have no effect."""
+
+
+def asked_form(body: ChatCompletionRequest) -> AskedForm:
+    """Return the form that `body` demands; raises FieldError for one that answers cannot have.
+
+    A forced tool is answered by its arguments, whatever `response_format` says.
+    """
+    tool, param, ignored = None, "", []
+    if body.tools and body.tool_choice in (None, "auto"):
+        ignored.append("tools")
+    forms = list(_forms(body))
+    if body.tools and body.tool_choice not in (None, "auto", "none"):
+        tool, schema, param = _forced_tool(body.tools, body.tool_choice)
+        forms = [(param, _of_schema({"type": "object", **schema}))]
+    if len(forms) > 1:
+        message = f"`{forms[1][0]}` cannot be used beside `{forms[0][0]}`: an answer has one form."
+        raise FieldError(message, forms[1][0], _UNSUPPORTED)
+    if not forms:
+        is_json = body.response_format is not None and body.response_format.type == "json_object"
+        return AskedForm(json_object=is_json or _wants_object(body), ignored=tuple(ignored))
+    ((param, form),) = forms
+    try:
+        ignored += [f"{param}.{keyword}" for keyword in check_form(form)]
+    except FormError as error:
+        raise FieldError(f"`{param}` is refused. {error}", param) from None
+    return AskedForm(form, tool=tool, ignored=tuple(ignored))
+
+
+def _forms(body: ChatCompletionRequest) -> Iterator[tuple[str, Form]]:
+    """Yield each form that `body` demands, with the path of its field."""
+    asked = body.response_format
+    if asked is not None and asked.type != "text":
+        schema, param = asked.schema_, "response_format.schema"
+        if asked.type == "json_schema" and schema is None:
+            param = "response_format.json_schema"
+            if asked.json_schema is not None:
+                param, schema = f"{param}.schema", asked.json_schema.schema_
+            if schema is None:
+                raise FieldError(f"`{param}` is missing.", param, _MISSING)
+        if schema is not None:
+            yield param, _of_schema(schema)
+    vllm = body.structured_outputs
+    schemas = {"json_schema": body.json_schema, "guided_json": body.guided_json}
+    regexes = {"regex": body.regex, "guided_regex": body.guided_regex}
+    choices = {"guided_choice": body.guided_choice}
+    if vllm is not None:
+        schemas["structured_outputs.json"] = vllm.json_
+        regexes["structured_outputs.regex"] = vllm.regex
+        choices["structured_outputs.choice"] = vllm.choice
+    for param, given in schemas.items():
+        if given is not None:
+            yield param, _of_schema(_parsed(given, param))
+    for param, regex in regexes.items():
+        if regex is not None:
+            yield param, Form("regex", regex)
+    for param, choice in choices.items():
+        if choice is not None:
+            yield param, Form("choice", json.dumps(choice))
+
+
+def _wants_object(body: ChatCompletionRequest) -> bool:
+    return body.structured_outputs is not None and bool(body.structured_outputs.json_object)
+
+
+def _of_schema(schema: dict[str, Any]) -> Form:
+    return Form("json_schema", json.dumps(schema))
+
+
+def _parsed(schema: dict[str, Any] | str, param: str) -> dict[str, Any]:
+    """Return a schema, which vLLM also takes as text; raises FieldError."""
+    if isinstance(schema, dict):
+        return schema
+    try:
+        parsed = json.loads(schema)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise FieldError(f"`{param}` must be a JSON schema.", param)
+    return parsed
+
+
+def _forced_tool(tools: list[Any], choice: Any) -> tuple[str, dict[str, Any], str]:
+    """Return the name of the tool that must be called, its parameters and the path of those."""
+    named = choice.get("function") if isinstance(choice, dict) else None
+    if isinstance(named, dict) and isinstance(named.get("name"), str):
+        wanted = named["name"]
+        found = [index for index, tool in enumerate(tools) if _function(tool).get("name") == wanted]
+        if not found:
+            raise FieldError("`tool_choice` names none of the `tools`.", "tool_choice")
+    elif choice == "required":
+        found = list(range(len(tools)))
+        if len(found) > 1:
+            message = "`tool_choice` is `required` with several `tools`: name one of them."
+            raise FieldError(message, "tool_choice", _UNSUPPORTED)
+    else:
+        message = "`tool_choice` must be `none`, `auto`, `required` or the name of one function."
+        raise FieldError(message, "tool_choice", _UNSUPPORTED)
+    param = f"tools[{found[0]}].function"
+    function = _function(tools[found[0]])
+    name, parameters = function.get("name"), function.get("parameters") or {}
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX_CHARS or not name.isprintable():
+        raise FieldError(f"`{param}.name` must be the name of the function.", f"{param}.name")
+    if not isinstance(parameters, dict):
+        message = f"`{param}.parameters` must be a JSON schema."
+        raise FieldError(message, f"{param}.parameters", "invalid_type")
+    return name, parameters, f"{param}.parameters"
+
+
+def _function(tool: Any) -> dict[str, Any]:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return function if isinstance(function, dict) else {}
