@@ -1,12 +1,31 @@
 // Connects the store, the components that show its state, and the driver that carries out its plan.
 
 import { createDriver } from "./core/driver.js";
+import { toneHz } from "./core/find.js";
+import { createLooker } from "./core/looker.js";
 import { initialState } from "./core/state.js";
 import { createStore } from "./core/store.js";
 import * as server from "./io/api.js";
-import { createWakeLock, newCameraName, loadSettings, saveSettings } from "./io/browser.js";
-import { listCameras, mayUseCamera, openCamera, problemOf, watchCameras } from "./io/camera.js";
+import {
+  createWakeLock,
+  newCameraName,
+  loadSettings,
+  platformOf,
+  saveSettings,
+} from "./io/browser.js";
+import {
+  cameraPermission,
+  listCameras,
+  mayUseCamera,
+  openCamera,
+  problemOf,
+  watchCameras,
+} from "./io/camera.js";
+import { createFrameClock } from "./io/frame-clock.js";
 import { createFrameSource } from "./io/frames.js";
+import { createGlances } from "./io/glances.js";
+import { watchPage } from "./io/page-life.js";
+import { createTone } from "./io/tone.js";
 import { mountApp } from "./ui/app.js";
 
 // Ages and countdowns show whole seconds; a tick of half a second keeps them right.
@@ -20,13 +39,16 @@ const store = createStore(
     settings: loadSettings(storage),
     secure: mayUseCamera(),
     visible: !document.hidden,
+    platform: platformOf(navigator),
     at: now(),
   }),
   now,
 );
 const { dispatch } = store;
 
-function act(action) {
+function act(action, value) {
+  if (action === "use" && value) dispatch({ type: "setting-changed", name: "deviceId", value });
+  if (action === "use" && !value) dispatch({ type: "any-camera-asked" });
   if (action === "retry") dispatch({ type: "retried" });
   if (action === "models") showModels();
   if (action === "localhost") location.assign(`http://localhost:${location.port || "80"}/`);
@@ -41,15 +63,25 @@ function showModels() {
 
 const app = mountApp(dispatch, act);
 const video = document.getElementById("video");
+const clock = createFrameClock(video, now);
+const frames = createFrameSource(video, clock, now);
 const driver = createDriver({
   server,
-  cameras: { open: (options) => openCamera(video, options), list: listCameras, problemOf },
-  frames: createFrameSource(video),
+  cameras: {
+    open: (options) => openCamera(video, { ...options, clock, now }),
+    list: listCameras,
+    permission: cameraPermission,
+    problemOf,
+  },
+  frames,
   wakeLock: createWakeLock(),
   dispatch,
   now,
   cameraName: newCameraName(),
 });
+
+const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
+const tone = createTone();
 
 let savedSettings = store.state.settings;
 function saveChangedSettings({ settings }) {
@@ -60,19 +92,36 @@ function saveChangedSettings({ settings }) {
 store.subscribe(app.update);
 store.subscribe(saveChangedSettings);
 store.subscribe(driver.update);
+store.subscribe(looker.update);
+store.subscribe((state) => tone.update(toneHz(state)));
 store.notify();
 
 setInterval(() => app.update(store.state, now()), TICK_MS);
-document.addEventListener("visibilitychange", () => {
-  dispatch({ type: "visibility-changed", visible: !document.hidden });
+
+let wasStarted = false;
+watchPage({
+  onVisibility: (visible) => dispatch({ type: "visibility-changed", visible }),
+  onLeave() {
+    wasStarted = store.state.started;
+    dispatch({ type: "visibility-changed", visible: false });
+    dispatch({ type: "stopped" });
+  },
+  async onReturn() {
+    const maySee = wasStarted && (await cameraPermission()) === "granted";
+    // Before the page is visible, so that no message says that captions are stopped.
+    if (maySee) dispatch({ type: "started" });
+    dispatch({ type: "visibility-changed", visible: !document.hidden });
+  },
 });
-window.addEventListener("online", () => dispatch({ type: "retried" }));
+window.addEventListener("online", () => dispatch({ type: "network-returned" }));
 window.addEventListener("resize", () => app.update(store.state, now()));
 
 if (mayUseCamera()) {
-  const list = async (changed) => {
-    dispatch({ type: "devices-listed", devices: await listCameras(), changed });
-  };
-  watchCameras(() => list(true), new AbortController().signal);
-  list(false);
+  watchCameras(() => driver.listCameras(true), new AbortController().signal);
+  // A page that was frozen or hidden may have missed a change.
+  const look = () => document.hidden || driver.listCameras(true);
+  document.addEventListener("visibilitychange", look);
+  document.addEventListener("resume", look);
+  window.addEventListener("pageshow", ({ persisted }) => persisted && look());
+  driver.listCameras(false);
 }

@@ -1,4 +1,4 @@
-"""A real server and real Chromium pages, whose requests and errors are checked."""
+"""A real server, and real pages in Chromium and Firefox, whose errors are checked."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from playwright.sync_api import (
 
 from chromium import ALLOW_CAMERA, FAKE_CAMERA
 from fake_camera import write_camera_file
+from firefox import Firefox, Tab, find_firefox
 from page_actions import url_of
 from state_core import Core
 from tools.nano.browser_scenes import QUIET_FLAGS, find_browser
@@ -34,6 +35,7 @@ MAX_BROWSERS = 2
 expect.set_options(timeout=TIMEOUT_MS)
 
 OpenPage = Callable[..., Page]
+OpenTab = Callable[..., Tab]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -146,6 +148,47 @@ def open_page(launch: Callable[..., Browser]) -> Iterator[OpenPage]:
     yield open_
     for context in contexts:
         context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="package")
+def launch_firefox() -> Iterator[Callable[..., Firefox]]:
+    """`launch_firefox(**preferences)` returns a Firefox; the one without preferences runs on."""
+    if find_firefox() is None:
+        pytest.skip("needs Firefox (Debian: apt install firefox-esr)")
+    running: dict[tuple[tuple[str, Any], ...], Firefox] = {}
+
+    def start(**preferences: Any) -> Firefox:
+        key = tuple(sorted(preferences.items()))
+        if key not in running:
+            for other in [each for each in running if each]:
+                running.pop(other).close()
+            running[key] = Firefox(preferences)
+        return running[key]
+
+    yield start
+    for browser in running.values():
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(launch_firefox: Callable[..., Firefox]) -> Iterator[OpenTab]:
+    """`open_tab(url, init_script, **preferences)` opens a page in Firefox.
+
+    A test fails if a page throws an error.
+    """
+    tabs: list[Tab] = []
+
+    def open_(url: str, init_script: str = "", **preferences: Any) -> Tab:
+        tabs.append(launch_firefox(**preferences).open(url, init_script))
+        return tabs[-1]
+
+    yield open_
+    for tab in tabs:
+        tab.close()
+    errors = [error for tab in tabs for error in tab.browser.errors]
+    for tab in tabs:
+        tab.browser.errors.clear()
     assert errors == []
 
 

@@ -13,7 +13,7 @@ LANDSCAPE_PHONE = {
 }
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 _FIND_CONTROLS = """() => [
-    ...document.querySelectorAll("button, select, input:not(.switch, [type=radio])"),
+    ...document.querySelectorAll("button:not(.box), select, input:not(.switch, [type=radio])"),
   ]
   .filter((one) => one.checkVisibility())
   .map((one) => {

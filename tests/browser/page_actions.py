@@ -6,6 +6,21 @@ from playwright.sync_api import Page, expect
 
 from web_client import SightlineProcess
 
+# Playwright cannot read a request body with a file, so the page keeps the forms that it sends.
+KEEP_FORMS = """
+  window.sentForms = [];
+  const send = window.fetch;
+  window.fetch = (address, options) => {
+    if (options?.body instanceof FormData) window.sentForms.push(options.body);
+    return send(address, options);
+  };
+"""
+
+# Resolves when the camera's next frame is shown.
+NEXT_FRAME = """() => new Promise((resolve) => {
+  document.querySelector("video").requestVideoFrameCallback(() => resolve());
+})"""
+
 
 def url_of(process: SightlineProcess) -> str:
     """Return the address that the server prints."""
@@ -42,3 +57,15 @@ def is_running(page: Page) -> bool:
 def wait_for_card(page: Page, name: str) -> None:
     """Wait until the card of a change of models shows `name`."""
     expect(page.locator("#model-card")).to_have_attribute("data-change", name)
+
+
+def wait_for_notice(page: Page, name: str) -> None:
+    """Wait until the notice `name` is shown."""
+    expect(page.locator(".notice")).to_have_attribute("data-notice", name)
+    expect(page.locator(".notice-title")).not_to_be_empty()
+
+
+def wait_for_recovery(page: Page) -> None:
+    """Wait until a new caption is finished and no notice is shown."""
+    wait_for_new_caption(page)
+    expect(page.locator(".notice")).to_be_hidden()

@@ -12,6 +12,7 @@ STATUS = {
     "device": "cpu",
     "error": None,
     "models": models(),
+    "can_change_models": True,
     "presets": [
         {"id": "caption", "label": "Caption", "prompt": "Describe."},
         {"id": "count", "label": "Count", "prompt": "How many?"},
@@ -25,7 +26,8 @@ FAILED = {
 }
 MODULES = (
     "core/state core/plan core/pace core/settings io/browser "
-    "words/page words/models words/destination"
+    "core/language words/page words/camera words/models words/destination words/messages "
+    "words/boxes core/boxes core/checks core/find core/tracks"
 )
 # Replays events on a state. An event without an `id` or `attempt` gets the current one.
 REPLAY = """

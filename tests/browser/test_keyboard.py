@@ -60,7 +60,7 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     page.keyboard.press(",")
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
     listed = page.locator("#keys dt").all_text_contents()
-    assert listed == ["S", "M", "+", "-", "H", ",", "Esc"]
+    assert listed == ["S", "M", "B", "+", "-", "H", ",", "Esc"]
 
 
 def test_typing_a_question_triggers_no_shortcut(open_page, url, still_camera):

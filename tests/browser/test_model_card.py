@@ -16,7 +16,8 @@ from controls import (
     assert_controls_fit,
 )
 from model_states import SMALL, FakeModels, fetching, loading, problem
-from page_actions import is_running, start, wait_for_card
+from page_actions import is_running, start, url_of, wait_for_card
+from web_client import SightlineProcess
 
 LONG_MESSAGE = "The hub could not be reached. Check the network, or the proxy in HTTPS_PROXY. "
 
@@ -153,3 +154,15 @@ def test_every_card_is_accessible(models_page):
         assert_accessible_in_both_schemes(page)
     bar_animation = "getComputedStyle(document.querySelector('progress')).animationName"
     assert page.evaluate(bar_animation) == "none"
+
+
+def test_a_stranger_sees_the_models_and_cannot_change_them(open_page):
+    """The header of a trusted proxy makes this browser one on another machine."""
+    args = ("--host", "0.0.0.0", "--behind-proxy", "--model", "nano", "--offline")
+    with SightlineProcess(args) as sightline:
+        forwarded = {"X-Forwarded-For": "203.0.113.9"}
+        page = open_page(url_of(sightline), extra_http_headers=forwarded)
+        page.locator("#open-preferences").click()
+        expect(page.locator("#models .model-title").first).to_have_text("nano")
+        expect(page.locator("#models-hint")).to_contain_text("Only the machine that runs")
+        expect(page.locator("#models").get_by_role("button")).to_have_count(0)

@@ -79,11 +79,11 @@ def bar_values(page: Page, count: int) -> list[float]:
     return values
 
 
-@pytest.fixture
-def changing_camera(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def changing_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A camera on two alternating scenes, so that each frame needs a caption."""
     scenes = [(picture, FRAMES_PER_S // 2) for picture, _ in islice(plain_scenes(), 2)]
-    return write_camera_file(tmp_path / "camera.mjpeg", scenes)
+    return write_camera_file(tmp_path_factory.mktemp("camera") / "camera.mjpeg", scenes)
 
 
 def check_first_start(page: Page, hub: HubServer) -> None:

@@ -240,3 +240,11 @@ def test_list_shows_the_reason_of_a_failure(core):
     core.dispatch("model-chosen", model=SMALL)
     core.dispatch("model-request-failed", kind="refused", message="It needs 6.1 GB.")
     assert "It needs 6.1 GB." in hint(core)
+
+
+def test_strangers_see_the_list_without_buttons_and_why(core):
+    core.live(status={**STATUS, "models": models(change=fetching()), "can_change_models": False})
+    shown = core.run("return M.modelListOf(arg)", core.state)
+    assert [each["action"] for each in shown] == [None] * len(models()["choices"])
+    assert "Only the machine that runs Sightline can change the model" in hint(core)
+    assert core.run("return M.changeCardOf(arg, 0)", core.state)["actions"] == []

@@ -20,8 +20,10 @@ RANDOM_EVENTS = """
     const type = pick([
       "started", "stopped", "setting-changed", "panel-toggled", "visibility-changed", "retried",
       "status-received", "status-received", "status-failed", "camera-opened", "camera-opened",
-      "camera-failed", "camera-muted", "devices-listed", "capture-started", "capture-started",
-      "capture-started", "frame-unchanged", "frame-sent", "frame-sent", "text-received",
+      "camera-failed", "camera-muted", "camera-stalled", "camera-retry-due", "any-camera-asked",
+      "network-returned", "devices-listed", "capture-started", "capture-started",
+      "capture-started", "frame-unchanged", "frame-black", "frame-refuted", "frame-sent",
+      "frame-sent", "text-received",
       "caption-done", "request-failed",
       "history-cleared", "model-chosen", "change-cancelled", "problem-dismissed",
       "model-request-done", "model-request-done", "model-request-failed",
@@ -40,8 +42,13 @@ RANDOM_EVENTS = """
       model: "smolvlm-256m", models: pick(arg.statuses).models, value, random: random(), clock: at,
       visible: random() < 0.7, panel: pick(["history", "preferences"]),
       status: pick(arg.statuses), message: "words", deviceId: "a", muted: random() < 0.2,
-      problem: pick(["denied", "missing", "ended", "taken", "silent", "unknown"]),
-      devices: pick([[], [{ deviceId: "a", label: "A" }]]), changed: random() < 0.5,
+      stalled: random() < 0.3, silentMs: pick([undefined, 0, 900]),
+      problem: pick([
+        "denied", "dismissed", "system", "embedded", "missing", "ended", "taken", "silent",
+        "unknown",
+      ]),
+      devices: pick([[], [{ deviceId: "a", label: "A" }], [{ deviceId: "", label: "" }]]),
+      changed: random() < 0.5, permission: pick(["", "granted", "denied", "prompt"]),
       text: pick(["", "A", "A red star."]), stats: pick(arg.stats),
       kind: pick([
         "unreachable", "timeout", "busy", "loading", "model_failed", "refused", "no_frame",
@@ -49,7 +56,8 @@ RANDOM_EVENTS = """
       retryAfterS: pick([undefined, 1, 1e12]),
     });
     const planned = M.plan(state);
-    const notice = M.noticeOf(state, at);
+    // The notice of a mute comes 3 s later.
+    const notice = M.noticeOf(state, state.camera.mutedSince === null ? at : at + 3000);
     M.readoutOf(state, at); M.serverSummary(state);
     M.changeCardOf(state, at); M.changeAnnouncement(state, at);
     M.modelListOf(state); M.pickerHint(state);

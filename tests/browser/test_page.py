@@ -15,18 +15,9 @@ from playwright.sync_api import Page, Request, expect
 
 from fake_camera import FRAMES_PER_S, write_camera_file
 from known_scenes import plain_scenes
-from page_actions import press_start, start, wait_for_caption
+from page_actions import KEEP_FORMS, NEXT_FRAME, press_start, start, wait_for_caption
 
 SOME_WORDS = re.compile(r"\S")
-# Playwright cannot read a request body with a file, so the page keeps the forms that it sends.
-KEEP_FORMS = """
-  window.sentForms = [];
-  const send = window.fetch;
-  window.fetch = (address, options) => {
-    if (options?.body instanceof FormData) window.sentForms.push(options.body);
-    return send(address, options);
-  };
-"""
 READ_FORM = """async (index) => {
   const fields = {};
   for (const [name, value] of window.sentForms[index]) {
@@ -77,13 +68,14 @@ def entries(page: Page) -> list[str]:
     return page.locator(".history-text").all_text_contents()
 
 
-@pytest.fixture
-def moving_camera(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def moving_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A camera on a scene that changes three times a second."""
     images = [Image.new("RGB", (640, 480), (30, 30, 40)) for _ in range(8)]
     for index, image in enumerate(images):
         image.paste((230, 200, 40), (index * 80, 100, index * 80 + 80, 380))
-    return write_camera_file(tmp_path / "moving.mjpeg", [(one, 10) for one in images])
+    file = tmp_path_factory.mktemp("camera") / "moving.mjpeg"
+    return write_camera_file(file, [(one, 10) for one in images])
 
 
 # -- captions --
@@ -115,7 +107,9 @@ def test_unchanged_scene_is_sent_again_after_ten_seconds(open_page, url, still_c
     def advance_clock(until: Callable[[float], bool]) -> float:
         now_ms = float(page.evaluate("performance.now()"))
         while not until(now_ms):
-            page.clock.run_for(50)
+            page.clock.run_for(100)
+            # Without new frames the page would take the camera for stopped, and open it again.
+            page.evaluate(NEXT_FRAME)
             now_ms = float(page.evaluate("performance.now()"))
         return now_ms
 

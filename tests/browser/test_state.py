@@ -157,7 +157,7 @@ def test_another_camera_sends_a_new_frame(core):
 
 def test_captions_resume_when_a_failed_camera_is_back(core):
     devices = [{"deviceId": "front", "label": "Front"}]
-    for problem in ("missing", "ended", "taken", "denied"):
+    for problem in ("missing", "ended", "taken", "silent", "unknown"):
         core.begin().live().dispatch("camera-failed", problem=problem)
         core.dispatch("devices-listed", devices=devices, changed=False)
         assert core.plan["camera"] is None, problem

@@ -7,12 +7,17 @@ from state_core import FAILED, LOADING, STATS, STATUS
 LOST = {"kind": "refused", "message": "The image is cut short."}
 FAILURES = {
     "insecure": lambda core: core.begin(secure=False),
-    "camera-denied": lambda core: core.live().dispatch("camera-failed", problem="denied"),
-    "camera-missing": lambda core: core.live().dispatch("camera-failed", problem="missing"),
-    "camera-ended": lambda core: core.live().dispatch("camera-failed", problem="ended"),
-    "camera-taken": lambda core: core.live().dispatch("camera-failed", problem="taken"),
-    "camera-silent": lambda core: core.live().dispatch("camera-muted", muted=True),
-    "camera-unknown": lambda core: core.live().dispatch("camera-failed", problem="unknown"),
+    **{
+        f"camera-{problem}": lambda core, problem=problem: core.live().dispatch(
+            "camera-failed", problem=problem
+        )
+        for problem in (
+            *("denied", "dismissed", "system", "missing", "gone", "ended", "taken", "silent"),
+            "unknown",
+        )
+    },
+    "camera-muted": lambda core: core.live().dispatch("camera-muted", -5000, muted=True),
+    "camera-stalled": lambda core: core.live().dispatch("camera-stalled", stalled=True),
     "server-gone": lambda core: core.live().dispatch("status-failed", message="down"),
     "model-failed": lambda core: core.live(status=FAILED),
     "frame-refused": lambda core: (
@@ -41,6 +46,22 @@ def test_failed_model_shows_the_servers_message(core):
 def test_loading_notice_shows_the_progress(core):
     core.live(status={**LOADING, "progress": "Converting it, once: text model"})
     assert core.notice()["text"].startswith("Converting it, once: text model. Captions start")
+
+
+def test_a_silent_server_of_the_model_has_a_notice(core):
+    upstream = {"origin": "http://10.0.0.5", "healthy": True, "problem": None}
+    remote = {"origins": [upstream["origin"]], "upstreams": [upstream]}
+    for status, is_told in (({**STATUS, "remote": remote}, True), (STATUS, False)):
+        core.begin().live(status=status).dispatch("capture-started", 1000)
+        core.dispatch("frame-sent", 1100)
+        assert core.notice(3999) is None
+        notice = core.notice(4000)
+        assert (notice is not None) is is_told
+        if notice:
+            assert notice["title"].endswith("server is thinking, or loading its model")
+            assert notice["tone"] == "wait"
+        core.dispatch("text-received", 4100, text="A")
+        assert core.notice(9000) is None
 
 
 def test_loading_model_and_permission_prompt_have_a_notice(core):

@@ -2,6 +2,8 @@
 // functions over small colour thumbnails; grey ones would miss a red object that turns blue at the
 // same brightness.
 
+import { bandGains, unexplained } from "./light.js";
+
 export const THUMBNAIL_WIDTH = 32;
 export const THUMBNAIL_HEIGHT = 24;
 const CHANNELS = 3;
@@ -11,6 +13,8 @@ const CELLS = THUMBNAIL_WIDTH * THUMBNAIL_HEIGHT;
 const CELL_CHANGED_LEVELS = 14;
 // Automatic exposure shifts the whole image by a few levels; a light switched off shifts it by more.
 const EXPOSURE_DRIFT_LEVELS = 12;
+// The least of the darkening by bands that is lightening elsewhere, and the other way round.
+const BAND_BALANCE = 0.3;
 // 6 of 768 cells: about a thumb's width at arm's length.
 const CHANGED_SHARE = 0.0075;
 
@@ -50,8 +54,27 @@ function span(index, cells, side) {
   return [from, Math.max(from + 1, Math.floor(((index + 1) * side) / cells))];
 }
 
-/** The share (0..1) of cells that differ between two thumbnails, corrected for exposure drift. */
+/**
+ * The share (0..1) of cells that differ between two thumbnails, and that none of the changes of light
+ * explains: exposure drift, bands over the rows, or bands over the columns (of a camera held upright).
+ */
 export function changedShare(before, after) {
+  return Math.min(
+    shareBeyondDrift(before, after),
+    shareBeyondBands(before, after, BY_ROW, CELL_CHANGED_LEVELS),
+    shareBeyondBands(before, after, BY_COLUMN, CELL_CHANGED_LEVELS),
+  );
+}
+
+const rowIndex = (row, cell, channel) => (row * THUMBNAIL_WIDTH + cell) * CHANNELS + channel;
+const BY_ROW = { lines: THUMBNAIL_HEIGHT, cells: THUMBNAIL_WIDTH, indexOf: rowIndex };
+const BY_COLUMN = {
+  lines: THUMBNAIL_WIDTH,
+  cells: THUMBNAIL_HEIGHT,
+  indexOf: (column, cell, channel) => rowIndex(cell, column, channel),
+};
+
+function shareBeyondDrift(before, after) {
   const drift = exposureDrift(before, after);
   let changed = 0;
   for (let cell = 0; cell < CELLS; cell += 1) {
@@ -63,6 +86,34 @@ export function changedShare(before, after) {
     if (most > CELL_CHANGED_LEVELS) changed += 1;
   }
   return changed / CELLS;
+}
+
+function shareBeyondBands(before, after, direction, levels, balance = 0) {
+  const { lines, cells, indexOf } = direction;
+  const gains = bandGains(before, after, direction, balance);
+  let changed = 0;
+  for (let line = 0; line < lines; line += 1) {
+    for (let cell = 0; cell < cells; cell += 1) {
+      let most = 0;
+      for (let channel = 0; channel < CHANNELS; channel += 1) {
+        const at = indexOf(line, cell, channel);
+        most = Math.max(most, unexplained(before[at], after[at], gains[line * CHANNELS + channel]));
+      }
+      if (most > levels) changed += 1;
+    }
+  }
+  return changed / CELLS;
+}
+
+/**
+ * The share (0..1) of cells that differ by more than `levels`, except by bands that make some lines
+ * darker and others lighter. Drifting exposure counts, also where the lighter half is clipped.
+ */
+export function unsteadyShare(before, after, levels) {
+  return Math.min(
+    shareBeyondBands(before, after, BY_ROW, levels, BAND_BALANCE),
+    shareBeyondBands(before, after, BY_COLUMN, levels, BAND_BALANCE),
+  );
 }
 
 /** Whether `after` differs enough from `before`, the last captioned thumbnail, for a new caption. */

@@ -1,5 +1,7 @@
 // Carries out the plan of each state: opens the camera, polls the server, captures and sends frames.
 
+import { sendsPictures } from "./camera.js";
+import { createLooks } from "./looks.js";
 import { mustSend } from "./pace.js";
 import { plan } from "./plan.js";
 
@@ -8,11 +10,12 @@ const DEFAULT_SIDE_PX = 512;
 const MAX_SIDE_PX = 2048;
 
 /**
- * Returns { update(state), destroy() }. `update` starts and cancels work as the state's plan says.
- * Results go to `dispatch(event)`; the store adds the time.
+ * Returns { update(state), listCameras(changed), destroy() }. `update` starts and cancels work as the
+ * state's plan says. `listCameras` is called if devices or the permission may have changed. Results go
+ * to `dispatch(event)`; the store adds the time.
  *
  * - `server`: the functions of io/api.js.
- * - `cameras`: { open(options), list(), problemOf(error) }, as in io/camera.js.
+ * - `cameras`: { open(options), list(), permission(), problemOf(error) }, as in io/camera.js.
  * - `frames`, `wakeLock`: as in io/frames.js and io/browser.js.
  * - `cameraName`: the name of this page's camera on the server.
  */
@@ -23,34 +26,59 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   let poll = null;
   let modelRequest = { id: null, controller: null };
   let timer;
-  /** The thumbnail of the last captioned frame. */
-  let reference = null;
+  let sentPictures = false;
+  const looks = createLooks(frames);
 
   function updateCamera(planned) {
     if (camera.attempt === (planned?.attempt ?? null)) return;
     camera.controller?.abort();
     camera = { attempt: null, controller: null };
-    reference = null;
     if (planned) openCamera(planned);
   }
 
   async function openCamera({ attempt, deviceId }) {
     const controller = new AbortController();
+    const { signal } = controller;
     camera = { attempt, controller };
+    const report = (event) => {
+      if (!signal.aborted) dispatch({ attempt, ...event });
+    };
+    const reportEnd = async () => {
+      // The list tells whether it was unplugged.
+      await listCameras(true);
+      report({ type: "camera-failed", problem: "ended" });
+    };
     try {
       const opened = await cameras.open({
         deviceId,
-        signal: controller.signal,
-        onEnded: () => dispatch({ type: "camera-failed", attempt, problem: "ended" }),
-        onMuted: (muted) => dispatch({ type: "camera-muted", attempt, muted }),
+        signal,
+        onEnded: reportEnd,
+        onMuted: (muted, silentMs) => report({ type: "camera-muted", muted, silentMs }),
+        onStalled: (stalled) => report({ type: "camera-stalled", stalled }),
       });
-      if (controller.signal.aborted) return;
-      dispatch({ type: "devices-listed", devices: await cameras.list(), changed: false });
-      dispatch({ type: "camera-opened", attempt, deviceId: opened.deviceId });
+      if (signal.aborted) return;
+      looks.open();
+      await listCameras(false);
+      report({ type: "camera-opened", deviceId: opened.deviceId });
     } catch (error) {
-      if (controller.signal.aborted) return;
-      dispatch({ type: "camera-failed", attempt, problem: cameras.problemOf(error) });
+      const problem = await cameras.problemOf(error);
+      report({ type: "camera-failed", problem });
+      // After an answer to the prompt, names and ids are told.
+      listCameras(false);
     }
+  }
+
+  async function listCameras(changed) {
+    const listed = cameras.list().catch(() => state.camera.devices);
+    const [devices, permission] = await Promise.all([listed, cameras.permission()]);
+    dispatch({ type: "devices-listed", devices, permission, changed });
+  }
+
+  /** After a mute or a halt the camera may have to settle again. */
+  function followPictures() {
+    const sends = sendsPictures(state.camera);
+    if (sends && !sentPictures) looks.reopen();
+    sentPictures = sends;
   }
 
   async function pollStatus() {
@@ -93,47 +121,74 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   /** Capture a frame and, if the scene has changed, send it and report its caption. */
   async function captureAndSend() {
     dispatch({ type: "capture-started" });
-    const { id, prompt, kind, capturedAt } = state.request;
+    const { id, prompt, reading, kind, part, capturedAt } = state.request;
     const controller = new AbortController();
     request = { id, controller };
     const { signal } = controller;
     const report = (event) => {
       if (!signal.aborted) dispatch({ id, ...event });
     };
-    const frame = await capture(capturedAt).catch(() => null);
-    if (!frame) {
+    const picture = await pictureOf(capturedAt, part, signal).catch((error) => ({ error }));
+    if (picture?.error) {
+      const isFalsified = picture.error.name === "FalsifiedError";
       const message = "The browser could not read a picture from the video.";
-      report({ type: "request-failed", kind: "no_frame", message });
+      report({ type: "request-failed", kind: isFalsified ? "falsified" : "no_frame", message });
       return;
     }
-    if (!frame.blob) {
-      report({ type: "frame-unchanged" });
-      return;
-    }
-    report({ type: "frame-sent" });
     if (signal.aborted) return;
+    const { verdict, frame } = picture;
+    if (verdict === "black" || !frame.blob) {
+      report({ type: verdict === "black" ? "frame-black" : "frame-unchanged" });
+      return;
+    }
+    report({ type: "frame-sent", frameAt: frame.at, isFullRange: frame.isFullRange });
+    if (signal.aborted) return;
+    // Nothing of an answer is shown before the next look has borne out its picture.
+    const confirmation = looks.confirm(picture, captureOptions(null), signal).catch(() => true);
+    let [isConfirmed, textSoFar] = [false, null];
+    confirmation.then((isTrue) => {
+      isConfirmed = isTrue === true;
+      if (isTrue === false) report({ type: "frame-refuted" });
+      else if (textSoFar !== null) report({ type: "text-received", text: textSoFar });
+    });
     try {
-      const onText = (text) => report({ type: "text-received", text });
-      const options = { blob: frame.blob, prompt, kind, camera: cameraName, signal, onText };
-      const { text, stats } = await server.fetchCaption(options);
+      const onText = (text) => {
+        textSoFar = text;
+        if (isConfirmed) report({ type: "text-received", text });
+      };
+      // A part is no frame of the camera: drafts and votes of live frames do not fit it.
+      const source = part ? null : cameraName;
+      const options = { blob: frame.blob, prompt, reading, kind, camera: source, signal, onText };
+      const { text, finish_reason: reason, stats } = await server.fetchCaption(options);
+      await confirmation;
       if (signal.aborted) return;
       // The answer is complete; an abort now would only make the browser report it as cut off.
       request.controller = null;
-      reference = frame.thumbnail;
-      report({ type: "caption-done", text, stats });
+      if (!part) looks.captioned(picture);
+      report({ type: "caption-done", text, isCut: reason === "loop", stats });
     } catch (error) {
+      await confirmation;
       const { kind: failure = "bad_answer", message, retryAfterS } = error;
       report({ type: "request-failed", kind: failure, message, retryAfterS });
     }
   }
 
-  function capture(at) {
+  /** The next picture that can be believed; see looks.js. Of a part, the frame shows that alone. */
+  async function pictureOf(at, part, signal) {
+    const force = part !== null || mustSend(state, at);
+    const picture = await looks.take({ mustSend: force, capture: captureOptions(null), signal });
+    if (part === null || picture === null || picture.verdict === "black") return picture;
+    return { ...picture, frame: await frames.capture({ ...captureOptions(part), signal }) };
+  }
+
+  function captureOptions(part) {
     const sidePx = state.server.status?.frame_size_px || DEFAULT_SIDE_PX;
-    return frames.capture({
+    return {
       maxSidePx: Math.min(sidePx, MAX_SIDE_PX),
       quality: state.settings.jpegQuality,
-      reference: mustSend(state, at) ? null : reference,
-    });
+      reference: null,
+      region: part?.region ?? null,
+    };
   }
 
   function updateRequest(plannedId) {
@@ -146,17 +201,19 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     state = next;
     const planned = plan(state);
     updateCamera(planned.camera);
+    followPictures();
     updateRequest(planned.requestId);
     updateModelRequest(planned.modelRequest);
     wakeLock.update(planned.keepAwake);
     clearTimeout(timer);
     const pollAt = poll ? null : planned.pollAt;
-    const due = [pollAt, planned.captureAt].filter((at) => at !== null);
+    const due = [pollAt, planned.captureAt, planned.reopenAt].filter((at) => at !== null);
     if (due.length > 0) timer = setTimeout(startDueWork, Math.max(0, Math.min(...due) - now()));
   }
 
   function startDueWork() {
-    const { pollAt, captureAt } = plan(state);
+    const { pollAt, captureAt, reopenAt } = plan(state);
+    if (reopenAt !== null && reopenAt <= now()) dispatch({ type: "camera-retry-due" });
     if (!poll && pollAt !== null && pollAt <= now()) pollStatus();
     if (captureAt !== null && captureAt <= now()) captureAndSend();
     update(state);
@@ -164,6 +221,7 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
 
   return {
     update,
+    listCameras,
     destroy() {
       clearTimeout(timer);
       poll?.abort();

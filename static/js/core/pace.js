@@ -9,6 +9,14 @@ const CAPTURE_GAP_MS = 150;
 /** A pace that captures the next frame at `at` and sends it even if the scene has not changed. */
 export const freshPace = (at) => ({ captureAt: at, sentAt: -Infinity, force: true, failures: 0 });
 
+/** Drop the frame in flight and capture a new one at once. */
+export const restartCapture = (state, at) => ({
+  ...state,
+  request: null,
+  problem: null,
+  pace: freshPace(at),
+});
+
 /** When the next frame is due, by the interval in the settings. */
 export const nextCapture = ({ request, settings }) =>
   request.capturedAt + settings.intervalS * 1000;

@@ -1,10 +1,12 @@
 // The work that a state calls for. Pure: the driver carries it out, the tests read it.
 
+import { sendsPictures } from "./camera.js";
 import { changeOf } from "./server.js";
 import { promptOf } from "./state.js";
 
 /**
  * - `camera`: { attempt, deviceId } of the camera to open or keep open, or null for none.
+ * - `reopenAt`: when to open the camera again by itself, or null.
  * - `pollAt`: when to poll the server's status, or null for not now.
  * - `captureAt`: when to capture the next frame, or null for not now.
  * - `requestId`: the only frame request that may be in flight; any other is cancelled.
@@ -12,16 +14,17 @@ import { promptOf } from "./state.js";
  * - `keepAwake`: whether the screen stays on.
  */
 export function plan(state) {
-  const { camera, request, server, settings, visible, started } = state;
+  const { camera, request, server, visible, started } = state;
   const cameraOn = started && state.secure && ["opening", "live"].includes(camera.phase);
-  const canCapture = visible && camera.phase === "live" && server.phase === "ready" && !request;
+  const canCapture = visible && sendsPictures(camera) && server.phase === "ready" && !request;
   // A frame in flight shows that the server works, but not how far a change of models is.
   const isSent = request && request.step !== "capturing";
   const needsNoPoll = server.phase === "ready" && isSent && !changeOf(state);
   // A status received while a model request is in flight may be older than the request's answer.
   const canPoll = visible && !needsNoPoll && !state.models.request;
   return {
-    camera: cameraOn ? { attempt: camera.attempt, deviceId: settings.deviceId } : null,
+    camera: cameraOn ? { attempt: camera.attempt, deviceId: camera.target } : null,
+    reopenAt: visible && started ? camera.retryAt : null,
     pollAt: canPoll ? server.pollAt : null,
     captureAt: canCapture && promptOf(state) !== null ? state.pace.captureAt : null,
     requestId: request?.id ?? null,

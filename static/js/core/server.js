@@ -33,6 +33,11 @@ export function changeOf({ server: { status } }) {
   return runs ? null : change;
 }
 
+/** Whether this browser may change the model; on another machine it may not, if nobody allowed it. */
+export function mayChangeModels({ server: { status } }) {
+  return status?.can_change_models ?? false;
+}
+
 /** The display name of the model `name`; "model" if `name` is null. */
 export function titleOf({ server: { status } }, name) {
   if (!name) return "model";

@@ -7,6 +7,7 @@ const oneOf =
 const between = (low, high) => (value) => Number.isFinite(value) && value >= low && value <= high;
 const text = (maxLength) => (value) => typeof value === "string" && value.length <= maxLength;
 const boolean = (value) => typeof value === "boolean";
+const language = (value) => typeof value === "string" && /^(\w{2,3}(-\w{2,8})*)?$/.test(value);
 
 /** Each setting's default value and its check. */
 const SETTINGS = {
@@ -22,8 +23,18 @@ const SETTINGS = {
   /** Whether `ownPrompt`, unless empty, is used instead of the preset. */
   asksOwn: [false, boolean],
   ownPrompt: ["", text(4_000)],
+  /** The language (BCP 47) in which the model answers, "" if it is unknown. */
+  answerLanguage: ["", language],
+  /** The chosen camera, "" for any; its label; whether another camera has the same label. */
   deviceId: ["", text(512)],
+  deviceLabel: ["", text(512)],
+  deviceIsTwin: [false, boolean],
   shortcuts: [true, boolean],
+  /** Boxes around the things in the picture, and a tone for the one that is looked for. */
+  boxes: [false, boolean],
+  findTone: [false, boolean],
+  /** Who answers the preset that reads text. */
+  reading: ["reader", oneOf("reader", "model", "both")],
 };
 
 /** A full set of settings from any value: missing and invalid ones get their defaults. */

@@ -2,7 +2,19 @@
 // randomness: each event carries the time `at` (monotonic milliseconds) and, if needed, a `random`
 // number (0..1). plan.js derives the work to do from the state, words/ the text to show.
 
-import { backoffMs, freshPace, nextCapture, nextCaptureAfterGap } from "./pace.js";
+import { boxesHandlers, initialBoxes, withoutOldBoxes } from "./boxes.js";
+import { initialFind } from "./find.js";
+import { languageOf } from "./language.js";
+import {
+  cameraHandlers,
+  initialCamera,
+  openCamera,
+  retriedCamera,
+  stoppedCamera,
+} from "./camera.js";
+import { choiceOf } from "./devices.js";
+import { backoffMs, freshPace, nextCapture, nextCaptureAfterGap, restartCapture } from "./pace.js";
+import { ANSWER_STAYS_MS, askedPart, partAfterFailure, partHandlers, partPrompt } from "./part.js";
 import {
   initialModels,
   initialServer,
@@ -12,14 +24,20 @@ import {
 } from "./server.js";
 import { validSettings } from "./settings.js";
 
+/** The id of the server's preset that reads text. */
+const READ_PRESET = "read";
 const HISTORY_LIMIT = 500;
 const RETRY_AFTER_LIMIT_S = 60;
 
-/** `secure`: the browser lets this page use a camera at all. */
-export function initialState({ settings, secure, visible, at }) {
+/**
+ * `secure`: the browser lets this page use a camera at all. `platform`: the operating system, as in
+ * io/browser.js, or "" if unknown.
+ */
+export function initialState({ settings, secure, visible, at, platform = "" }) {
   return {
     settings: validSettings(settings),
     secure,
+    platform,
     visible,
     /** Captions were started and not stopped. */
     started: false,
@@ -27,75 +45,105 @@ export function initialState({ settings, secure, visible, at }) {
     panel: null,
     server: initialServer(at),
     models: initialModels,
-    /** phase: off | opening | live | failed. `attempt` counts the openings; events name theirs. */
-    camera: {
-      phase: "off",
-      attempt: 0,
-      problem: null,
-      since: at,
-      muted: false,
-      devices: [],
-      deviceId: "",
-    },
+    camera: initialCamera(at),
     /**
-     * The frame in flight: { id, step, prompt, kind, capturedAt, firstWordAt, model }, or null.
-     * step: capturing | sent | answering.
+     * The frame in flight: { id, step, prompt, reading, kind, part, capturedAt, frameAt, firstWordAt,
+     * model }, or null. step: capturing | sent | answering. `capturedAt` is when the page began to look
+     * at the camera, `frameAt` when the camera delivered the frame. `reading` is the setting if the prompt is the preset
+     * that reads text, else null; `part` is the part of the picture that it is about, or null.
      */
     request: null,
     lastRequestId: 0,
-    /** The prompt of the last finished caption. */
+    /** The prompt of the last finished caption since the start. */
     answeredPrompt: null,
     /** When to capture next, when a frame was last sent, and whether the next is sent if unchanged. */
     pace: freshPace(at),
     /** Why the last frame failed: { kind, message }. */
     problem: null,
-    /** The caption on the screen; `capturedAt` is when its frame was captured. */
-    caption: { text: "", finished: true, capturedAt: null },
+    /**
+     * The question about a part of the picture, or null: { name, place, region, step }; step: asked |
+     * answered. `place` is as on the screen.
+     */
+    part: null,
+    /** The things in the picture, and the one that the person looks for. */
+    boxes: initialBoxes(at),
+    find: initialFind,
+    /**
+     * The caption on the screen; `capturedAt` is when its frame was captured, `lang` its language. Of a
+     * finished one, `by` and `checks` are those of its statistics, `part` is what it is about, null for
+     * all, `id` is that of its request, `isAnswer` tells the first caption of a prompt, and `isCut` one
+     * that ends where it began to repeat itself.
+     */
+    caption: {
+      ...{ id: null, text: "", finished: true, isAnswer: false, capturedAt: null, lang: "" },
+      ...{ by: "model", checks: [], part: null, isCut: false },
+    },
     /** Figures of the last finished caption; `steady` while the scene has not changed since. */
     readout: { firstWordMs: null, wordsPerS: null, steady: false },
-    /** This session's captions, oldest first: { id, text, prompt, clock, lastClock }. */
+    /** This session's captions, oldest first: { id, text, lang, prompt, by, part, isCut, clock, lastClock }. */
     history: [],
   };
 }
 
 /** The prompt for the next frame, or null until the server has sent its presets. */
-export function promptOf({ settings, server }) {
-  const own = settings.ownPrompt.trim();
-  if (settings.asksOwn && own) return own;
+export function promptOf(state) {
+  return ownPrompt(state) || (presetOf(state)?.prompt ?? null);
+}
+
+const ownPrompt = ({ settings }) => (settings.asksOwn ? settings.ownPrompt.trim() : "");
+
+function presetOf({ settings, server }) {
   const presets = server.status?.presets ?? [];
-  return (presets.find(({ id }) => id === settings.preset) ?? presets[0])?.prompt ?? null;
+  return presets.find(({ id }) => id === settings.preset) ?? presets[0];
+}
+
+/** Who reads text, if the next frame is asked for its text, else null. */
+export function readingOf(state) {
+  const reads = !ownPrompt(state) && presetOf(state)?.id === READ_PRESET;
+  return reads ? state.settings.reading : null;
 }
 
 export function reduce(state, event) {
-  return handlers[event.type](state, event);
+  return withoutOldBoxes(handlers[event.type](state, event));
 }
 
 const handlers = {
   ...serverHandlers,
+  ...cameraHandlers,
+  ...boxesHandlers,
+  ...partHandlers,
 
   started(state, { at }) {
     if (state.started) return state;
-    return openCamera(pollSoon({ ...state, started: true, problem: null }, at), at);
+    const next = { ...state, started: true, answeredPrompt: null, problem: null };
+    return openCamera(pollSoon(next, at), at);
   },
 
   stopped(state, { at }) {
-    const camera = { ...state.camera, phase: "off", problem: null, since: at };
+    const camera = stoppedCamera(state.camera, at);
     const caption = lastFinishedCaption(state);
-    const next = { ...state, started: false, camera, caption, request: null, problem: null };
+    const ended = { started: false, request: null, part: null, problem: null };
+    const next = { ...state, ...ended, camera, caption };
     return { ...next, pace: freshPace(at) };
   },
 
   "setting-changed"(state, { name, value, at }) {
-    const before = promptOf(state);
-    const settings = validSettings({ ...state.settings, [name]: value });
+    const question = (of) => `${readingOf(of)} ${promptOf(of)}`;
+    const changes = name === "deviceId" ? choiceOf(state.camera.devices, value) : { [name]: value };
+    const settings = validSettings({ ...state.settings, ...changes });
     const next = { ...state, settings };
-    const isOpen = state.camera.phase === "live" && value === state.camera.deviceId;
-    if (name === "deviceId" && state.started && !isOpen) return openCamera(next, at);
+    if (name === "deviceId") return withChosenCamera(next, at);
     if (name === "intervalS") {
       const captureAt = Math.min(state.pace.captureAt, at + settings.intervalS * 1000);
       return { ...next, pace: { ...state.pace, captureAt } };
     }
-    return promptOf(next) === before ? next : restartCapture(next, at);
+    return question(next) === question(state) ? next : restartCapture(next, at);
+  },
+
+  /** The question was sent again as it is. */
+  asked(state, { at }) {
+    const isAnswered = state.started && state.answeredPrompt === promptOf(state);
+    return isAnswered ? restartCapture({ ...state, answeredPrompt: null }, at) : state;
   },
 
   "panel-toggled"(state, { panel }) {
@@ -107,60 +155,34 @@ const handlers = {
     return visible ? pollSoon(next, at) : next;
   },
 
-  /** "Try again" was pressed, or the network is back. */
+  /** "Try again" was pressed. */
   retried(state, { at }) {
-    const next = pollSoon({ ...state, pace: freshPace(at), problem: null }, at);
-    return state.started && state.camera.phase === "failed" ? openCamera(next, at) : next;
+    return retriedCamera(withoutWaiting(state, at), at);
   },
 
-  // -- the camera --
-
-  "camera-opened"(state, { attempt, deviceId, at }) {
-    if (attempt !== state.camera.attempt || state.camera.phase !== "opening") return state;
-    const camera = {
-      ...state.camera,
-      phase: "live",
-      problem: null,
-      since: at,
-      muted: false,
-      deviceId,
-    };
-    return { ...state, camera, pace: freshPace(at) };
-  },
-
-  "camera-failed"(state, { attempt, problem, at }) {
-    if (attempt !== state.camera.attempt || !state.started) return state;
-    const camera = { ...state.camera, phase: "failed", problem, since: at };
-    return { ...state, camera, request: null };
-  },
-
-  "camera-muted"(state, { attempt, muted }) {
-    if (attempt !== state.camera.attempt) return state;
-    return { ...state, camera: { ...state.camera, muted } };
-  },
-
-  /** `changed`: a camera was plugged in or removed, or the permission changed. */
-  "devices-listed"(state, { devices, changed, at }) {
-    const next = { ...state, camera: { ...state.camera, devices } };
-    const canRetry = state.started && state.camera.phase === "failed";
-    return changed && canRetry && devices.length > 0 ? openCamera(next, at) : next;
+  "network-returned"(state, { at }) {
+    return withoutWaiting(state, at);
   },
 
   // -- a frame and its request --
 
   "capture-started"(state, { at }) {
     const id = state.lastRequestId + 1;
-    const prompt = promptOf(state);
+    const part = askedPart(state);
+    const prompt = part ? partPrompt(state) : promptOf(state);
     const request = {
       id,
       step: "capturing",
       prompt,
-      kind: kindOf(state, prompt),
+      reading: part ? null : readingOf(state),
+      kind: part ? "question" : kindOf(state, prompt),
+      part,
       capturedAt: at,
+      frameAt: at,
       firstWordAt: null,
       model: runningModel(state),
     };
-    return { ...state, request, lastRequestId: id };
+    return { ...state, request, part, lastRequestId: id };
   },
 
   /** The scene looks as in the last captioned frame, so nothing is sent. */
@@ -168,44 +190,68 @@ const handlers = {
     if (state.request?.id !== id) return state;
     const readout = { ...state.readout, steady: true };
     const pace = { ...state.pace, captureAt: nextCaptureAfterGap(state, at) };
-    return { ...state, request: null, readout, pace };
+    return { ...state, request: null, readout, pace, camera: { ...state.camera, isBlack: false } };
   },
 
-  "frame-sent"(state, { id }) {
+  /** `frameAt`: when the camera delivered the frame that was sent. */
+  "frame-sent"(state, { id, frameAt = state.request?.capturedAt, isFullRange = false }) {
     if (state.request?.id !== id) return state;
-    const request = { ...state.request, step: "sent" };
-    return { ...state, request, pace: { ...state.pace, sentAt: request.capturedAt } };
+    const request = { ...state.request, step: "sent", frameAt };
+    const camera = { ...state.camera, isBlack: false, isFullRange };
+    return { ...state, request, camera, pace: { ...state.pace, sentAt: request.capturedAt } };
+  },
+
+  /** The next look showed another picture than the frame that was sent: a glitch, or still settling. */
+  "frame-refuted"(state, { id, at }) {
+    if (state.request?.id !== id) return state;
+    return { ...state, request: null, pace: { ...state.pace, captureAt: at, force: true } };
   },
 
   "text-received"(state, { id, text, at }) {
     if (state.request?.id !== id) return state;
     const firstWordAt = state.request.firstWordAt ?? at;
     const request = { ...state.request, step: "answering", firstWordAt };
-    const { capturedAt } = request;
-    const readout = { ...state.readout, firstWordMs: firstWordAt - capturedAt, steady: false };
-    return { ...state, request, readout, caption: { text, finished: false, capturedAt } };
+    const { frameAt, part } = request;
+    const readout = { ...state.readout, firstWordMs: firstWordAt - frameAt, steady: false };
+    const lang = languageOf({ ...request, ...state.settings });
+    const caption = {
+      ...{ id, text, finished: false, isAnswer: false, capturedAt: frameAt, lang },
+      ...{ by: "model", checks: [], part, isCut: false },
+    };
+    return { ...state, request, readout, caption };
   },
 
-  "caption-done"(state, { id, text, stats, at, clock }) {
+  "caption-done"(state, { id, text, isCut = false, stats, at, clock }) {
     if (state.request?.id !== id) return state;
-    const { prompt, capturedAt, firstWordAt, model } = state.request;
+    const { prompt, part, frameAt, firstWordAt, model } = state.request;
+    const { by = "model", checks = [] } = stats;
+    const lang = languageOf({ by, model, ...state.settings });
+    const isAnswer = part !== null || prompt !== state.answeredPrompt;
+    const captureAt = part ? at + ANSWER_STAYS_MS : Math.max(at, nextCapture(state));
     return {
       ...state,
       request: null,
-      answeredPrompt: prompt,
+      part: part && { ...part, step: "answered" },
+      answeredPrompt: part ? state.answeredPrompt : prompt,
       problem: null,
-      caption: { text, finished: true, capturedAt },
+      caption: {
+        ...{ id, text, finished: true, isAnswer, capturedAt: frameAt, lang },
+        ...{ by, checks, part, isCut },
+      },
       readout: {
-        firstWordMs: (firstWordAt ?? at) - capturedAt,
+        firstWordMs: (firstWordAt ?? at) - frameAt,
         wordsPerS: wordsPerS(text, stats),
         steady: false,
       },
-      history: withCaption(state.history, { id, text, prompt, clock, lastClock: clock }),
+      history: withCaption(state.history, {
+        ...{ id, text, lang, prompt, by, part, isCut },
+        ...{ clock, lastClock: clock },
+      }),
       pace: {
         ...state.pace,
-        captureAt: Math.max(at, nextCapture(state)),
+        captureAt,
         // If the model has changed meanwhile, the new one has not seen the scene yet.
-        force: model !== runningModel(state),
+        force: part !== null || model !== runningModel(state),
         failures: 0,
       },
     };
@@ -213,7 +259,8 @@ const handlers = {
 
   "request-failed"(state, { id, kind, message, retryAfterS = 0, at, random }) {
     if (state.request?.id !== id) return state;
-    const next = { ...state, request: null };
+    const part = partAfterFailure(state.part, kind);
+    const next = { ...state, request: null, part };
     const polled = pollSoon(next, at);
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
     if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };
@@ -247,21 +294,26 @@ function kindOf({ settings, answeredPrompt }, prompt) {
 
 const runningModel = ({ server }) => server.status?.model ?? null;
 
-/** Drop the frame in flight and capture a new one at once. */
-function restartCapture(state, at) {
-  return { ...state, request: null, problem: null, pace: freshPace(at) };
-}
+/** Try everything again at once that waits for its next attempt. */
+const withoutWaiting = (state, at) =>
+  pollSoon({ ...state, pace: freshPace(at), problem: null }, at);
 
-function openCamera(state, at) {
-  const attempt = state.camera.attempt + 1;
-  const camera = { ...state.camera, phase: "opening", attempt, problem: null, since: at };
-  return { ...restartCapture(state, at), camera };
+function withChosenCamera(state, at) {
+  const { started, camera, settings } = state;
+  if (!started) return state;
+  const isOpen = camera.phase === "live" && settings.deviceId === camera.deviceId;
+  return isOpen ? { ...state, camera: { ...camera, isStandIn: false } } : openCamera(state, at);
 }
 
 /** The caption on the screen; if it is unfinished, the finished one before it. */
 function lastFinishedCaption({ caption, history }) {
   if (caption.finished) return caption;
-  return { text: history.at(-1)?.text ?? "", finished: true, capturedAt: null };
+  const last = history.at(-1) ?? {};
+  const { id = null, text = "", lang = "", by = "model", part = null, isCut = false } = last;
+  return {
+    ...{ id, text, finished: true, isAnswer: false, capturedAt: null, lang },
+    ...{ by, checks: [], part, isCut },
+  };
 }
 
 /** The rate in words per second, or null if there were too few tokens to measure one. */
@@ -274,7 +326,8 @@ function wordsPerS(text, { tokens, tokens_per_s: tokensPerS }) {
 function withCaption(history, entry) {
   if (!entry.text.trim()) return history;
   const last = history.at(-1);
-  const same = last && last.text === entry.text && last.prompt === entry.prompt;
+  const keys = ["text", "prompt", "by"];
+  const same = last && !entry.part && !last.part && keys.every((key) => last[key] === entry[key]);
   if (same) return [...history.slice(0, -1), { ...last, lastClock: entry.lastClock }];
   return [...history, entry].slice(-HISTORY_LIMIT);
 }

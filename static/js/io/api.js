@@ -38,11 +38,20 @@ export class ApiError extends Error {
   }
 }
 
+// The page may stand under a path prefix, behind a proxy.
+const ROOT = new URL("../../../", import.meta.url);
+
+/** The URL of `path`, which is relative to the page's folder. */
+export const addressOf = (path) => new URL(path, ROOT);
+
 /** Resolves to the object of GET /api/status. */
 export async function fetchStatus(signal) {
   const timeout = createTimeout(REQUEST_TIMEOUT_MS, signal);
   try {
-    const response = await fetch("/api/status", { cache: "no-store", signal: timeout.signal });
+    const response = await fetch(addressOf("api/status"), {
+      cache: "no-store",
+      signal: timeout.signal,
+    });
     if (!response.ok) throw await errorOfResponse(response);
     const status = await response.json();
     if (!["loading", "ready", "failed"].includes(status?.state)) throw badAnswer();
@@ -68,7 +77,7 @@ export async function postModels({ action, model, signal }) {
     signal: timeout.signal,
   };
   try {
-    const response = await fetch(`/api/models/${action}`, request);
+    const response = await fetch(addressOf(`api/models/${action}`), request);
     if (!response.ok) throw await errorOfResponse(response);
     const models = await response.json();
     if (!Array.isArray(models?.choices)) throw badAnswer();
@@ -81,20 +90,47 @@ export async function postModels({ action, model, signal }) {
 }
 
 /**
+ * Sends one JPEG and resolves to { boxes, unknown, costMs }: the things in it, [{ name, score, box }]
+ * with boxes in 0..1, and how long the server worked. With `words`, only what they may mean is found;
+ * `unknown` tells that the server does not know them.
+ */
+export async function fetchBoxes({ blob, words, signal }) {
+  const timeout = createTimeout(REQUEST_TIMEOUT_MS, signal);
+  const form = new FormData();
+  form.set("image", blob, "frame.jpg");
+  if (words) form.set("find", words);
+  const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
+  try {
+    const response = await fetch(addressOf("api/boxes"), request);
+    if (!response.ok) throw await errorOfResponse(response);
+    const { boxes, unknown, total_s: totalS } = Object(await response.json());
+    if (![boxes, unknown].every(Array.isArray) || !Number.isFinite(totalS)) throw badAnswer();
+    return { boxes, unknown: unknown.length > 0 && boxes.length === 0, costMs: totalS * 1000 };
+  } catch (error) {
+    throw toApiError(error, timeout);
+  } finally {
+    timeout.clear();
+  }
+}
+
+/**
  * Sends one JPEG and streams its caption: calls `onText(textSoFar)` for each token and resolves to
  * the `done` event's { text, finish_reason, stats }. `kind` is "live" or "question" (a person waits
- * for the answer). Aborting `signal` makes the server stop generating.
+ * for the answer); `camera` is null for a picture that is no frame of a camera; `reading` says who reads
+ * text, null to leave it open. Aborting `signal` makes the server stop generating.
  */
-export async function fetchCaption({ blob, prompt, camera, kind, signal, onText }) {
+export async function fetchCaption(options) {
+  const { blob, prompt, reading, camera, kind, signal, onText } = options;
   const timeout = createTimeout(STREAM_TIMEOUT_MS, signal);
   const form = new FormData();
   form.set("image", blob, "frame.jpg");
   form.set("prompt", prompt);
-  form.set("camera", camera);
+  if (camera) form.set("camera", camera);
+  if (reading) form.set("reading", reading);
   form.set("kind", kind);
   try {
     const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
-    const response = await fetch("/api/captions", request);
+    const response = await fetch(addressOf("api/captions"), request);
     if (!response.ok) throw await errorOfResponse(response);
     if (!response.headers.get("content-type")?.startsWith("text/event-stream")) throw badAnswer();
     return await readCaption(response.body, onText, timeout.restart);

@@ -1,4 +1,4 @@
-// Small services of the browser: stored settings, the wake lock, and a random name.
+// Small services of the browser: stored settings, the wake lock, a random name, the operating system.
 
 import { validSettings } from "../core/settings.js";
 
@@ -64,4 +64,22 @@ export function createWakeLock() {
 export function newCameraName() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return `page-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** Parts of a browser's description and their systems; Android names Linux and iOS names Mac, too. */
+const PLATFORMS = [
+  [/android/i, "android"],
+  [/iphone|ipad|ipod|\bios\b/i, "ios"],
+  [/cros|chrome ?os/i, "chromeos"],
+  [/windows|win32/i, "windows"],
+  [/mac/i, "macos"],
+  [/linux|x11/i, "linux"],
+];
+
+/** The operating system: android, ios, chromeos, windows, macos, linux, or "" if unknown. */
+export function platformOf({ userAgentData, userAgent, maxTouchPoints }) {
+  const described = `${userAgentData?.platform ?? ""} ${userAgent}`;
+  const platform = PLATFORMS.find(([part]) => part.test(described))?.[1] ?? "";
+  // An iPad calls itself a Mac, and Macs have no touch screens.
+  return platform === "macos" && maxTouchPoints > 1 ? "ios" : platform;
 }

@@ -1,5 +1,7 @@
 // The camera of the <video>: opening it, naming its failures, and listing cameras.
 
+import { CHECK_EVERY_MS, checked, initialLiveness } from "../core/liveness.js";
+
 const FIRST_FRAME_TIMEOUT_MS = 10_000;
 
 /** Whether the browser lets this page use cameras: only on secure origins, such as localhost. */
@@ -16,17 +18,57 @@ const PROBLEMS = {
   AbortError: "taken",
 };
 
-export const problemOf = (error) => error.problem ?? PROBLEMS[error.name] ?? "unknown";
+/** Chromium's messages that say more than the name; the other engines have one for all refusals. */
+const MESSAGES = [
+  [/^Permission denied by system/i, "system"],
+  [/^Permission dismissed/i, "dismissed"],
+  [/^Timeout starting video source/i, "silent"],
+];
+
+/**
+ * Resolves to the problem of an error of `openCamera`: denied, dismissed, system, embedded, missing,
+ * taken, silent or unknown.
+ */
+export async function problemOf(error) {
+  if (error.problem) return error.problem;
+  const known = MESSAGES.find(([message]) => message.test(error.message ?? ""));
+  if (known) return known[1];
+  const problem = PROBLEMS[error.name] ?? "unknown";
+  if (problem !== "denied") return problem;
+  if (isShutOut()) return "embedded";
+  // Firefox and Safari say the same of a closed prompt and of a blocked page, but forget the former.
+  const isOpen = (await cameraPermission()) === "prompt";
+  return isOpen && !/^Permission denied/i.test(error.message) ? "dismissed" : "denied";
+}
+
+/** Whether the page around this one does not let it use the camera. */
+const isShutOut = () => {
+  const policy = document.permissionsPolicy ?? document.featurePolicy;
+  return window.top !== window && policy?.allowsFeature?.("camera") === false;
+};
+
+// A wish for width and height makes Chromium crop the picture to their shape; it scales to a width
+// alone (docs/cameras.md).
+const SIZE = { width: { ideal: 1280 } };
 
 /**
  * Opens a camera into `video` and resolves to { deviceId } when the first frame is shown.
  *
- * `deviceId` "" means any camera, on a phone preferably the rear one. `onEnded` is called if the
- * camera is disconnected, `onMuted(isMuted)` if its video stops or resumes. Aborting `signal` closes
- * the camera, also while the permission prompt is open.
+ * - `deviceId`: the camera; "" means any, on a phone preferably the rear one. No other one is opened.
+ * - `clock`: counts the frames of `video`; see frame-clock.js.
+ * - `onEnded`: called if the track ends; `onMuted(isMuted, silentMs)` if the browser or the system
+ *   mutes or unmutes it, with how long no frame had come; `onStalled(isStalled)` if no frame has come
+ *   for a while, or one comes again.
+ *
+ * Aborting `signal` closes the camera, also while the permission prompt is open.
  */
-export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) {
-  const stream = await getStream(deviceId);
+export async function openCamera(video, options) {
+  const { deviceId, clock, now, onEnded, onMuted, onStalled, signal } = options;
+  const camera = deviceId
+    ? { deviceId: { exact: deviceId } }
+    : { facingMode: { ideal: "environment" } };
+  const constraints = { video: { ...camera, ...SIZE }, audio: false };
+  const stream = await navigator.mediaDevices.getUserMedia(constraints);
   const [track] = stream.getVideoTracks();
   const close = () => {
     track.stop();
@@ -35,8 +77,8 @@ export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) 
   if (signal.aborted) return close();
   signal.addEventListener("abort", close, { once: true });
   track.addEventListener("ended", onEnded, { signal });
-  track.addEventListener("mute", () => onMuted(true), { signal });
-  track.addEventListener("unmute", () => onMuted(false), { signal });
+  track.addEventListener("mute", () => onMuted(true, now() - clock.at), { signal });
+  track.addEventListener("unmute", () => onMuted(false, 0), { signal });
   video.srcObject = stream;
   try {
     await firstFrame(video, signal);
@@ -44,22 +86,20 @@ export async function openCamera(video, { deviceId, onEnded, onMuted, signal }) 
     close();
     throw error;
   }
+  watchFrames(clock, now, onStalled, signal);
   return { deviceId: track.getSettings().deviceId ?? "" };
 }
 
-async function getStream(deviceId) {
-  const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-  const get = (constraints) =>
-    navigator.mediaDevices.getUserMedia({ video: { ...constraints, ...size }, audio: false });
-  if (deviceId) {
-    try {
-      return await get({ deviceId: { exact: deviceId } });
-    } catch (error) {
-      // The stored camera is not connected: use any other.
-      if (problemOf(error) !== "missing") throw error;
-    }
-  }
-  return get({ facingMode: { ideal: "environment" } });
+/** Calls `onStalled(isStalled)` when frames stop or come again, until `signal` is aborted. */
+function watchFrames(clock, now, onStalled, signal) {
+  let liveness = initialLiveness(clock.total(), now());
+  const timer = setInterval(() => {
+    const before = liveness;
+    const seen = { count: clock.total(), isHidden: document.hidden, at: now() };
+    liveness = checked(before, seen);
+    if (liveness.isStalled !== before.isStalled) onStalled(liveness.isStalled);
+  }, CHECK_EVERY_MS);
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 }
 
 async function firstFrame(video, signal) {
@@ -88,13 +128,26 @@ export async function listCameras() {
     .map(({ deviceId, label }) => ({ deviceId, label }));
 }
 
-/** Calls `onChange` when a camera is connected or removed or this page's permission changes. */
-export async function watchCameras(onChange, signal) {
-  navigator.mediaDevices.addEventListener("devicechange", onChange, { signal });
+/** Resolves to whether this page may use cameras: granted, denied, prompt, or "" if it is not told. */
+export async function cameraPermission() {
+  return (await permissionStatus())?.state ?? "";
+}
+
+/** A browser drops a status, with its listeners, once only its listeners refer to it. */
+let kept = null;
+
+async function permissionStatus() {
   try {
-    const permission = await navigator.permissions.query({ name: "camera" });
-    permission.addEventListener("change", onChange, { signal });
+    kept ??= await navigator.permissions.query({ name: "camera" });
   } catch {
     // Some browsers have no permission of that name; "Try again" still works there.
   }
+  return kept;
+}
+
+/** Calls `onChange` when devices are connected or removed or this page's permission changes. */
+export async function watchCameras(onChange, signal) {
+  navigator.mediaDevices.addEventListener("devicechange", onChange, { signal });
+  const status = await permissionStatus();
+  status?.addEventListener("change", onChange, { signal });
 }

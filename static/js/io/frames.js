@@ -1,8 +1,12 @@
 // Captures frames from the video, compressed in a worker if the browser supports it.
 
 import { compress } from "./compress.js";
+import { createLevels } from "./levels.js";
 
 const WORKER_TIMEOUT_MS = 5_000;
+// A frame older than this is not captured: a newer one is waited for.
+const MAX_AGE_MS = 1_000;
+const NEW_FRAME_TIMEOUT_MS = 4_000;
 
 const canUseWorker = () =>
   typeof Worker === "function" &&
@@ -11,10 +15,16 @@ const canUseWorker = () =>
   "convertToBlob" in OffscreenCanvas.prototype;
 
 /**
- * Returns { capture(options), destroy() } for a <video>. `capture` resolves to the { blob, thumbnail }
- * of `compress` and rejects if the video has no frame.
+ * Returns { capture(options), destroy() } for a <video>, whose frames `clock` counts (frame-clock.js).
+ *
+ * `capture` resolves to the { blob, thumbnail } of `compress` with { count, at, time, isFullRange }: the
+ * frame's number, when it came by `now()` and by the browser's own clock, and whether the camera's
+ * levels were corrected. `options` are those of `compress` with { after, signal }: the frame must have
+ * a greater number than `after.count` and come at `after.time` or later. It rejects if none
+ * comes, or with FalsifiedError as `compress` does.
  */
-export function createFrameSource(video) {
+export function createFrameSource(video, clock, now) {
+  const levels = createLevels();
   let worker = canUseWorker() ? startWorker() : null;
   let lastId = 0;
 
@@ -27,30 +37,56 @@ export function createFrameSource(video) {
     worker = null;
   }
 
-  async function captureInWorker(options) {
-    const image = await createImageBitmap(video);
-    lastId += 1;
-    return callWorker(worker, { id: lastId, image, options });
+  /** Resolves once the video shows a frame after `after` that is not old. */
+  async function newFrame({ count, time }, signal) {
+    const isOld = now() - clock.at > MAX_AGE_MS;
+    const after = { count: isOld ? Math.max(count, clock.count) : count, time };
+    await clock.next(after, NEW_FRAME_TIMEOUT_MS, signal);
+    if (signal.aborted) return;
+    if (!clock.isAfter(after) || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA)
+      throw new Error("The camera has sent no new frame.");
+  }
+
+  async function compressed(options) {
+    const frame = await levels.frameOf(video);
+    try {
+      return await compressFrom(frame ?? video, options);
+    } finally {
+      frame?.close();
+    }
+  }
+
+  async function compressFrom(source, options) {
+    if (worker) {
+      try {
+        const image = await createImageBitmap(source);
+        lastId += 1;
+        return await callWorker(worker, { id: lastId, image, options });
+      } catch {
+        // Old browsers have the parts but not all of it, and a browser that falsifies pictures may
+        // be told not to for the page, but not for its worker: use the main thread from now on.
+        dropWorker();
+      }
+    }
+    const canvas = document.createElement("canvas");
+    return compress(canvas, source, video.videoWidth, video.videoHeight, options);
   }
 
   return {
-    async capture(options) {
-      if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA)
-        throw new Error("The camera has sent no frame yet.");
-      if (worker) {
-        try {
-          return await captureInWorker(options);
-        } catch {
-          // Old browsers have the parts but not all of it: use the main thread from now on.
-          dropWorker();
-        }
-      }
-      const canvas = document.createElement("canvas");
-      return compress(canvas, video, video.videoWidth, video.videoHeight, options);
+    async capture({ after = ANY_FRAME, signal = NEVER, ...options }) {
+      await newFrame(after, signal);
+      const { count, at, time } = clock;
+      const result = await compressed(options);
+      return { ...result, count, at, time, isFullRange: levels.isFullRange };
     },
     destroy: dropWorker,
   };
 }
+
+const ANY_FRAME = { count: 0, time: -Infinity };
+
+/** The signal of a capture that is not aborted. */
+const NEVER = new AbortController().signal;
 
 function callWorker(worker, message) {
   return new Promise((resolve, reject) => {

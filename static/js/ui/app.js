@@ -2,9 +2,12 @@
 
 import { mountAnnouncer } from "./announcer.js";
 import { mountBadge, mountDestination } from "./badge.js";
-import { createListeners, setProperty } from "./dom.js";
+import { mountBoxes } from "./boxes.js";
+import { createListeners, setAttribute, setProperty } from "./dom.js";
 import { mountDock } from "./dock.js";
+import { mountFind } from "./find.js";
 import { mountHistory } from "./history.js";
+import { mountMarks } from "./marks.js";
 import { mountModelCard } from "./model-card.js";
 import { mountModelPicker } from "./model-picker.js";
 import { mountNotice } from "./notice.js";
@@ -14,13 +17,14 @@ import { mountQuestion } from "./question.js";
 import { mountReadout } from "./readout.js";
 import { mountShortcuts } from "./shortcuts.js";
 import { mountIdle, mountStage } from "./stage.js";
+import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
 
 const byId = (id) => document.getElementById(id);
 
 /**
  * Mounts each component on its element; returns { update(state, at), destroy() }. User input goes to
- * `dispatch(event)`, the buttons of a notice to `act(action)`.
+ * `dispatch(event)`, the buttons of a notice to `act(action, value)`.
  */
 export function mountApp(dispatch, act) {
   const components = [
@@ -31,18 +35,22 @@ export function mountApp(dispatch, act) {
     mountModelCard(byId("model-card"), dispatch),
     mountNotice(byId("notice"), act),
     mountOverlay(byId("overlay")),
+    mountMarks(byId("marks"), byId("caption"), dispatch),
+    mountBoxes(byId("boxes"), byId("video"), dispatch),
+    mountFind(byId("find"), dispatch),
     mountReadout(byId("readout")),
     mountDock(byId("dock"), dispatch),
     mountQuestion(byId("question"), dispatch),
     mountHistory(byId("history"), dispatch),
     mountPreferences(byId("preferences"), dispatch),
+    mountThings(byId("things")),
     mountModelPicker(byId("models"), dispatch),
     mountUpstreams(byId("upstreams")),
     mountPanel(byId("history"), byId("open-history"), dispatch),
     mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
     mountShortcuts(window, dispatch),
     mountIdle(byId("stage")),
-    mountAnnouncer(byId("announcer")),
+    mountAnnouncer(byId("announcer"), byId("messages")),
   ];
   return {
     update(state, at) {
@@ -58,10 +66,8 @@ export function mountApp(dispatch, act) {
 function mountPage(app) {
   return {
     update({ settings: { theme }, panel }) {
-      if (theme === "auto") delete document.documentElement.dataset.theme;
-      else document.documentElement.dataset.theme = theme;
-      if (panel) app.dataset.panel = panel;
-      else delete app.dataset.panel;
+      setAttribute(document.documentElement, "data-theme", theme === "auto" ? null : theme);
+      setAttribute(app, "data-panel", panel);
     },
     destroy() {},
   };

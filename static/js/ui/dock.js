@@ -1,6 +1,7 @@
 // The dock: start and stop, the choice of camera, and the buttons that open the panels.
 
 import { createListeners, setAttribute, setOptions, setProperty, setText } from "./dom.js";
+import { cameraChoices } from "../words/camera.js";
 
 export function mountDock(root, dispatch) {
   const start = root.querySelector("#start");
@@ -25,28 +26,13 @@ export function mountDock(root, dispatch) {
       setText(startLabel, running ? "Stop captions" : "Start captions");
       setAttribute(startIcon, "href", running ? "#icon-stop" : "#icon-start");
       setAttribute(start, "data-running", running ? "" : null);
-      const { devices, deviceId, phase } = state.camera;
-      setOptions(camera, cameraOptions(devices));
-      const current = phase === "live" ? deviceId : state.settings.deviceId;
-      setProperty(
-        camera,
-        "value",
-        devices.some((one) => one.deviceId === current) ? current : camera.options[0].value,
-      );
+      const { options, selected } = cameraChoices(state);
+      setOptions(camera, options);
+      setProperty(camera, "value", selected);
       for (const [panel, selector] of Object.entries(openers)) {
         setAttribute(root.querySelector(selector), "aria-expanded", String(state.panel === panel));
       }
     },
     destroy,
   };
-}
-
-/** Before the permission is given, browsers name no camera: then there is one option, the default. */
-function cameraOptions(devices) {
-  const named = devices.filter(({ deviceId }) => deviceId);
-  if (named.length === 0) return [{ value: "", label: "Default camera" }];
-  return named.map(({ deviceId, label }, index) => ({
-    value: deviceId,
-    label: label || `Camera ${index + 1}`,
-  }));
 }

@@ -1,6 +1,7 @@
 // The history panel: this session's captions, newest first, to copy or clear. They are never stored.
 
-import { createListeners, createElement, setProperty, setText } from "./dom.js";
+import { createListeners, createElement, setLanguage, setProperty, setText } from "./dom.js";
+import { entryNote } from "../words/boxes.js";
 import { clockTime, historyText } from "../words/page.js";
 
 const STATUS_MS = 4_000;
@@ -12,6 +13,8 @@ export function mountHistory(root, dispatch) {
   const clear = root.querySelector(".history-clear");
   const status = root.querySelector(".history-status");
   const { listen, destroy } = createListeners();
+  /** The shown entries, { item, time, text } by the entry's id. */
+  const items = new Map();
   let history = null;
   let statusTimer;
 
@@ -35,17 +38,28 @@ export function mountHistory(root, dispatch) {
   });
 
   function render() {
-    const items = new Map([...list.children].map((item) => [item.dataset.id, item]));
-    const rendered = history.map((entry) => {
-      const item = items.get(String(entry.id)) ?? entryItem(entry);
-      setText(item.firstElementChild, timeSpan(entry));
-      return item;
+    const ids = new Set(history.map(({ id }) => id));
+    for (const [id, { item }] of items) {
+      if (ids.has(id)) continue;
+      item.remove();
+      items.delete(id);
+    }
+    for (const entry of history) {
+      if (!items.has(entry.id)) add(entry);
+      const { time, text } = items.get(entry.id);
+      setText(time, timeSpan(entry));
+      setLanguage(text, entry.lang);
+    }
+  }
+
+  function add(entry) {
+    const item = entryItem(entry);
+    items.set(entry.id, {
+      item,
+      time: item.firstElementChild,
+      text: item.lastElementChild,
     });
-    rendered.reverse();
-    rendered.forEach((item, index) => {
-      if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
-    });
-    while (list.children.length > rendered.length) list.lastElementChild.remove();
+    list.prepend(item);
   }
 
   return {
@@ -67,11 +81,10 @@ export function mountHistory(root, dispatch) {
 
 function entryItem(entry) {
   const item = createElement("li", "history-entry");
-  item.dataset.id = String(entry.id);
-  item.append(
-    createElement("span", "history-time"),
-    createElement("span", "history-text", entry.text.trim()),
-  );
+  item.append(createElement("span", "history-time"));
+  const note = entryNote(entry);
+  if (note) item.append(createElement("span", "history-note", note));
+  item.append(createElement("span", "history-text", entry.text.trim()));
   return item;
 }
 

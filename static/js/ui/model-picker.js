@@ -1,10 +1,19 @@
 // The list of models in the settings: which are installed, can be downloaded, or run now.
 
-import { createListeners, createElement, setAttribute, setProperty, setText } from "./dom.js";
+import {
+  createElement,
+  createItems,
+  createListeners,
+  setAttribute,
+  setProperty,
+  setText,
+} from "./dom.js";
 import { modelListOf, pickerHint } from "../words/models.js";
 
 const STATUS_TEXT = {
   running: "In use",
+  changing: "In progress",
+  free: "",
   large: "Too large",
   offline: "Not installed",
 };
@@ -17,12 +26,12 @@ export function mountModelPicker(root, dispatch) {
 
   listen(list, "click", ({ target }) => {
     const item = target.closest("button")?.closest(".model");
-    const model = models[[...list.children].indexOf(item)];
+    const model = models[items(models.length).indexOf(item)];
     if (!model?.action || model.action.disabled) return;
     dispatch({ type: model.action.type, model: model.name });
   });
 
-  function makeItem() {
+  const items = createItems(list, () => {
     const item = createElement("li", "model");
     const button = createElement("button", "button button-quiet model-action");
     button.type = "button";
@@ -41,7 +50,7 @@ export function mountModelPicker(root, dispatch) {
       button,
     );
     return item;
-  }
+  });
 
   function show(item, { title, goodFor, facts, status, action }) {
     const part = (name) => item.querySelector(`.model-${name}`);
@@ -66,11 +75,7 @@ export function mountModelPicker(root, dispatch) {
       models = modelListOf(state);
       setProperty(root, "hidden", models.length === 0);
       setText(hint, pickerHint(state));
-      while (list.children.length > models.length) list.lastElementChild.remove();
-      models.forEach((model, index) => {
-        if (!list.children[index]) list.append(makeItem());
-        show(list.children[index], model);
-      });
+      items(models.length).forEach((item, index) => show(item, models[index]));
     },
     destroy,
   };

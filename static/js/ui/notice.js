@@ -14,7 +14,7 @@ export function mountNotice(root, act) {
 
   listen(actions, "click", ({ target }) => {
     const button = target.closest("button");
-    if (button) act(button.dataset.action);
+    if (button) act(button.dataset.action, button.dataset.value);
   });
 
   function showActions(next) {
@@ -22,10 +22,11 @@ export function mountNotice(root, act) {
     if (key === shownActions) return;
     shownActions = key;
     actions.replaceChildren(
-      ...next.map(({ action, label }) => {
+      ...next.map(({ action, label, value = "" }) => {
         const button = createElement("button", "button", label);
         button.type = "button";
         button.dataset.action = action;
+        button.dataset.value = value;
         return button;
       }),
     );

@@ -1,14 +1,27 @@
 // The caption over the video, like subtitles. Only words that differ from the last caption change in
-// the document.
+// the document. If a translator rewrites the page's texts, a caption is one text, written once when it
+// is finished: single words cannot be translated, and each new text costs a translation.
 
-import { createElement, setAttribute } from "./dom.js";
+import {
+  createElement,
+  isRewritten,
+  noteRewriting,
+  setAttribute,
+  setLanguage,
+  setText,
+} from "./dom.js";
+import { cameraNotice } from "../words/camera.js";
 
 const SMALLEST_FIT = 2;
 
 export function mountOverlay(root) {
   const caption = root.querySelector("#caption");
   const block = root.querySelector(".overlay-text");
+  /** The words on the screen, { text, stale }, and the element of each. */
   let shown = [];
+  const spans = [];
+  /** The element of a caption that is one text, or null. */
+  let whole = null;
   let fit = 0;
   let scale = null;
 
@@ -28,27 +41,51 @@ export function mountOverlay(root) {
       if (word === before[index]) return;
       touched = setWord(word, index) || touched;
     });
-    while (caption.children.length > words.length) {
-      caption.lastElementChild.remove();
+    while (spans.length > words.length) {
+      spans.pop().remove();
       touched = true;
     }
     if (touched) shrinkToFit();
   }
 
+  function showWords(text, finished) {
+    if (whole) clear();
+    const words = nextWords(shown, text, finished);
+    const same =
+      words.length === shown.length && words.every((word, i) => sameWord(word, shown[i]));
+    noteRewriting(caption, joined(shown.map((word) => word.text)));
+    if (same) return;
+    show(words);
+    if (finished) refit();
+  }
+
+  function showWhole(text, finished) {
+    if (!finished) return;
+    if (!whole) {
+      clear();
+      whole = caption.appendChild(createElement("span", ""));
+    }
+    if (setText(whole, joined(splitWords(text)))) refit();
+    // A translation may be longer.
+    else shrinkToFit();
+  }
+
+  function clear() {
+    caption.replaceChildren();
+    shown = [];
+    spans.length = 0;
+    whole = null;
+  }
+
   /** Shows `word` in the span at `index`; returns whether its text changed. */
   function setWord(word, index) {
-    const stale = word.stale ? "" : null;
-    const span = caption.children[index];
-    if (!span) {
-      const added = createElement("span", "overlay-word", word.text);
-      setAttribute(added, "data-stale", stale);
-      caption.append(added);
-      return true;
+    const isNew = index === spans.length;
+    if (isNew) {
+      spans.push(createElement("span", "overlay-word", word.text));
+      caption.append(spans[index]);
     }
-    setAttribute(span, "data-stale", stale);
-    if (span.textContent === word.text) return false;
-    span.textContent = word.text;
-    return true;
+    setAttribute(spans[index], "data-stale", word.stale ? "" : null);
+    return setText(spans[index], word.text) || isNew;
   }
 
   /** Long captions get a smaller font, down to a limit; beyond it the first lines scroll away. */
@@ -71,19 +108,19 @@ export function mountOverlay(root) {
   }
 
   return {
-    update({ caption: { text, finished }, settings, server }) {
-      setAttribute(root, "data-old", server.phase === "ready" ? null : "");
+    update(state, at) {
+      const { settings, server } = state;
+      const { text, finished, lang } = state.caption;
+      const isCurrent = server.phase === "ready" && cameraNotice(state, at) === null;
+      setAttribute(root, "data-old", isCurrent ? null : "");
       if (settings.captionScale !== scale) {
         scale = settings.captionScale;
         root.style.setProperty("--caption-scale", String(scale));
         refit();
       }
-      const words = nextWords(shown, text, finished);
-      const same =
-        words.length === shown.length && words.every((word, i) => sameWord(word, shown[i]));
-      if (same) return;
-      show(words);
-      if (finished) refit();
+      setLanguage(caption, lang);
+      if (isRewritten()) showWhole(text, finished);
+      else showWords(text, finished);
     },
     destroy() {
       resized.disconnect();
@@ -93,6 +130,8 @@ export function mountOverlay(root) {
 }
 
 const sameWord = (one, other) => one.text === other.text && one.stale === other.stale;
+
+const joined = (words) => words.join("");
 
 /** The words of `text`, each but the first with a leading space, so that joined they give the text. */
 function splitWords(text) {

@@ -1,7 +1,11 @@
 // The settings panel: each control has the name of its setting.
 
-import { createListeners, createElement, setProperty, setText } from "./dom.js";
+import { createListeners, createElement, setAttribute, setProperty, setText } from "./dom.js";
 import { SHORTCUTS } from "./shortcuts.js";
+
+/** The languages offered for answers (BCP 47), each under the name that it has for itself. */
+const LANGUAGES =
+  "ar bn cs de el en es fa fr he hi hu id it ja ko nl pl pt ro ru sv th tr uk vi zh".split(" ");
 
 const FORMATS = {
   captionScale: (value) => `${Math.round(value * 100)} %`,
@@ -20,6 +24,7 @@ export function mountPreferences(root, dispatch) {
       createElement("dd", "", label),
     ]),
   );
+  form.elements.answerLanguage.append(...LANGUAGES.map(languageOption));
   listen(form, "input", ({ target }) => {
     if (target.name)
       dispatch({ type: "setting-changed", name: target.name, value: valueOf(target) });
@@ -37,6 +42,15 @@ export function mountPreferences(root, dispatch) {
     },
     destroy,
   };
+}
+
+function languageOption(tag) {
+  const name = new Intl.DisplayNames([tag], { type: "language" }).of(tag);
+  const option = createElement("option", "", name);
+  option.value = tag;
+  setAttribute(option, "lang", tag);
+  setAttribute(option, "translate", "no");
+  return option;
 }
 
 function valueOf(control) {

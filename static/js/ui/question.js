@@ -21,12 +21,14 @@ export function mountQuestion(root, dispatch) {
   listen(root, "submit", (event) => {
     event.preventDefault();
     set("ownPrompt", own.value);
+    dispatch({ type: "asked" });
   });
 
   return {
     update({ settings, server }) {
       const presets = server.status?.presets ?? [];
-      setOptions(select, [...presets.map(({ id, label }) => ({ value: id, label })), OWN]);
+      const options = presets.map(({ id, label }) => ({ value: id, label }));
+      if (options.length > 0) setOptions(select, [...options, OWN]);
       const selected = settings.asksOwn ? OWN.value : settings.preset;
       const known = [...select.options].some(({ value }) => value === selected);
       setProperty(select, "value", known ? selected : select.options[0].value);

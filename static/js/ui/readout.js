@@ -1,24 +1,21 @@
 // The figures of the last caption: time to the first word, rate, and age of its frame.
 
-import { createElement, setText } from "./dom.js";
+import { createElement, createItems, setText } from "./dom.js";
 import { readoutOf } from "../words/page.js";
 
 export function mountReadout(root) {
-  function setPartCount(parts) {
-    while (root.children.length > parts.length) root.lastElementChild.remove();
-    while (root.children.length < parts.length) {
-      const pair = createElement("div", "readout-part");
-      pair.append(createElement("dt", ""), createElement("dd", ""));
-      root.append(pair);
-    }
-  }
+  const pairs = createItems(root, () => {
+    const pair = createElement("div", "readout-part");
+    pair.append(createElement("dt", ""), createElement("dd", ""));
+    return pair;
+  });
 
   return {
     update(state, at) {
       const parts = readoutOf(state, at);
-      setPartCount(parts);
+      const shown = pairs(parts.length);
       parts.forEach(({ label, value }, index) => {
-        const [term, figure] = root.children[index].children;
+        const [term, figure] = shown[index].children;
         setText(term, label);
         setText(figure, value);
       });

@@ -1,6 +1,7 @@
 // Single-key shortcuts, listed in the settings. They are off in text fields and if switched off there.
 
 import { createListeners } from "./dom.js";
+import { detectorOf } from "../core/boxes.js";
 
 /** Each key with its label and the events it dispatches in a state. */
 export const SHORTCUTS = [
@@ -14,14 +15,22 @@ export const SHORTCUTS = [
     label: "Mirror the picture",
     events: ({ settings }) => [change("mirror", !settings.mirror)],
   },
+  {
+    key: "B",
+    label: "Boxes around things",
+    events: (state) => (detectorOf(state) ? [change("boxes", !state.settings.boxes)] : []),
+  },
   { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
   { key: "H", label: "Captions of this session", events: () => [toggle("history")] },
   { key: ",", label: "Settings", events: () => [toggle("preferences")] },
   {
     key: "Esc",
-    label: "Close the open panel",
-    events: ({ panel }) => (panel ? [toggle(panel)] : []),
+    label: "Close the open panel, or an answer about a part",
+    events: ({ panel, part }) => {
+      if (panel) return [toggle(panel)];
+      return part ? [{ type: "part-closed" }] : [];
+    },
   },
 ];
 

@@ -5,7 +5,7 @@ import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { noticeOf, welcomeOf } from "../words/page.js";
 
 const IDLE_AFTER_MS = 5_000;
-const NEVER_HIDDEN = "#model-card";
+const NEVER_HIDDEN = "#model-card, #boxes, #marks";
 
 export function mountStage(root) {
   const video = root.querySelector("#video");

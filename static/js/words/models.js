@@ -1,6 +1,6 @@
 // The texts about models: the list in the settings, and the change in progress. Pure, as page.js.
 
-import { changeOf, titleOf } from "../core/server.js";
+import { changeOf, mayChangeModels, titleOf } from "../core/server.js";
 
 /** How long the ending of a change stays on the screen. */
 const ENDING_MS = 8_000;
@@ -9,6 +9,7 @@ const PROBLEM_TITLES = {
   fetch_failed: (title) => `${title}: download failed`,
   disk_full: (title) => `Not enough disk space for ${title}`,
   model_too_large: (title) => `${title} is too large for this machine`,
+  device_not_used: () => "The graphics card is not used",
 };
 
 // -- amounts --
@@ -63,7 +64,8 @@ export function formatDownload({ received_bytes, total_bytes, bytes_per_s, left_
  */
 export function changeCardOf(state, at) {
   if (!state.server.status?.models || state.server.phase === "gone") return null;
-  return progressCard(state) ?? refusalCard(state) ?? problemCard(state) ?? endingCard(state, at);
+  const problem = mayChangeModels(state) ? problemCard(state) : null;
+  return progressCard(state) ?? refusalCard(state) ?? problem ?? endingCard(state, at);
 }
 
 function progressCard(state) {
@@ -80,14 +82,13 @@ function progressCard(state) {
     bar: isDownload
       ? { value: Math.min(change.received_bytes, change.total_bytes), max: change.total_bytes }
       : { value: 0, max: 0 },
-    actions: [
-      {
-        type: "change-cancelled",
-        label: cancelling ? "Cancelling" : "Cancel",
-        disabled: cancelling,
-      },
-    ],
+    actions: mayChangeModels(state) ? [cancelAction(cancelling)] : [],
   };
+}
+
+function cancelAction(cancelling) {
+  const label = cancelling ? "Cancelling" : "Cancel";
+  return { type: "change-cancelled", label, disabled: cancelling };
 }
 
 function changeText(change) {
@@ -164,6 +165,9 @@ export function changeAnnouncement(state, at) {
 
 /** The text above the list: how it works, why its buttons are disabled, or what failed. */
 export function pickerHint(state) {
+  if (!mayChangeModels(state)) {
+    return "Only the machine that runs Sightline can change the model. Start it with --trust-network to allow it here too.";
+  }
   const change = changeOf(state);
   if (change) {
     const verb = change.step === "fetching" ? "downloaded" : "loaded";
@@ -192,7 +196,7 @@ export function modelListOf(state) {
       goodFor: entry.good_for,
       facts: status === "changing" ? changeText(change) || "Loading" : factsOf(entry, status),
       status,
-      action: actionOf(entry, status, state.models.request, change),
+      action: mayChangeModels(state) ? actionOf(entry, status, state.models.request, change) : null,
     };
   });
 }
@@ -217,9 +221,7 @@ function factsOf({ here, download_bytes, received_bytes, memory_bytes }, status)
 
 function actionOf(entry, status, request, change) {
   if (status === "changing") {
-    const cancelling = change.cancelling || request?.action === "cancel";
-    const label = cancelling ? "Cancelling" : "Cancel";
-    return { type: "change-cancelled", label, disabled: cancelling };
+    return cancelAction(change.cancelling || request?.action === "cancel");
   }
   if (status !== "free") return null;
   const label = entry.here ? "Use" : "Download";

@@ -1,38 +1,14 @@
 // The texts of the page: notices with their actions, server summary, readout, history. Pure: a state
 // in, text out.
 
+import { entryNote } from "./boxes.js";
+import { cameraNotice, insecureNotice } from "./camera.js";
 import { allUpstreamsDown, privacyText, upstreamProblems } from "./destination.js";
-import { titleOf } from "../core/server.js";
+import { showsSomething } from "../core/camera.js";
+import { mayChangeModels, titleOf } from "../core/server.js";
 
-/** How long a camera may take to open before a notice says so. */
-const OPENING_NOTICE_MS = 700;
-
-const CAMERA_PROBLEMS = {
-  denied: {
-    title: "Camera access was denied",
-    text: "Allow the camera for this page (the camera or lock icon next to the address), then try again.",
-  },
-  missing: {
-    title: "No camera found",
-    text: "Connect one or switch it on. Captions then start automatically.",
-  },
-  ended: {
-    title: "The camera was disconnected",
-    text: "It was unplugged, or its permission was withdrawn. Captions continue when it is back.",
-  },
-  taken: {
-    title: "The camera cannot be opened",
-    text: "Another program may be using it. Close that program, or choose another camera, then try again.",
-  },
-  silent: {
-    title: "The camera sends no picture",
-    text: "Check its shutter or switch, or choose another camera, then try again.",
-  },
-  unknown: {
-    title: "The camera did not start",
-    text: "Choose another camera, or unplug this one and plug it in again, then try again.",
-  },
-};
+/** How long another server may be silent before a notice says so. */
+const SILENCE_NOTICE_MS = 3000;
 
 const FRAME_PROBLEMS = {
   busy: "The server is busy",
@@ -41,9 +17,17 @@ const FRAME_PROBLEMS = {
   upstream: "The model’s server sent no caption",
   bad_answer: "The response is not from Sightline’s server",
   no_frame: "No frame could be captured",
+  falsified: "This browser falsifies the picture",
 };
 
-const TRY_AGAIN = { action: "retry", label: "Try again" };
+/** The texts of problems that have another one than the server's message. */
+const FRAME_TEXTS = {
+  falsified:
+    "Against tracking, it gives noise to a page that reads a picture, so nothing is captioned. Let this page " +
+    "read canvas data (the picture icon next to the address), or name its host in Firefox’s about:config " +
+    "under privacy.resistFingerprinting.exemptedDomains, or use another browser.",
+};
+
 const TRY_NOW = { action: "retry", label: "Try now" };
 const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
 
@@ -51,53 +35,17 @@ const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
  * The most important notice, or null.
  *
  * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next
- * automatic retry (or null), each action is { action, label }, `action` one of "retry", "localhost"
- * and "models".
+ * automatic retry (or null), each action is { action, label }, `action` one of "retry", "localhost",
+ * "models" and "use" (with the id of a camera as `value`).
  */
 export function noticeOf(state, at) {
   return (
-    insecureNotice(state) ?? cameraNotice(state, at) ?? serverNotice(state) ?? frameNotice(state)
+    insecureNotice(state) ??
+    cameraNotice(state, at) ??
+    serverNotice(state) ??
+    frameNotice(state) ??
+    silenceNotice(state, at)
   );
-}
-
-function insecureNotice({ secure }) {
-  if (secure) return null;
-  return {
-    id: "insecure",
-    tone: "problem",
-    title: "This address cannot use a camera",
-    text:
-      "Browsers allow cameras only on secure pages. On the computer that runs Sightline, open it as " +
-      "localhost. For other devices, put an HTTPS proxy in front of it.",
-    until: null,
-    actions: [{ action: "localhost", label: "Open as localhost" }],
-  };
-}
-
-function cameraNotice({ camera, started }, at) {
-  if (!started) return null;
-  if (camera.phase === "failed") {
-    const { title, text } = CAMERA_PROBLEMS[camera.problem] ?? CAMERA_PROBLEMS.unknown;
-    return {
-      id: `camera-${camera.problem}`,
-      tone: "problem",
-      title,
-      text,
-      until: null,
-      actions: [TRY_AGAIN],
-    };
-  }
-  if (camera.phase === "opening" && at - camera.since > OPENING_NOTICE_MS) {
-    return {
-      id: "camera-opening",
-      tone: "wait",
-      title: "Waiting for the camera",
-      text: "If the browser asks, allow it to use the camera.",
-      until: null,
-      actions: [],
-    };
-  }
-  return null;
 }
 
 function serverNotice(state) {
@@ -120,7 +68,10 @@ function serverNotice(state) {
       title: "The model could not be loaded",
       text,
       until: null,
-      actions: server.status?.models?.choices.length > 0 ? [TRY_NOW, CHOOSE_MODEL] : [TRY_NOW],
+      actions:
+        server.status?.models?.choices.length > 0 && mayChangeModels(state)
+          ? [TRY_NOW, CHOOSE_MODEL]
+          : [TRY_NOW],
     };
   }
   if (server.phase === "loading" && started) {
@@ -152,7 +103,7 @@ function progressOf({ status }) {
   return status?.progress ? `${status.progress}. ` : "";
 }
 
-function frameNotice({ problem, pace, started, camera }) {
+function frameNotice({ problem, pace, started }) {
   if (!started) return null;
   // A single failure of these kinds is usually over with the next frame and needs no notice.
   const isTransient = ["busy", "no_frame"].includes(problem?.kind) && pace.failures < 2;
@@ -161,16 +112,26 @@ function frameNotice({ problem, pace, started, camera }) {
       id: `frame-${problem.kind}`,
       tone: "problem",
       title: FRAME_PROBLEMS[problem.kind] ?? "A frame was lost",
-      text: problem.message,
+      text: FRAME_TEXTS[problem.kind] ?? problem.message,
       until: pace.captureAt,
       actions: [TRY_NOW],
     };
   }
-  if (camera.muted && camera.phase === "live") {
-    const { title, text } = CAMERA_PROBLEMS.silent;
-    return { id: "camera-silent", tone: "problem", title, text, until: null, actions: [TRY_AGAIN] };
-  }
   return null;
+}
+
+/** The model runs on another server, which has sent no word of the caption yet. */
+function silenceNotice({ request, server }, at) {
+  const isSilent = server.status?.remote && request?.step === "sent";
+  if (!isSilent || at - request.capturedAt < SILENCE_NOTICE_MS) return null;
+  return {
+    id: "upstream-silent",
+    tone: "wait",
+    title: "The model’s server is thinking, or loading its model",
+    text: "The caption appears when it answers.",
+    until: null,
+    actions: [],
+  };
 }
 
 /** The server's state for the badge: { tone: "good" | "wait" | "problem", text }. */
@@ -199,7 +160,7 @@ function deviceName(device) {
  * The readout's parts, each { label, value }, both text; empty without a caption. The frame age is that
  * of the frame of the caption on the screen.
  */
-export function readoutOf({ caption, readout, server, started }, at) {
+export function readoutOf({ camera, caption, readout, server, started }, at) {
   if (!caption.text || !started) return [];
   const parts = [];
   if (readout.firstWordMs !== null) {
@@ -210,11 +171,13 @@ export function readoutOf({ caption, readout, server, started }, at) {
   }
   if (caption.capturedAt !== null) {
     const age = seconds(at - caption.capturedAt, 0);
+    const isWatched = server.phase === "ready" && showsSomething(camera);
     parts.push({
       label: "Frame age",
-      value: readout.steady && server.phase === "ready" ? `${age}, unchanged` : age,
+      value: readout.steady && isWatched ? `${age}, unchanged` : age,
     });
   }
+  if (camera.isFullRange) parts.push({ label: "Levels", value: "full range" });
   return parts;
 }
 
@@ -230,7 +193,11 @@ export function countdownS(until, at) {
 
 /** The captions as plain text for the clipboard, one per line, each with its time. */
 export function historyText(history) {
-  return history.map(({ text, clock }) => `${clockTime(clock)}  ${text.trim()}`).join("\n");
+  const line = (entry) => {
+    const note = entryNote(entry);
+    return `${clockTime(entry.clock)}  ${note && `${note}: `}${entry.text.trim()}`;
+  };
+  return history.map(line).join("\n");
 }
 
 /** Local wall-clock time as HH:MM:SS; `clock` is milliseconds since 1970. */

@@ -1,0 +1,72 @@
+// The line under the caption: what it is about, who made it, and what the object finder says to its
+// words. Where the browser can, these words are also underlined, without a change of the document.
+
+import { createListeners, setProperty, setText } from "./dom.js";
+import { markedSpans } from "../core/checks.js";
+import { marksText } from "../words/boxes.js";
+
+/** The highlight's name in the stylesheet, by the verdict. */
+const HIGHLIGHTS = { found: "caption-found", not_found: "caption-not-found" };
+
+const canHighlight =
+  typeof Highlight === "function" && typeof CSS !== "undefined" && CSS.highlights;
+
+export function mountMarks(root, caption, dispatch) {
+  const text = root.querySelector(".marks-text");
+  const close = root.querySelector(".marks-close");
+  const { listen, destroy } = createListeners();
+  let shown = null;
+
+  listen(close, "click", () => dispatch({ type: "part-closed" }));
+
+  function clear() {
+    for (const name of Object.values(HIGHLIGHTS)) CSS.highlights.delete(name);
+  }
+
+  /** Underlines the checked words, unless a translator has put other words in their place. */
+  function underline({ text: expected, finished, checks }) {
+    clear();
+    const isAsMade = finished && caption.textContent === expected.trim().split(/\s+/).join(" ");
+    if (!isAsMade || checks.length === 0) return;
+    const spans = markedSpans(caption.textContent, checks);
+    for (const [verdict, name] of Object.entries(HIGHLIGHTS)) {
+      const ranges = spans.filter((span) => span.verdict === verdict).map(rangeOf);
+      if (ranges.length > 0) CSS.highlights.set(name, new Highlight(...ranges));
+    }
+  }
+
+  function rangeOf({ from, to }) {
+    const range = document.createRange();
+    range.setStart(...pointAt(from, false));
+    range.setEnd(...pointAt(to, true));
+    return range;
+  }
+
+  /** The text node and offset of a character; `isEnd` prefers the end of a node to the next one. */
+  function pointAt(offset, isEnd) {
+    const walker = document.createTreeWalker(caption, NodeFilter.SHOW_TEXT);
+    let left = offset;
+    let last = [caption, 0];
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      if (left < node.length || (isEnd && left === node.length)) return [node, left];
+      left -= node.length;
+      last = [node, node.length];
+    }
+    return last;
+  }
+
+  return {
+    update({ caption: next, part, started }) {
+      const line = started ? marksText(next, part) : "";
+      setText(text, line);
+      setProperty(close, "hidden", part === null);
+      setProperty(root, "hidden", line === "" && part === null);
+      if (canHighlight && next !== shown) underline(next);
+      shown = next;
+    },
+    destroy() {
+      if (canHighlight) clear();
+      destroy();
+    },
+  };
+}
