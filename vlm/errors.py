@@ -22,6 +22,10 @@ class BadImageError(SightlineError):
     code = "bad_image"
 
 
+class NotAnImageError(BadImageError):
+    """The bytes are of no known format."""
+
+
 class ImageTooLargeError(SightlineError):
     """The image has more bytes or pixels than the server accepts."""
 
@@ -29,7 +33,7 @@ class ImageTooLargeError(SightlineError):
 
 
 class UnsupportedImageError(SightlineError):
-    """An image in an unsupported format (GIF, SVG, TIFF, HEIC)."""
+    """An image in an unsupported format (GIF, SVG, TIFF; HEIC without `pi-heif`)."""
 
     code = "unsupported_image"
 
@@ -38,6 +42,20 @@ class BadRequestError(SightlineError):
     """A parameter is missing, malformed or out of its range."""
 
     code = "bad_request"
+    # The field of a chat that is wrong.
+    chat_field = "messages"
+
+
+class FormError(BadRequestError):
+    """Answers cannot have the form that was demanded, or it is too complex."""
+
+    chat_field = "response_format"
+
+
+class LogitBiasError(BadRequestError):
+    """A token that is to have a bias does not exist."""
+
+    chat_field = "logit_bias"
 
 
 class BusyError(SightlineError):
@@ -75,6 +93,18 @@ class ModelFailedError(SightlineError):
     code = "model_failed"
 
 
+class PartOffError(SightlineError):
+    """A small model (detector, classifier or reader) is switched off by a setting."""
+
+    code = "part_off"
+
+
+class PartFailedError(SightlineError):
+    """A small model could not be loaded, or failed on a frame; the message says which and why."""
+
+    code = "part_failed"
+
+
 class CheckpointError(SightlineError):
     """A checkpoint folder is incomplete or not of the SmolVLM architecture."""
 
@@ -91,6 +121,13 @@ class GenerationError(SightlineError):
     """A forward pass failed; the request is lost, the server goes on."""
 
     code = "generation_failed"
+
+
+class DeviceFailedError(GenerationError):
+    """An accelerator or its driver failed in a pass; the message is the driver's own.
+
+    `vlm.runtimes.accelerator` has words for people.
+    """
 
 
 class UnknownModelError(SightlineError):
@@ -133,6 +170,12 @@ class DiskFullError(FetchError):
     """The disk is too small for the model; incomplete files are removed."""
 
     code = "disk_full"
+
+
+class ReaderUnavailableError(SightlineError):
+    """The reader of text cannot be loaded; the message is a reason of one line."""
+
+    code = "reader_unavailable"
 
 
 class UpstreamError(SightlineError):

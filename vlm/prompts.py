@@ -22,29 +22,30 @@ class Preset:
     """For the model."""
 
 
+READ_PRESET: Final = "read"
 PRESETS: Final = (
     Preset("caption", "Short caption", "Describe this image briefly."),
     Preset("detailed", "Detailed description", "Describe this image in detail."),
     Preset("objects", "List of objects", "List the objects in this image."),
     Preset("count", "Count objects", "How many objects are there?"),
-    Preset("read", "Read text", "What does the text say?"),
+    Preset(READ_PRESET, "Read text", "What does the text say?"),
     Preset("light", "Light", "How is the light in this image?"),
     Preset("json", "JSON", "Describe this image as JSON."),
 )
 DEFAULT_PROMPT: Final = PRESETS[0].prompt
 
-# Control characters except tab and line ends, and the replacement character.
-_UNREADABLE: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd"
-# For JSON Schema. Lone surrogates, which cannot be encoded as UTF-8, are refused too, but tools
-# such as schemathesis cannot read a pattern that names them.
-TEXT_PATTERN: Final = rf"^[^{_UNREADABLE}]*$"
-_TEXT: Final = re.compile(rf"[^{_UNREADABLE}\ud800-\udfff]*")
+# Left by a text that was decoded wrongly. Lone surrogates, which cannot be encoded as UTF-8, are
+# refused too, but tools such as schemathesis cannot read a pattern that names them.
+TEXT_PATTERN: Final = r"^[^\ufffd]*$"
+_TEXT: Final = re.compile(r"[^\ufffd\ud800-\udfff]*")
+# Control characters except tab and line ends. People paste them.
+_CONTROL: Final = re.compile(r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]")
 
 
 def checked_prompt(text: str) -> str:
-    """Return `text` trimmed, DEFAULT_PROMPT if that is empty.
+    """Return `text` as `clean_text` does, trimmed; DEFAULT_PROMPT if that is empty.
 
-    Raise BadRequestError if it is longer than PROMPT_MAX_CHARS or contains control characters.
+    Raise BadRequestError if it is longer than PROMPT_MAX_CHARS or no Unicode text.
     """
     prompt = text.strip()
     if len(prompt) > PROMPT_MAX_CHARS:
@@ -52,16 +53,19 @@ def checked_prompt(text: str) -> str:
             f"The prompt has {len(prompt)} characters; at most {PROMPT_MAX_CHARS} are taken. "
             "Make it shorter."
         )
-    return check_text(prompt) or DEFAULT_PROMPT
+    return clean_text(prompt).strip() or DEFAULT_PROMPT
 
 
-def check_text(text: str) -> str:
-    """Return `text`, any part of a chat; raise BadRequestError if it is too long or unreadable."""
+def clean_text(text: str) -> str:
+    """Return `text`, any part of a chat, with a space in place of each control character.
+
+    Raise BadRequestError if it is too long or no Unicode text.
+    """
     if len(text) > CHAT_MAX_CHARS:
         raise BadRequestError(
             f"A text has {len(text)} characters; at most {CHAT_MAX_CHARS} are taken. Make it "
             "shorter."
         )
     if not _TEXT.fullmatch(text):
-        raise BadRequestError("The prompt must be plain UTF-8 text without control characters.")
-    return text
+        raise BadRequestError("The prompt is not UTF-8: some of its characters were lost.")
+    return _CONTROL.sub(" ", text)

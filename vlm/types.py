@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from vlm.images.frame import Frame
 
 Detail = Literal["low", "high"]
+Reading = Literal["reader", "model", "both"]
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["live", "question", "background"]
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "loop", "cancelled"]
 Outcome = Literal["done", "cancelled", "superseded", "refused", "failed"]
 EngineState = Literal["loading", "ready", "failed"]
 
@@ -34,12 +35,41 @@ class Sampling:
     temperature: float = 0.0
     """0 to 2; 0 takes the argmax."""
     top_p: float = 1.0
-    """Above 0, up to 1: tokens are drawn from the likeliest ones with this probability together."""
+    """0 to 1: tokens are drawn from the likeliest ones with this probability together."""
     seed: int | None = None
     """The same seed draws the same tokens."""
+    top_k: int = 0
+    """Tokens are drawn from so many likeliest ones; 0: from all."""
+    min_p: float = 0.0
+    """0 to 1: tokens are drawn from those with this part of the likeliest one's probability."""
+    repetition_penalty: float = 1.0
+    """Divides the positive logits of tokens of prompt and answer, multiplies the negative ones."""
+    presence_penalty: float = 0.0
+    """Subtracted from the logits of tokens of the answer."""
+    frequency_penalty: float = 0.0
+    """Subtracted from the logits of tokens of the answer for each time they came."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids, and what is added to their logits."""
+
+    @property
+    def is_argmax(self) -> bool:
+        """Return whether each token is the argmax of the model's own logits."""
+        penalties = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty)
+        return self.temperature == 0 and penalties == (1.0, 0.0, 0.0) and not self.logit_bias
 
 
 GREEDY: Final = Sampling()
+# More than the context of any SmolVLM: an answer with this limit may fill what the context holds.
+ANSWER_MAX_TOKENS: Final = 32_768
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form that an answer is to have."""
+
+    kind: Literal["json_schema", "regex", "choice"]
+    source: str
+    """A JSON schema, or a list of the possible answers, as JSON; or a regular expression."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +87,24 @@ class AnswerTask:
     """0 to 20: return the log probability of each token and of so many alternatives."""
     json_object: bool = False
     """The answer is one JSON object."""
+    form: Form | None = None
+    """The answer has this form, one that `vlm.engine.grammars.check_form` accepts."""
+    stop_loops: bool = False
+    """The answer ends before a sentence or six words come a third time, unless it has a form."""
+    reading: Reading | None = None
+    """The maker of the answer about text: the reader, the model, or the model with its lines.
+
+    None: the reader's lines if the answer is about text."""
+
+    @property
+    def has_form(self) -> bool:
+        """Return whether the answer is more than words."""
+        return self.json_object or self.form is not None
 
     @property
     def is_greedy(self) -> bool:
         """Return whether the argmax of each step is all that is needed."""
-        return self.sampling.temperature == 0 and self.top_logprobs is None and not self.json_object
+        return self.sampling.is_argmax and self.top_logprobs is None and not self.has_form
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -123,6 +166,56 @@ class TokenChunk:
     """Of the tokens since the last chunk, if requested."""
 
 
+By = Literal["model", "finder", "reader"]
+Verdict = Literal["found", "not_found", "not_checkable"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A thing in a frame. Coordinates are 0 to 1 of the upright frame, from its top left corner."""
+
+    name: str
+    score: float
+    """0 to 1."""
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class Label:
+    """A thing or a place that the whole frame shows."""
+
+    name: str
+    probability: float
+    """0 to 1."""
+    kind: str
+    """Such as "animal" or "food"; "place" for a place."""
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """A line of text in a frame."""
+
+    text: str
+    score: float
+    """0 to 1, the mean of the probabilities of its letters."""
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 as in `Box`."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A noun of a caption, compared with what the detector and the classifier found."""
+
+    word: str
+    """As it stands in the caption."""
+    name: str
+    """The thing that it was compared as."""
+    verdict: Verdict
+
+
 @dataclass(frozen=True)
 class Stats:
     """Cost of one answer. Times are seconds of wall clock, counts are tokens."""
@@ -144,6 +237,10 @@ class Stats:
     """Wait before the engine's work."""
     total_s: float
     """The engine's work, without the wait."""
+    by: By = "model"
+    """The maker of the text: the model, the object finder or the reader."""
+    checks: tuple[Check, ...] = ()
+    """Nouns of the text that were compared with the frame; empty if none was."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +249,7 @@ class Result:
 
     text: str
     finish_reason: FinishReason
+    """"loop": the text was cut where it began to repeat itself once more."""
     stats: Stats
 
 
@@ -172,3 +270,7 @@ class EngineInfo:
     """Origins of the servers that run the model; empty if it runs here."""
     aliases: tuple[str, ...] = ()
     """Other names of the model, such as its hub id."""
+    why_cpu: str = ""
+    """Why an accelerator that is here is not used, in a sentence; empty if there is none."""
+    context_tokens: int | None = None
+    """Most tokens of prompt and answer together; None if the model runs elsewhere."""

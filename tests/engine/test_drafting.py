@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from counting_runtime import CountingRuntime, counting
-from engine_kit import generate_ids
+from engine_kit import generate_ids, with_task
 from tools.nano.scenes import make_frame
 from vlm.engine.drafts import (
     MAX_ANSWERS,
@@ -23,7 +23,9 @@ from vlm.engine.drafts import (
     LastAnswers,
 )
 from vlm.engine.engine import Engine
+from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
+from vlm.settings import Settings
 from vlm.types import Request, Result
 
 DETAILED_PROMPT = PRESETS[1].prompt
@@ -54,7 +56,7 @@ def live_scenes(count: int) -> Iterator[Image.Image]:
         yield frame.point(lambda level: min(255, level + 2))
 
 
-@pytest.mark.parametrize("pairs", [80, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pairs", [40, pytest.param(500, marks=pytest.mark.slow)])
 def test_drafts_do_not_change_the_text(
     engine: Engine, drafting: tuple[Engine, CountingRuntime], pairs: int
 ) -> None:
@@ -140,6 +142,28 @@ def last_of(engine: Engine, request: Request) -> Result:
     return done
 
 
+@pytest.mark.parametrize(
+    ("runtime", "dtype", "drafts"),
+    [
+        ("openvino", "float32", True),
+        ("torch", "float32", True),
+        ("torch", "bfloat16", False),
+        ("torch", "float16", False),
+    ],
+)
+def test_an_answer_is_the_same_if_it_is_asked_for_again(
+    frames: list[Image.Image], runtime: str, dtype: str, drafts: bool
+) -> None:
+    """Drafts and kept states are used only where they do not change the text."""
+    settings = Settings(model="nano", device="cpu", runtime=runtime, dtype=dtype)
+    engine = load_engine(settings)
+    for frame in frames[:3]:
+        request = Request.about(frame, DEFAULT_PROMPT, MAX_TOKENS)
+        first, second = last_of(engine, request), last_of(engine, request)
+        assert second.text == first.text
+        assert (second.stats.drafted > 0) is drafts
+
+
 def test_unchanged_scene_needs_no_decode_steps(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
@@ -173,6 +197,18 @@ def test_cancelled_answer_does_not_replace_the_draft(
     whole = last_of(engine, request)
     assert list(engine.stream(request, lambda: True))[-1].text == ""
     assert last_of(engine, request).stats.accepted == whole.stats.tokens
+
+
+def test_answer_cut_in_a_loop_does_not_replace_the_draft(
+    nano_dir: Path, frames: list[Image.Image]
+) -> None:
+    engine, _ = counting(nano_dir)
+    plain = Request.about(frames[0], DEFAULT_PROMPT, 150)
+    looping = with_task(plain, stop_loops=True)
+    assert [last_of(engine, looping).finish_reason for _ in range(2)] == ["loop"] * 2
+    assert last_of(engine, with_task(plain, max_tokens=20)).stats.drafted == 0
+    assert last_of(engine, looping).stats.accepted >= 20
+    assert last_of(engine, with_task(plain, max_tokens=30)).stats.accepted == 20
 
 
 def test_draft_is_resumed_after_a_mismatch() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from checkpoint_copy import copy_checkpoint
 from counting_runtime import counting
-from engine_kit import generate_ids
+from engine_kit import generate_ids, with_task
 from tools.reference import load_processor
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
@@ -85,6 +85,20 @@ def test_answer_can_be_empty(
     assert (chunks, done.text, done.finish_reason) == ([], "", "stop")
     assert (done.stats.tokens, done.stats.tokens_per_s, runtime.decodes) == (0, 0.0, 0)
     assert done.stats.ttft_s > 0
+
+
+def test_answer_that_repeats_itself_is_cut(
+    endless_engine: Engine, frames: list[Image.Image]
+) -> None:
+    for frame in frames[:2]:
+        request = Request.about(frame, DEFAULT_PROMPT, 150)
+        whole = endless_engine.run(request)
+        *chunks, done = endless_engine.stream(with_task(request, stop_loops=True))
+        assert isinstance(done, Result)
+        assert (whole.finish_reason, done.finish_reason) == ("length", "loop")
+        assert whole.text.startswith(done.text)
+        assert "".join(chunk.text for chunk in chunks if isinstance(chunk, TokenChunk)) == done.text
+        assert len(done.text) < len(whole.text) and done.stats.tokens < whole.stats.tokens
 
 
 def test_closing_the_stream_stops_within_one_token(

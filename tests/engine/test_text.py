@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from vlm.engine.text import Detokenizer
+from vlm.engine.drafts import DraftCounts
+from vlm.engine.sampling import Token
+from vlm.engine.text import AnswerText, Detokenizer
+from vlm.loops import LoopGuard
 from vlm.processing.tokenizer import Tokenizer
+from vlm.types import Result, TokenChunk
 
 TEXTS = [
     " A small white cat on a red sofa.",
@@ -86,3 +90,36 @@ def test_only_the_first_space_is_dropped() -> None:
     detokenizer = Detokenizer(decode)
     chunks = [detokenizer.add(i) for i in range(len(pieces))] + [detokenizer.finish()]
     assert chunks == ["A", " red", " ba", "ll", ".", ""]
+
+
+# Stop texts, the token limit (0: none is reached), why it ends, and what is left of the text.
+ENDS = [
+    ((), 0, "loop", "It is red. It is red."),
+    ((" red. It",), 0, "stop", "It is"),
+    ((" ends",), 0, "loop", "It is red. It is red."),
+    ((), 1, "loop", "It is red. It is red."),
+    ((), 2, "length", "It is red. It is red. It is red"),
+]
+
+
+@pytest.mark.parametrize(("stops", "missing", "reason", "expected"), ENDS)
+def test_answer_ends_at_the_first_of_end_token_limit_stop_text_and_loop(
+    tokenizer: Tokenizer, stops: Sequence[str], missing: int, reason: str, expected: str
+) -> None:
+    end = tokenizer.id_of("<end_of_utterance>")
+    assert end is not None
+    ids = tokenizer.encode("It is red. It is red. It is red.")
+    limit = len(ids) + 1 - missing
+    text = AnswerText(tokenizer, frozenset({end}), stops, limit, LoopGuard())
+    events: list[TokenChunk | Result] = []
+    for token_id in [*ids, end][:limit]:
+        events += text.add(Token(token_id))
+        if text.is_cut:
+            break
+    # The engine drops the draft of an answer that was cut, so that is known with the last token.
+    assert text.is_cut == (reason != "length")
+    events += text.finish(False, 1, 0, DraftCounts())
+    *chunks, result = events
+    assert isinstance(result, Result)
+    assert (result.text, result.finish_reason) == (expected, reason)
+    assert "".join(chunk.text for chunk in chunks if isinstance(chunk, TokenChunk)) == expected

@@ -84,9 +84,35 @@ def text_of_chars(count: int, way: int | str) -> Behaviour:
     return behave
 
 
+def bytes_without_text(size: int, way: int | str) -> Behaviour:
+    text = f"data: {json.dumps(TEXT_EVENT)}\n\n".encode()
+    comment = b":".ljust(59_999, b"x") + b"\n"
+    before = (comment * (size // len(comment) + 1))[-(size - len(text)) :]
+
+    def behave(exchange: Exchange) -> None:
+        # The first line may be one of no known field, which counts too.
+        for piece in in_pieces(before + text, way):
+            exchange.raw(piece)
+        exchange.finish()
+
+    return behave
+
+
+def thoughts(count: int) -> Behaviour:
+    data = b'data: {"choices": [{"delta": {"reasoning_content": "x"}}]}\n\n' * count
+
+    def behave(exchange: Exchange) -> None:
+        exchange.raw(data)
+        exchange.text("x")
+        exchange.finish()
+
+    return behave
+
+
 CASES = [
     Case("bytes of an event", client._MAX_EVENT_BYTES, event_of_bytes),
     Case("events", answer._EVENTS_PER_TOKEN * ASKED_TOKENS + answer._SPARE_EVENTS, events),
+    Case("bytes without text", answer._SPARE_BYTES, bytes_without_text),
     Case("characters of a text", answer._TOKEN_MAX_CHARS * ASKED_TOKENS, text_of_chars),
 ]
 
@@ -115,6 +141,14 @@ def test_an_answer_is_bounded(way: int | str) -> None:
                 if got.code != ("" if n <= case.limit else "upstream_failed"):
                     wrong.append((case.name, n - case.limit, got))
     assert wrong == []
+
+
+def test_thoughts_are_bounded() -> None:
+    with answering() as (upstream, port):
+        for n in around(answer._MAX_THOUGHTS):
+            upstream.behaviour = thoughts(n)
+            code = ask(port, ASKED, 0).code
+            assert code == ("" if n <= answer._MAX_THOUGHTS else "upstream_failed")
 
 
 @pytest.mark.parametrize("way", WAYS)

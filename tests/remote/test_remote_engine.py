@@ -11,6 +11,7 @@ from PIL import Image
 from remote_kit import FRAME, QUESTION, Running, caption, captions, engine_over, stream
 from upstream_server import MODEL, TEXT, Exchange, UpstreamServer, answer, stall, upstreams
 
+from engine_kit import with_task
 from vlm.errors import BadRequestError, GenerationError
 from vlm.types import Request, Result, TokenChunk
 from worker_kit import GUARD_S, running, text_of, wait_until
@@ -54,6 +55,41 @@ def test_each_chunk_arrives_before_the_next_one_is_made(server: UpstreamServer) 
         result = next(events)
         assert isinstance(result, Result)
         assert (result.text, result.finish_reason, result.stats.tokens) == ("One two", "length", 2)
+
+
+def test_an_answer_that_repeats_itself_is_cut_and_its_server_stops(
+    server: UpstreamServer,
+) -> None:
+    def loop(exchange: Exchange) -> None:
+        for text in (" It is", " red.") * 3:
+            exchange.text(text)
+        exchange.text(" It")
+        exchange.wait_for_hang_up()
+
+    def end_by_itself(exchange: Exchange) -> None:
+        for text in (" It is", " red.") * 3:
+            exchange.text(text)
+        exchange.finish()
+
+    def go_on(exchange: Exchange) -> None:
+        for text in (" It is", " red.") * 2 + (" It is",):
+            exchange.text(text)
+        exchange.finish()
+
+    twice = "It is red. It is red."
+    server.behaviours += [loop, end_by_itself, go_on, end_by_itself]
+    looping = with_task(QUESTION, stop_loops=True)
+    with engine_over(server) as engine:
+        ends = [caption(engine, request) for request in (*[looping] * 3, QUESTION)]
+        assert server.exchanges[0].hung_up.wait(GUARD_S)
+        assert engine.upstreams()[0].failures == 0
+    assert [(each.text, each.finish_reason) for each in ends] == [
+        (twice, "loop"),
+        (twice, "loop"),
+        (f"{twice} It is", "stop"),
+        (f"{twice} It is red.", "stop"),
+    ]
+    assert "stop_loops" not in server.exchanges[0].body
 
 
 def test_a_whole_batch_is_in_flight_at_once(server: UpstreamServer) -> None:

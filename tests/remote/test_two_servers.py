@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from web_client import JPEG, SightlineProcess, ask, picture, read_events, wait_until
+from web_client import JPEG, SightlineProcess, ask, free_port, picture, read_events, wait_until
 
 CLIENTS = 6
 
@@ -47,13 +46,6 @@ def status_of(port: int) -> Any:
 
 def upstream_fields(port: int, field: str) -> list[Any]:
     return [each[field] for each in status_of(port)["remote"]["upstreams"]]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def test_captions_survive_late_starts_and_the_death_of_one_of_two_servers(

@@ -52,7 +52,7 @@ def test_leading_space_is_removed() -> None:
 
 def test_invalid_events_are_failures() -> None:
     for event in (
-        *(chunk(None, reason) for reason in ("content_filter", "abort", "error", "", 5, [])),
+        *(chunk(None, reason) for reason in ("content_filter", "abort", "error", 5, [])),
         "",
         "nonsense",
         '{"choices": [{"delta": {"content": "A',

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import time
 
+import pytest
 from remote_kit import FRAME, caption, engine_over, failure
 from upstream_server import TEXT, Behaviour, Exchange, UpstreamServer, answer, stall, upstreams
 
@@ -14,8 +17,30 @@ from vlm.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
+from vlm.remote.engine import RemoteEngine
 from vlm.types import Request
+from web.terminal import _Printer
+from web_client import wait_until
 from worker_kit import GUARD_S
+
+EVENTS = "text/event-stream"
+
+
+class Terminal:
+    """The terminal's view of the servers of an engine."""
+
+    def __init__(self, engine: RemoteEngine) -> None:
+        self._engine = engine
+        self._printer = _Printer("here")
+
+    def wait_for_checks(self, server: UpstreamServer) -> None:
+        """Print what has changed after some checks, which pass."""
+        lists = server.lists
+        wait_until(lambda: server.lists >= lists + 3)
+        self.update()
+
+    def update(self) -> None:
+        self._printer._print_upstreams(self._engine.upstreams())
 
 
 def responding(
@@ -30,12 +55,6 @@ def responding(
 def html(exchange: Exchange) -> None:
     page = b"<html>Log in to this network</html>"
     exchange.respond(200, page, {"Content-Type": "text/html"})
-
-
-def json_without_a_stream(exchange: Exchange) -> None:
-    message = {"role": "assistant", "content": TEXT}
-    completion = {"choices": [{"message": message, "finish_reason": "stop"}]}
-    exchange.respond(200, completion, {"Content-Type": "application/json"})
 
 
 def half_json(exchange: Exchange) -> None:
@@ -100,16 +119,38 @@ def endless_empty_events(exchange: Exchange) -> None:
         exchange.text("")
 
 
+def comments_without_end(exchange: Exchange) -> None:
+    while True:
+        exchange.raw(b": waiting\n" * 1000)
+
+
+def fields_without_data(exchange: Exchange) -> None:
+    exchange.text("A red")
+    while True:
+        exchange.raw(b"id: 5\n\nretry: 5\n\n\n" * 1000)
+
+
+def compressed(exchange: Exchange) -> None:
+    packed = gzip.compress(b": waiting\n" * 10_000_000)
+    exchange.respond(200, packed, {"Content-Type": EVENTS, "Content-Encoding": "gzip"})
+
+
+def compressed_refusal(exchange: Exchange) -> None:
+    exchange.respond(500, gzip.compress(bytes(10**8)), {"Content-Encoding": "gzip"})
+
+
 def invalid_utf8(exchange: Exchange) -> None:
     exchange.raw(b"data: \xff\xfe\x00\x80\n\n")
     exchange.end()
 
 
 INVALID: tuple[Behaviour, ...] = (
-    html, json_without_a_stream, half_json, half_an_event, no_finish_reason, comments_only,
+    html, half_json, half_an_event, no_finish_reason, comments_only,
     closes_midway, error_event, filtered, huge_line, huge_event, endless_text,
-    endless_empty_events, invalid_utf8, responding(500, {"error": {"message": "Out of memory"}}),
-    responding(418, {}), responding(204, b""),
+    endless_empty_events, comments_without_end, fields_without_data,
+    compressed, compressed_refusal, invalid_utf8,
+    responding(500, {"error": {"message": "Out of memory"}}), responding(418, {}),
+    responding(204, b""),
 )  # fmt: skip
 
 
@@ -170,6 +211,28 @@ def comments_for_ever_midway(exchange: Exchange) -> None:
     comments_for_ever(exchange)
 
 
+def events_without_text_for_ever_midway(exchange: Exchange) -> None:
+    exchange.text("A red")
+    while True:
+        for delta in ({}, {"role": "assistant"}, {"content": ""}, {"reasoning_content": ""}):
+            exchange.text(None, delta=delta)
+        exchange.event({"choices": [], "usage": {"completion_tokens": 1}})
+        exchange.event({})
+        time.sleep(0.02)
+
+
+def spaces_for_ever(exchange: Exchange) -> None:
+    while True:
+        exchange.text(" \n")
+        time.sleep(0.02)
+
+
+def thinks_for_ever(exchange: Exchange) -> None:
+    while True:
+        exchange.text(None, delta={"reasoning_content": "Hm."})
+        time.sleep(0.02)
+
+
 def trickles(exchange: Exchange) -> None:
     while True:
         exchange.text("a")
@@ -186,6 +249,9 @@ def test_an_answer_that_takes_too_long_is_cancelled_and_not_sent_again(
             stall,
             comments_for_ever,
             comments_for_ever_midway,
+            events_without_text_for_ever_midway,
+            spaces_for_ever,
+            thinks_for_ever,
             trickles,
         ):
             server.behaviour = behaviour
@@ -194,6 +260,19 @@ def test_an_answer_that_takes_too_long_is_cancelled_and_not_sent_again(
             assert isinstance(error, UpstreamTimeoutError), behaviour.__name__
             assert server.exchanges[-1].hung_up.wait(GUARD_S)
             assert len(server.exchanges) == sent + 1, behaviour.__name__
+
+
+def test_thoughts_before_an_answer_are_progress(server: UpstreamServer) -> None:
+    def thinks_first(exchange: Exchange) -> None:
+        # More events and bytes than an answer may have without text.
+        thought = {"choices": [{"delta": {"reasoning_content": "Hm. " * 200}}]}
+        for _ in range(40):
+            exchange.raw(f"data: {json.dumps(thought)}\n\n".encode() * 100)
+        answer(exchange)
+
+    server.behaviour = thinks_first
+    with engine_over(server) as engine:
+        assert caption(engine).text == TEXT
 
 
 def test_a_stream_that_stays_open_after_its_answer_is_left(server: UpstreamServer) -> None:
@@ -282,6 +361,36 @@ def test_each_status_has_its_error_and_a_way_on() -> None:
             assert words in str(error), status
             assert len(server.exchanges) == sent, "it was sent again"
         assert elsewhere.exchanges == []
+
+
+def test_a_server_that_fails_each_request_does_not_come_back_by_turns(
+    server: UpstreamServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What a server says, and what the terminal prints meanwhile.
+    for behaviour, words in (
+        (responding(500, {"error": {"message": "No pictures here"}}), "failed (500)"),
+        (responding(401), "rejects the key (401)"),
+        (responding(404), "has no such address or model (404)"),
+        (hangs_up, "closed the connection before it answered"),
+    ):
+        with engine_over(server) as engine:
+            terminal = Terminal(engine)
+            server.behaviour = behaviour
+            for _ in range(5):
+                failure(engine)
+                terminal.wait_for_checks(server)
+            (status,) = engine.upstreams()
+            assert not status.healthy
+            assert words in str(status.problem)
+            server.behaviour = answer
+            caption(engine)
+            terminal.update()
+            (status,) = engine.upstreams()
+            assert (status.healthy, status.problem) == (True, None)
+        printed = capsys.readouterr()
+        (problem,) = printed.err.splitlines()
+        assert problem.startswith(f"{server.origin} {words}")
+        assert printed.out == f"{server.origin} answers again.\n"
 
 
 def test_a_rejected_request_does_not_count_against_the_server(server: UpstreamServer) -> None:

@@ -15,7 +15,7 @@ from engine_kit import chat_request
 from vlm.errors import BadRequestError
 from vlm.images.decode import MAX_SIDE_PX
 from vlm.remote.wire import FRAME_SIZE_PX, MAX_JPEG_BYTES, encode_jpeg, json_bytes, request_body
-from vlm.types import Message, Request, Sampling
+from vlm.types import ANSWER_MAX_TOKENS, Form, Message, Request, Sampling
 
 FRAME = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
 
@@ -45,6 +45,14 @@ def test_every_setting_of_a_request_is_sent() -> None:
         top_logprobs=3,
         json_object=True,
     )
+    penalties = Sampling(top_k=4, presence_penalty=0.5, logit_bias=((7, 1.0),))
+    form = Form("json_schema", '{"type": "object"}')
+    go = (Message("user", ("Go.",)),)
+    other = request_body(chat_request(go, 9, sampling=penalties, form=form))
+    assert (other["top_k"], other["presence_penalty"], other["logit_bias"]) == (4, 0.5, {"7": 1.0})
+    assert other["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    unlimited = chat_request(go, ANSWER_MAX_TOKENS)
+    assert "max_tokens" not in request_body(unlimited)
     body = request_body(request)
     del body["messages"]
     assert body == {

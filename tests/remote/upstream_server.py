@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,7 +113,7 @@ def stall(exchange: Exchange) -> None:
 class UpstreamServer:
     """Answers each completion by the next of `behaviours`, or by `behaviour` if none is left."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.behaviour: Behaviour = answer
         self.behaviours: deque[Behaviour] = deque()
         self.exchanges: list[Exchange] = []
@@ -154,8 +155,13 @@ class UpstreamServer:
                 """Log nothing."""
 
         self._server = _Server(("127.0.0.1", port), Handler)
+        if tls is not None:
+            # The handshake is made by the thread of the request.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = int(self._server.server_address[1])
-        self.origin = f"http://127.0.0.1:{self.port}"
+        self.origin = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self.base_url = f"{self.origin}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()

@@ -14,6 +14,7 @@ from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_g
 from vlm.engine.sampling import Token
 from vlm.engine.text import AnswerText
 from vlm.errors import CheckpointError
+from vlm.loops import loop_guard
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
@@ -109,6 +110,7 @@ class Engine:
             device=runtime.device,
             dtype=runtime.dtype,
             frame_size_px=inputs.max_side_px,
+            context_tokens=runtime.context_tokens,
         )
 
     def prepare(self, request: Request) -> Prepared:
@@ -198,6 +200,7 @@ class Engine:
             self._model.stop_ids,
             prepared.request.task.stop,
             prepared.limit,
+            loop_guard(prepared.request.task),
         )
         return EngineJob(Generation(self._model, prepared, is_cancelled, draft), text, is_cancelled)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vlm.engine.drafts import Draft, DraftCounts, LastAnswer, LastAnswers
 from vlm.engine.frame_cache import EncodedFrame, FrameCache
+from vlm.engine.grammars import Grammars
 from vlm.engine.inputs import InputBuilder, Turn
 from vlm.engine.passes import (
     Decode,
@@ -21,10 +22,11 @@ from vlm.engine.passes import (
     SharedPassError,
     Verify,
 )
-from vlm.engine.sampling import JsonGrammars, Sampler, Token
-from vlm.errors import BadRequestError
+from vlm.engine.penalties import processors_of
+from vlm.engine.sampling import Sampler, Token
+from vlm.errors import BadRequestError, LogitBiasError
 from vlm.processing.image_processor import TileGrid
-from vlm.prompts import check_text
+from vlm.prompts import clean_text
 from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
 from vlm.types import AnswerTask, Request
 
@@ -54,9 +56,9 @@ class Model:
     answers: LastAnswers = field(default_factory=LastAnswers)
 
     @cached_property
-    def grammars(self) -> JsonGrammars:
-        """Made when the first answer in JSON is requested."""
-        return JsonGrammars(self.inputs.tokenizer.to_json(), self.stop_ids)
+    def grammars(self) -> Grammars:
+        """Made when the first answer of a given form is requested."""
+        return Grammars(self.inputs.tokenizer.to_json(), self.stop_ids)
 
     def forget(self) -> None:
         """Drop what earlier answers left."""
@@ -67,31 +69,30 @@ class Model:
         task = request.task
         if task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
+        size = self.inputs.vocabulary_size
+        for token_id, _ in task.sampling.logit_bias:
+            if not 0 <= token_id < size:
+                raise LogitBiasError(f"This model has {size:,} tokens, none of id {token_id}.")
         images: list[Image.Image] = []
         turns: list[Turn] = []
         for message in task.messages:
             parts: list[str | TileGrid] = []
             for part in message.parts:
                 if isinstance(part, str):
-                    parts.append(check_text(part))
+                    parts.append(clean_text(part))
                 else:
                     images.append(part)
                     parts.append(self.inputs.image_processor.grid_of(part.size, task.detail))
             turns.append((message.role, tuple(parts)))
-        input_ids = self.inputs.chat_ids(tuple(turns))
-        room = self.runtime.context_tokens - len(input_ids)
-        if room < 1:
-            raise BadRequestError(
-                f"The prompt and the image have {len(input_ids)} tokens; this model has "
-                f"room for {self.runtime.context_tokens - 1}. Make the prompt shorter."
-            )
+        context_tokens = self.runtime.context_tokens
+        input_ids = self.inputs.chat_ids(tuple(turns), context_tokens)
         return Prepared(
             request,
             tuple(images),
             tuple(turns),
             input_ids,
             image_tokens=input_ids.count(self.inputs.image_token_id),
-            limit=min(task.max_tokens, room),
+            limit=min(task.max_tokens, context_tokens - len(input_ids)),
         )
 
 
@@ -107,8 +108,8 @@ class Generation:
     ) -> None:
         """`draft` are ids that a greedy answer may begin with or share parts of.
 
-        By default that is the last answer to the same question of the same camera. A draft saves
-        time and never changes the answer.
+        By default that is the last answer to the same question of the same camera, if the runtime
+        has exact splits: then a draft saves time and never changes the answer.
         """
         self.counts = DraftCounts()
         self.prepared = prepared
@@ -167,7 +168,7 @@ class Generation:
     def _greedy(self) -> Passes[Token]:
         question = (self.prepared.request.camera, self.prepared.turns)
         last = LastAnswer(self._draft or ())
-        if self._draft is None:
+        if self._draft is None and self._runtime.exact_splits:
             last = self._model.answers.get(question)
         draft = Draft(last.ids, self._is_text, last.trusted)
         limit, answer = self.prepared.limit, self._answer
@@ -192,7 +193,9 @@ class Generation:
 
     def _sampled(self) -> Passes[Token]:
         task = self._task
-        processors = [self._model.grammars.for_one_answer()] if task.json_object else []
+        processors = processors_of(task.sampling, self.prepared.input_ids)
+        if task.has_form:
+            processors.append(self._model.grammars.for_one_answer(task.form))
         sampler = Sampler(task.sampling, task.top_logprobs, processors)
         after = yield from self._prefill((), want_logits=True)
         while True:
@@ -212,7 +215,8 @@ class Generation:
     ) -> Generator[Pass, Any, Predicted]:
         """Feed the prompt and `guess`; predict after the prompt and after each guessed token.
 
-        The state of an earlier question about the same images is used as far as it goes.
+        The state of an earlier question about the same images is used as far as it goes; there is
+        one only if the runtime has exact splits.
         """
         input_ids, count = [*self.prepared.input_ids, *guess], len(guess) + 1
         last = self._frames[-1] if self._frames else None
@@ -257,7 +261,7 @@ class Generation:
 
     def _keep_state(self) -> None:
         """Keep the state for another question about the same images."""
-        if self._keys and self._state is not None:
+        if self._keys and self._state is not None and self._runtime.exact_splits:
             fed = [*self.prepared.input_ids, *self._answer][: self._state.length]
             kept = EncodedFrame(self._frames[-1].features, self._state, fed, self._keys)
             self._model.frames.put(self._keys[-1], kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,15 +82,15 @@ class InputBuilder:
         template = ChatTemplate.load(folder, tokenizer.special_tokens)
         return cls(ImageProcessor.load(folder), tokenizer, template, image_seq_len)
 
-    def chat_ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
-        """Return the ids of a chat up to where its answer begins.
+    def chat_ids(self, turns: Sequence[Turn], context_tokens: int = sys.maxsize) -> tuple[int, ...]:
+        """Return the ids of a chat up to where its answer begins, fewer than `context_tokens`.
 
-        Raise BadRequestError if the tokenizer cannot encode a text, or if the checkpoint's template
-        has no place for a part of the chat.
+        Raise BadRequestError if there are more, if the tokenizer cannot encode a text, or if the
+        checkpoint's template has no place for a part of the chat.
         """
-        return self._ids_of(tuple(turns))
+        return self._ids_of(tuple(turns), context_tokens)
 
-    def _tokenise(self, turns: tuple[Turn, ...]) -> tuple[int, ...]:
+    def _tokenise(self, turns: tuple[Turn, ...], context_tokens: int) -> tuple[int, ...]:
         ids: list[int] = []
         literal = typed = ""
         for piece in self._pieces(turns):
@@ -104,7 +105,14 @@ class InputBuilder:
             typed += literal[len(words) :] + piece.text
             literal = ""
         ids += self._typed_ids(typed)
-        return (*ids, *self.tokenizer.encode(literal, begins=not ids))
+        ids += self.tokenizer.encode(literal, begins=not ids)
+        if len(ids) >= context_tokens:
+            # An error is not cached, and such a chat would take megabytes.
+            raise BadRequestError(
+                f"The prompt and the image have {len(ids)} tokens; this model has room for "
+                f"{context_tokens - 1}. Make the prompt shorter."
+            )
+        return tuple(ids)
 
     def _typed_ids(self, text: str) -> list[int]:
         ids = self.tokenizer.encode_typed(text)

@@ -1,4 +1,4 @@
-"""Tokens to text: chunks as they become complete, up to a stop text, then the result."""
+"""Tokens to text: chunks as they become complete, up to a stop text or a loop, then the result."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from vlm.engine.drafts import DraftCounts
 from vlm.engine.sampling import Token
+from vlm.loops import LoopGuard
 from vlm.processing.tokenizer import Tokenizer
 from vlm.types import FinishReason, Result, Stats, TokenChunk, TokenLogprob
 
@@ -21,12 +22,17 @@ class AnswerText:
         stop_ids: frozenset[int],
         stop_texts: Sequence[str],
         limit: int,
+        loops: LoopGuard | None = None,
     ) -> None:
-        """`limit` is the maximum number of tokens; `stop_ids` end the answer and are not shown."""
+        """`limit` is the maximum number of tokens; `stop_ids` end the answer and are not shown.
+
+        `loops` ends an answer that repeats itself.
+        """
         self._tokenizer = tokenizer
         self._stop_ids = stop_ids
         self._stop_texts = stop_texts
         self._limit = limit
+        self._loops = loops
         self._detokenizer = Detokenizer(tokenizer.decode)
         self._held = ""
         self._shown: list[str] = []
@@ -39,7 +45,7 @@ class AnswerText:
 
     @property
     def is_cut(self) -> bool:
-        """Return whether a stop text has ended the answer."""
+        """Return whether a stop text or a loop has ended the answer."""
         return self._is_cut
 
     def add(self, token: Token) -> list[TokenChunk]:
@@ -48,20 +54,23 @@ class AnswerText:
             self._first_token = time.perf_counter()
         if token.id in self._stop_ids:
             self._finish_reason = "stop"
-            return []
+            return self._last_chunks()
         self._tokens += 1
-        if self._tokens == self._limit:
-            self._finish_reason = "length"
         if token.logprob is not None:
             top = tuple(self._token_logprob(*each) for each in token.top)
             self._logprobs.append(self._token_logprob(token.id, token.logprob, top))
-        return self._chunks(self._detokenizer.add(token.id), holds=True)
+        chunks = self._chunks(self._detokenizer.add(token.id), holds=True)
+        if self._tokens == self._limit and not self._is_cut:
+            self._finish_reason = "length"
+            chunks += self._last_chunks()
+        return chunks
 
     def finish(
         self, is_cancelled: bool, prompt_tokens: int, image_tokens: int, drafts: DraftCounts
     ) -> list[TokenChunk | Result]:
         """Return the text that was held back, if any, and the result. No token comes after it."""
-        last = [] if self._is_cut else self._chunks(self._detokenizer.finish(), holds=False)
+        reason = self._finish_reason or ("cancelled" if is_cancelled else "stop")
+        last = [] if self._finish_reason else self._last_chunks()
         total_s = time.perf_counter() - self._started
         stats = Stats(
             ttft_s=self._first_token - self._started,
@@ -74,17 +83,25 @@ class AnswerText:
             queued_s=0.0,
             total_s=total_s,
         )
-        reason = self._finish_reason or ("cancelled" if is_cancelled else "stop")
         return [*last, Result("".join(self._shown), reason, stats)]
 
+    def _last_chunks(self) -> list[TokenChunk]:
+        return self._chunks(self._detokenizer.finish(), holds=False)
+
     def _chunks(self, text: str, *, holds: bool) -> list[TokenChunk]:
-        """Return held text and `text` up to a stop text; with `holds`, hold what may begin one."""
+        """Return held text and `text` up to a cut; with `holds`, hold what may be cut off."""
         text = self._held + text
         ends = [end for stop in self._stop_texts if (end := text.find(stop)) >= 0]
         if ends:
             text, self._is_cut, self._finish_reason = text[: min(ends)], True, "stop"
         keep = self._possible_stop(text) if holds and not ends else 0
         text, self._held = text[: len(text) - keep], text[len(text) - keep :]
+        if self._loops is not None:
+            text = self._loops.add(text)
+            if ends or not holds:
+                text += self._loops.finish()
+            if self._loops.has_loop:
+                self._is_cut, self._finish_reason = True, "loop"
         if not text:
             return []
         self._shown.append(text)

@@ -13,12 +13,12 @@ from typing import Any, Final
 import anyio
 
 from vlm.errors import BusyError, SightlineError, UpstreamDownError
-from vlm.remote.answer import Stage, UpstreamAnswer
+from vlm.remote.answer import UpstreamAnswer
 from vlm.remote.client import Client
 from vlm.remote.failures import UpstreamFailure
 from vlm.remote.upstream import Upstream, UpstreamLimits
 from vlm.remote.wire import request_body
-from vlm.types import Request, Result, StreamEvent
+from vlm.types import Request, Result, StreamEvent, TokenChunk
 
 log = logging.getLogger("sightline")
 
@@ -80,11 +80,14 @@ class Balancer:
         else:
             upstream.model = self._model or names[0]
             upstream.missed_checks = 0
-            if not upstream.healthy:
+            # Not if requests have failed since the check began: it says nothing of them.
+            if not upstream.healthy and not self._became_unhealthy[id(upstream)].is_set():
                 upstream.healthy = True
+                upstream.is_unproven = upstream.faults_in_a_row > 0
                 self._became_healthy.set()
                 self._became_healthy = asyncio.Event()
-                upstream.problem = None
+                if not upstream.is_on_trial:
+                    upstream.problem = None
                 self._on_health()
 
     def _miss_check(self, upstream: Upstream, words: str) -> None:
@@ -143,26 +146,30 @@ class Balancer:
     ) -> None:
         ttft_s = 0.0
 
-        def on_data(data: str) -> Stage:
+        def on_chunk(chunk: TokenChunk) -> None:
             nonlocal ttft_s
-            chunk = answer.add(data)
-            if chunk is not None:
-                ttft_s = ttft_s or time.perf_counter() - started_s
-                on_event(chunk)
-            return answer.stage
+            ttft_s = ttft_s or time.perf_counter() - started_s
+            on_event(chunk)
 
         upstream.requests += 1
         upstream.outstanding += 1
         upstream.last_sent_s = time.monotonic()
         try:
-            await self._client.complete(upstream, body, on_data)
+            await self._client.complete(upstream, body, answer, on_chunk)
         except UpstreamFailure:
             if not answer.is_complete:
                 raise
         finally:
             upstream.outstanding -= 1
+        rest = answer.rest()
+        if rest is not None:
+            on_event(rest)
         finish_reason = answer.finish_reason()
         upstream.faults_in_a_row = 0
+        upstream.is_unproven = False
+        if upstream.is_on_trial:
+            upstream.is_on_trial = False
+            self._on_health()
         self._set_problem(upstream, None)
         stats = answer.stats(ttft_s, time.perf_counter() - started_s)
         on_event(Result(answer.text, finish_reason, stats))
@@ -198,6 +205,8 @@ class Balancer:
             rest_s = self._pause_s(upstream) if rest_s is None else rest_s
             upstream.rest(min(rest_s, self._limits.longest_rest_s))
         elif failure.kind != "broken" or upstream.faults_in_a_row >= self._limits.faults_in_a_row:
+            # A connection that broke may be one restart; a check says when it is over.
+            upstream.is_on_trial = failure.kind != "down" or upstream.is_unproven
             self._take_out(upstream)
 
     def _none_ready(self, healthy: Sequence[Upstream], rest_s: float) -> SightlineError:

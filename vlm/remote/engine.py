@@ -16,7 +16,13 @@ from concurrent.futures import Future
 from typing import Final, Literal
 
 from vlm.checkpoints.catalogue import aliases
-from vlm.errors import BadRequestError, GenerationError, ModelFailedError, SightlineError
+from vlm.errors import (
+    BadRequestError,
+    FormError,
+    GenerationError,
+    ModelFailedError,
+    SightlineError,
+)
 from vlm.remote.balancer import Balancer
 from vlm.remote.client import Client
 from vlm.remote.upstream import Upstream, UpstreamLimits, UpstreamStatus
@@ -34,6 +40,7 @@ MAX_BATCH_EACH: Final = 16
 LIMITS: Final = UpstreamLimits()
 
 _CLOSE_S: Final = 5.0
+_CANCEL_S: Final = 0.2
 
 
 class RemoteJob:
@@ -110,9 +117,10 @@ class RemoteEngine:
         """Connect; return when one of the servers is healthy, however long that takes.
 
         `on_progress` receives a sentence for people whenever the reason to wait changes. Raise
-        ModelFailedError if `stop_waiting` is called meanwhile.
+        ModelFailedError if `stop_waiting` is called meanwhile, and CertificateFileError.
         """
-        client = Client(self._limits, self._key)
+        is_tls = any(each.origin.startswith("https:") for each in self._upstreams)
+        client = Client(self._limits, self._key, is_tls)
         self._balancer = Balancer(
             self._upstreams,
             client,
@@ -165,6 +173,9 @@ class RemoteEngine:
         """
         if request.task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
+        form = request.task.form
+        if form is not None and form.kind != "json_schema":
+            raise FormError("The server of this model takes JSON schemas only, no regex.")
         job = RemoteJob(on_event)
         work = self._run(request, job)
         try:
@@ -208,9 +219,14 @@ class RemoteEngine:
         self._loop.set_result(asyncio.get_running_loop())
         await self._end.wait()
         # Not `asyncio.all_tasks`: the HTTP client cancels the tasks that it has started itself.
-        tasks = [*watches, *self._requests]
-        for task in tasks:
-            task.cancel()
+        tasks = {*watches, *self._requests}
+        left = tasks
+        while left:
+            for task in left:
+                task.cancel()
+            # Once more if need be: in Python 3.10, a time limit of anyio that ends at that moment
+            # takes the cancellation for its own.
+            _, left = await asyncio.wait(left, timeout=_CANCEL_S)
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
 

@@ -19,6 +19,7 @@ from vlm.errors import (
     causes,
     parse_retry_after,
 )
+from vlm.network.certificates import certificate_words
 
 if TYPE_CHECKING:
     import httpx2
@@ -123,8 +124,9 @@ def failure_of_error(error: httpx2.HTTPError, has_begun: bool) -> UpstreamFailur
 
 def _connect_reason(error: BaseException) -> str:
     found = list(causes(error))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
-        return "its certificate is not trusted here; SSL_CERT_FILE can name the one to trust"
+    for cause in found:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return certificate_words(cause)
     if any(isinstance(cause, ssl.SSLError) for cause in found):
         return "it does not speak https"
     if any(isinstance(cause, socket.gaierror) for cause in found):

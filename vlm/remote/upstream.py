@@ -20,7 +20,9 @@ class UpstreamLimits:
     answer_s: float = 600.0
     """For a whole answer."""
     ending_s: float = 2.0
-    """From the end of an answer to the end of its stream."""
+    """From the finish reason of an answer to the end of its stream: the usage may follow."""
+    done_s: float = 0.05
+    """From `[DONE]` to the end of the stream, which comes at once if it comes."""
     tries: int = 3
     """Most times that a request is sent."""
     wait_s: float = 10.0
@@ -47,6 +49,7 @@ class UpstreamStatus:
     origin: str
     """Scheme, host and port."""
     healthy: bool
+    """It passed its last check, and answered a request since it last failed some."""
     outstanding: int
     """Requests in flight."""
     requests: int
@@ -77,6 +80,10 @@ class Upstream:
         self.retries = 0
         self.faults_in_a_row = 0
         """Failed requests since the last one that was answered."""
+        self.is_on_trial = False
+        """Requests failed though it passes its checks, and none was answered since."""
+        self.is_unproven = False
+        """It came back by a check after failed requests, and none was answered since."""
         self.missed_checks = 0
         """Failed checks since the last one that passed."""
         self.rejected_fields: set[str] = set()
@@ -98,7 +105,8 @@ class Upstream:
         """Return a snapshot."""
         return UpstreamStatus(
             origin=self.origin,
-            healthy=self.healthy,
+            # Else a server that lists its models and fails each request comes back by turns.
+            healthy=self.healthy and not self.is_on_trial,
             outstanding=self.outstanding,
             requests=self.requests,
             failures=self.failures,

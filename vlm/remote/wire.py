@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from PIL import Image
 
 from vlm.errors import BadRequestError
-from vlm.types import Detail, Message, Request
+from vlm.types import ANSWER_MAX_TOKENS, GREEDY, Detail, Message, Request, Sampling
 
 # Longest side of an image of detail "low": one tile of the SmolVLM models.
 FRAME_SIZE_PX: Final = 512
@@ -27,14 +28,13 @@ def request_body(request: Request) -> dict[str, Any]:
     """Return the body of a streamed chat completion, without the model's name."""
     body: dict[str, Any] = {
         "messages": [_message(each, request.task.detail) for each in request.task.messages],
-        "max_tokens": request.task.max_tokens,
         "temperature": request.task.sampling.temperature,
         "stream": True,
     }
-    if request.task.sampling.top_p != 1.0:
-        body["top_p"] = request.task.sampling.top_p
-    if request.task.sampling.seed is not None:
-        body["seed"] = request.task.sampling.seed
+    # Without a limit, each server takes what its own context holds.
+    if request.task.max_tokens < ANSWER_MAX_TOKENS:
+        body["max_tokens"] = request.task.max_tokens
+    body |= _sampling(request.task.sampling)
     if request.task.stop:
         body["stop"] = list(request.task.stop)
     if request.task.top_logprobs is not None:
@@ -42,9 +42,22 @@ def request_body(request: Request) -> dict[str, Any]:
         body["top_logprobs"] = request.task.top_logprobs
     if request.task.json_object:
         body["response_format"] = {"type": "json_object"}
+    if request.task.form is not None:
+        schema = {"name": "answer", "strict": True, "schema": json.loads(request.task.form.source)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.camera is not None:
         body["user"] = request.camera
     return body
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    """Return the fields that are not neutral, but for the temperature."""
+    fields = asdict(replace(sampling, temperature=0.0))
+    neutral = asdict(GREEDY)
+    changed = {name: value for name, value in fields.items() if value != neutral[name]}
+    if sampling.logit_bias:
+        changed["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias}
+    return changed
 
 
 def json_bytes(body: dict[str, Any]) -> bytes:

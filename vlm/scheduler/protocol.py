@@ -6,7 +6,13 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal, Protocol
 
-from vlm.errors import GenerationError, ModelFailedError, SightlineError, first_line
+from vlm.errors import (
+    DeviceFailedError,
+    GenerationError,
+    ModelFailedError,
+    SightlineError,
+    first_line,
+)
 from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
@@ -103,6 +109,9 @@ def request_error(error: Exception) -> SightlineError:
 
     The error has no traceback, which would keep the tensors of the pass alive.
     """
+    if isinstance(error, DeviceFailedError):
+        log.error("The accelerator failed in a request: %s", first_line(error))
+        return GenerationError("The graphics card failed on this caption. Try again in a moment.")
     if isinstance(error, SightlineError):
         return error.with_traceback(None)
     if isinstance(error, MemoryError):

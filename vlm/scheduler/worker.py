@@ -12,7 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
-from vlm.errors import GenerationError, ModelFailedError, NotReadyError, SightlineError
+from vlm.errors import (
+    DeviceFailedError,
+    GenerationError,
+    ModelFailedError,
+    NotReadyError,
+    SightlineError,
+)
 from vlm.events import Subscriber
 from vlm.scheduler.protocol import AnyEngine, PullEngine, PushEngine, load_error, request_error
 from vlm.scheduler.queue import CLOSED_MESSAGE, RequestQueue, Stream
@@ -20,6 +26,8 @@ from vlm.types import EngineInfo, EngineState, Request, Result, StreamEvent
 
 log = logging.getLogger("sightline")
 
+# An accelerator whose memory others have taken fails each request; a single large one fails too.
+_MAX_MEMORY_ERRORS: Final = 3
 # A load that has killed its thread this often is not tried again.
 _MAX_LOADS: Final = 3
 
@@ -46,6 +54,10 @@ class Worker:
         self._restarts = 0
         self._last_failure: str | None = None
         self._on_change: Callable[[], None] = lambda: None
+        self._on_device_failure: Callable[[str], None] = lambda _: None
+        # In a row, of the current engine; and whether its device was reported.
+        self._memory_errors = 0
+        self._device_failed = False
 
     @property
     def state(self) -> EngineState:
@@ -98,6 +110,13 @@ class Worker:
     def call_on_change(self, on_change: Callable[[], None]) -> None:
         """Call `on_change`, from any thread, when state, progress or model has changed."""
         self._on_change = on_change
+
+    def call_on_device_failure(self, on_failure: Callable[[str], None]) -> None:
+        """Call `on_failure` once for an engine whose accelerator fails, with the driver's message.
+
+        The worker's thread calls it; it must be quick.
+        """
+        self._on_device_failure = on_failure
 
     def replace(self, engine: AnyEngine) -> None:
         """Run the next request with `engine`; return when it is in place, or the worker closes.
@@ -206,7 +225,7 @@ class Worker:
                     stream.request, lambda: stream.is_closed() or self._closing
                 )
         except Exception as error:
-            self.queue.finish(stream, request_error(error))
+            self._deliver(stream, error)
         else:
             self.queue.began(stream, job)
 
@@ -230,16 +249,32 @@ class Worker:
     def _deliver(self, stream: Stream, event: StreamEvent | Exception) -> None:
         """Put `event` into `stream`, or end it; a push engine calls it from its own thread."""
         if isinstance(event, Result):
+            self._memory_errors = 0
             self.queue.finish(stream, event)
         elif isinstance(event, Exception):
+            self._watch_device(event)
             self.queue.finish(stream, request_error(event))
         else:
             stream.put(event)
+
+    def _watch_device(self, error: Exception) -> None:
+        """Report that the engine's accelerator is lost, or its memory taken, if `error` says so."""
+        if isinstance(error, MemoryError):
+            self._memory_errors += 1
+        is_taken = self._memory_errors >= _MAX_MEMORY_ERRORS
+        is_cpu = self._info is not None and self._info.device == "cpu"
+        if self._device_failed or not (
+            isinstance(error, DeviceFailedError) or (is_taken and not is_cpu)
+        ):
+            return
+        self._device_failed = True
+        self._on_device_failure("out of memory" if is_taken else str(error))
 
     def _swap(self, successor: AnyEngine) -> None:
         self._close_engine()
         with self._changed:
             self._engine, self._successor = successor, None
+            self._memory_errors, self._device_failed = 0, False
             self._info = successor.info
             self._error = None
             self._state = "ready"

@@ -1,0 +1,149 @@
+"""The forms of answers as grammars, with llguidance's parser: which tokens may come next."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from vlm.engine.sampling import FloatLogits
+from vlm.errors import FormError
+from vlm.types import Form
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+# Building a grammar takes time that grows with its text.
+FORM_MAX_CHARS: Final = 64 * 2**10
+
+# One blank may lead, since models write one after the role; it is not shown. Otherwise no more
+# white space than one blank between two tokens: a model may continue it without end. What the
+# parser cannot hold, it reports as a warning.
+_OPTIONS: Final = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "lenient": True,
+    "coerce_one_of": True,
+}
+_BLANK: Final = 'start: " "? body\nbody: '
+_ANY_OBJECT: Final = Form("json_schema", '{"type": "object"}')
+# An answer may break these, which is said; pydantic writes them for sets, bytes and paths.
+_MAY_BREAK: Final = ("uniqueItems",)
+_KEYS: Final = re.compile(r"Unimplemented keys: \[(.*)\]")
+_REASON_MAX_CHARS: Final = 200
+
+
+def check_form(form: Form) -> tuple[str, ...]:
+    """Return the keywords of `form` that an answer may break; mostly none.
+
+    Raise FormError, with the keyword in its message, if answers cannot have this form.
+    """
+    from llguidance import LLMatcher
+
+    if len(form.source) > FORM_MAX_CHARS:
+        raise FormError(f"It is longer than {FORM_MAX_CHARS:,} characters.")
+    try:
+        form.source.encode()
+    except UnicodeEncodeError:
+        raise FormError("It is not Unicode text.") from None
+    is_wrong, messages = LLMatcher.validate_grammar_with_warnings(_grammar(form))
+    if is_wrong:
+        raise FormError(_complaint(messages[0]))
+    broken = [keyword for message in messages for keyword in _broken(message)]
+    return tuple(dict.fromkeys(broken))
+
+
+class Grammars:
+    """Makes the grammar of each answer, over one tokenizer."""
+
+    def __init__(self, tokenizer_json: str, end_ids: Iterable[int]) -> None:
+        """`tokenizer_json` is the content of `tokenizer.json`; `end_ids` end an answer.
+
+        Takes some tenths of a second for a vocabulary of 49,000.
+        """
+        # Imported here: only answers of a given form need the package.
+        from llguidance import LLTokenizer
+
+        self._tokenizer = LLTokenizer(tokenizer_json, eos_token=sorted(end_ids))
+
+    def for_one_answer(self, form: Form | None) -> FormGrammar:
+        """Return a processor in its initial state; for JSON of any object if `form` is None.
+
+        Raise FormError if answers cannot have this form.
+        """
+        from llguidance import LLMatcher
+
+        matcher = LLMatcher(self._tokenizer, _grammar(form or _ANY_OBJECT), log_level=0)
+        if matcher.is_error():
+            raise FormError(f"The form of the answer: {_complaint(matcher.get_error())}")
+        return FormGrammar(matcher)
+
+
+class FormGrammar:
+    """A LogitsProcessor that allows only tokens that continue an answer of its form."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self._matcher = matcher
+        self._consumed = 0
+
+    def __call__(self, ids: Sequence[int], logits: FloatLogits) -> FloatLogits:
+        self._consume(ids)
+        bits = np.unpackbits(
+            np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little"
+        )
+        # A model may have logits beyond the vocabulary, and the mask is padded to whole bytes.
+        allowed = np.flatnonzero(bits[: len(logits)])
+        masked = np.full_like(logits, -np.inf)
+        masked[allowed] = logits[allowed]
+        return masked
+
+    def is_over(self, ids: Sequence[int]) -> bool:
+        self._consume(ids)
+        return self._matcher.is_stopped()
+
+    def _consume(self, ids: Sequence[int]) -> None:
+        for token_id in ids[self._consumed :]:
+            self._matcher.consume_token(token_id)
+        self._consumed = len(ids)
+        # The parser stops after an error too: then the answer is a part of one only.
+        if self._matcher.is_error():
+            raise FormError("The form of the answer is too complex. Make it simpler.")
+
+
+def _grammar(form: Form) -> str:
+    """Return `form` as a grammar in llguidance's variant of Lark."""
+    if form.kind == "json_schema":
+        schema: dict[str, Any] = {**json.loads(form.source), "x-guidance": _OPTIONS}
+        return f"{_BLANK}%json {json.dumps(schema)}"
+    if form.kind == "choice":
+        return _BLANK + " | ".join(json.dumps(each) for each in json.loads(form.source))
+    from llguidance import LLMatcher
+
+    return LLMatcher.grammar_from_regex(form.source)
+
+
+def _broken(warning: str) -> list[str]:
+    """Return the keywords that a warning of the parser names; raise FormError for most."""
+    keys = _KEYS.search(warning)
+    if keys is None:
+        return ["oneOf" if warning.startswith("oneOf") else "format"]
+    names = [name.strip(' "') for name in keys[1].split(",")]
+    for name in names:
+        if name not in _MAY_BREAK:
+            raise FormError(f"The keyword `{name}` is not supported.")
+    return names
+
+
+def _complaint(error: str) -> str:
+    """Return the parser's error as a sentence, without its quotation of the grammar."""
+    reason = error.partition("\n   1 | ")[0].rpartition("failed to compile JSON schema: ")[2]
+    keyword = ""
+    if "regex" in reason:
+        keyword = "The keyword `pattern`, or a regular expression, is not supported: "
+    elif reason.startswith(("Resource", "Pointer")):
+        keyword = "The keyword `$ref` is not supported here: "
+    return f"{keyword}{' '.join(reason.split())[:_REASON_MAX_CHARS].rstrip('.')}."
