@@ -1,15 +1,24 @@
 """Sightline's web application and its command line: `python app.py --help`."""
 
-from __future__ import annotations
-
+# Without "from __future__ import annotations", so that a Python that is too old can say so.
 import os
 import sys
 import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
 
+from vlm.system import require_packages, require_supported
+
+# Before the packages, whose errors would name neither the system nor the cure.
+require_supported()
+require_packages()
+
+from vlm.console import make_consoles_safe
 from vlm.errors import SettingsError
+from vlm.heap import return_memory
 from vlm.models.manager import Models
 from vlm.settings import Settings
 from web.app import create_app
@@ -21,6 +30,7 @@ from web.server import (
     is_open_to_others,
     listen,
     page_url,
+    warning_of_strangers,
 )
 from web.streaming import Admission
 from web.terminal import follow_models
@@ -29,16 +39,18 @@ from web.terminal import follow_models
 WORKER_END_S = 0.2
 
 
-def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
+def main(argv: Sequence[str], env: Mapping[str, str], program: str = "app.py") -> int:
     """Serve until Ctrl-C; return the exit code (0 ended, 1 cannot listen, 2 bad settings)."""
+    return_memory()
+    make_consoles_safe()
     try:
-        settings = Settings.from_args(argv, env)
+        settings = Settings.from_args(argv, env, program)
         models = Models(settings)
         admission = Admission(settings.max_queue)
         app = create_app(settings, models, admission)
         listener = listen(settings.host, settings.port)
     except (SettingsError, ListenError) as error:
-        print(f"app.py: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     url = page_url(listener)
     write_request_log(settings)
@@ -49,19 +61,26 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         models.start()
         follow_models(models, url)
         if is_open_to_others(listener):
-            print("Warning: anyone on your network can open this page.", flush=True)
+            print(warning_of_strangers(settings), flush=True)
         if settings.open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
     models.close(timeout_s=WORKER_END_S)
-    print("Ended.", flush=True)
+    # The reader of stdout may have gone; that is no failure of this program.
+    with suppress(OSError):
+        print("Ended.", flush=True)
     return 0
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Run as a program: `python app.py`, or `sightline` of an installed wheel."""
     try:
-        code = main(sys.argv[1:], os.environ)
+        code = main(sys.argv[1:], os.environ, Path(sys.argv[0]).name)
     except KeyboardInterrupt:
         code = 130
     # The interpreter's own end would wait for threads inside a model, up to a minute during a load.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

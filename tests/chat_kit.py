@@ -67,6 +67,6 @@ def assert_refused(
     error = answer.get_json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
-    assert (error["code"], error["param"]) == (code, param)
+    assert (error["code"], error["param"]) == (code, param), error
     assert len(error["message"]) > 10
-    assert words in error["message"]
+    assert words in error["message"], (words, error)

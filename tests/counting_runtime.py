@@ -18,6 +18,7 @@ class CountingRuntime:
 
     def __init__(self, runtime: Runtime[Any]) -> None:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
+        self.exact_splits = runtime.exact_splits
         self.context_tokens, self.tiles_per_pass = runtime.context_tokens, runtime.tiles_per_pass
         self.max_batch, self.capabilities = runtime.max_batch, runtime.capabilities
         self._runtime = runtime

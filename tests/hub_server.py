@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -111,18 +112,27 @@ def _hashed(path: Path, size: int, _: int) -> _File:
 class HubServer:
     """Serves `repositories`, a folder for each hub id; attributes may change at any time."""
 
-    def __init__(self, repositories: Mapping[str, Path]) -> None:
+    def __init__(self, repositories: Mapping[str, Path], tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` it speaks https; the weights lie at the origin `other_origin`."""
         self.repositories = dict(repositories)
         self.faults: list[Fault] = []
         self.bytes_per_s: float | None = None  # of each response; None: no limit
         self.ignores_ranges = False
+        self.about: dict[str, object] = {}  # more of what it tells about each model
+        self.accepted_token: str | None = None  # any other is answered with 401; None: all are well
         self.requests: list[Request] = []  # oldest first
         self.closing = threading.Event()
         self._server = _Listener(("127.0.0.1", 0), _Handler)
         self._server.hub = self
+        if tls is not None:
+            # The handshake is made by the thread of the request.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port: int = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.other_origin = f"http://localhost:{self.port}"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.other_origin = f"{scheme}://localhost:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -211,6 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
         for fault in [each for each in hub.faults if each.status and each.is_due(path)]:
             fault.use()
             return self._answer(fault.status or 500, fault.body, fault.headers)
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        if token and hub.accepted_token not in (None, token):
+            return self._refuse(401, "", "Invalid credentials in Authorization header")
         if path.startswith("/api/models/"):
             return self._model_info(*self._repository(path.removeprefix("/api/models/")))
         hub_id, rest = self._repository(path.removeprefix("/cdn/").removeprefix("/"))
@@ -249,7 +262,13 @@ class _Handler(BaseHTTPRequestHandler):
         stalled = [each for each in hub.faults if each.is_due("/api/models/") and not each.status]
         if stalled:
             return self._stall()
-        told: object = {"id": hub_id, "modelId": hub_id, "sha": commit, "siblings": siblings}
+        told: dict[str, object] | list[object] = {
+            "id": hub_id,
+            "modelId": hub_id,
+            "sha": commit,
+            "siblings": siblings,
+        }
+        told |= hub.about
         if what == "tree":
             told = [file.as_tree_entry(name) for name, file in files]
         return self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})

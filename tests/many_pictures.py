@@ -14,7 +14,6 @@ from pathlib import Path
 from PIL import Image
 
 from tools.nano.scenes import make_frame
-from vlm.images.decode import MAX_IMAGE_BYTES
 from web_client import ask, read_events
 
 FIELDS = {"max_tokens": "8"}
@@ -22,6 +21,8 @@ FIELDS = {"max_tokens": "8"}
 QUICK, SLOW = 22, 667
 PIECE_BYTES = 64 * 2**10
 LEAST_BYTES = 1000
+# tests/web/test_limits.py sends the largest ones that are accepted; a browser takes long for them.
+MOST_BYTES = 8 * 2**20
 
 # Sends a picture as a form with FIELDS, and returns the body of the answer.
 Send = Callable[[bytes], str]
@@ -67,7 +68,7 @@ def noise(count: int) -> Iterator[bytes]:
         out = io.BytesIO()
         image = Image.frombytes("RGB", (side_px, side_px), pixels)
         image.save(out, "PNG" if number % 2 else "JPEG", quality=95)
-        assert out.tell() <= MAX_IMAGE_BYTES
+        assert out.tell() <= MOST_BYTES
         yield out.getvalue()
 
 
@@ -83,7 +84,7 @@ def line_ends(count: int) -> Iterator[bytes]:
     chance.shuffle(every_place)
     places = itertools.cycle(every_place)
     scenes = [_png(make_frame(seed, "test").image) for seed in range(_SCENES)]
-    most_multiples = MAX_IMAGE_BYTES // PIECE_BYTES - 1
+    most_multiples = MOST_BYTES // PIECE_BYTES - 1
     for number in range(count):
         scene = scenes[number % _SCENES]
         if number % 3 == 2:
@@ -119,7 +120,7 @@ def png_of_bytes(png: bytes, size_bytes: int, filler: bytes | None = None) -> by
 
 def _between(number: int, count: int) -> int:
     """Return the size of image `number` of `count`: sizes grow by a constant ratio."""
-    ratio = MAX_IMAGE_BYTES / LEAST_BYTES
+    ratio = MOST_BYTES / LEAST_BYTES
     return int(LEAST_BYTES * ratio ** (number / max(1, count - 1)))
 
 
@@ -154,4 +155,4 @@ def assert_same(port: int, send: Send, pictures: Iterator[bytes]) -> None:
         assert caption_in(send(data)) == expected, f"picture {number} of {len(data)} bytes"
         captions.add(expected)
     # The captions must differ.
-    assert len(captions) > 5
+    assert len(captions) >= min(6, (number + 1) // 2)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vlm.errors import SettingsError
+from vlm.option_types import LOOPBACK_NETWORKS
 from vlm.settings import MAX_TOKENS_LIMIT, Settings, read_key
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,8 @@ ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
     ("--device", "cuda:1", {"device": "cuda:1"}),
     ("--runtime", "torch-static", {"runtime": "torch-static"}),
     ("--dtype", "bfloat16", {"dtype": "bfloat16"}),
+    ("--detector", "owlv2-base", {"detector": "owlv2-base"}),
+    ("--detector", "none", {"detector": "none"}),
     ("--max-tokens", str(MAX_TOKENS_LIMIT), {"max_tokens": MAX_TOKENS_LIMIT}),
     ("--max-queue", "1", {"max_queue": 1}),
     ("--api-key-file", "key", {"api_key_file": "key"}),
@@ -39,6 +42,24 @@ ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
     ("--client-key-file", "key", {"client_key_file": "key"}),
     ("--allow-origin", "https://A.example", {"allow_origin": ("https://a.example",)}),
     ("--allow-origin", "http://b:81/, https://a", {"allow_origin": ("http://b:81", "https://a")}),
+    (
+        "--allow-origin",
+        "null, app://notes, capacitor://localhost, chrome-extension://abcdef, http://[::1]:3000",
+        {
+            "allow_origin": (
+                "null",
+                "app://notes",
+                "capacitor://localhost",
+                "chrome-extension://abcdef",
+                "http://[::1]:3000",
+            )
+        },
+    ),
+    ("--allow-host", "Cam.example.org,.lan", {"allow_host": ("cam.example.org", ".lan")}),
+    ("--allow-host", "fe80::1", {"allow_host": ("[fe80::1]",)}),
+    ("--behind-proxy", "loopback", {"behind_proxy": LOOPBACK_NETWORKS}),
+    ("--behind-proxy", "172.30.33.9/23", {"behind_proxy": ("172.30.32.0/23",)}),
+    ("--allow-frame", "self,https://a.example", {"allow_frame": ("'self'", "https://a.example")}),
     ("--log-requests", "on", {"log_requests": "on"}),
 ]
 
@@ -51,6 +72,7 @@ REFUSED = [
     ("--device", "tpu", "auto, cpu, cuda, cuda:N, mps or xpu"),
     ("--runtime", "onnx", "'auto', 'torch', 'torch-static', 'openvino'"),
     ("--dtype", "int4", "'auto', 'float32', 'bfloat16', 'float16', 'int8'"),
+    ("--detector", "yolo", "'nanodet', 'owlv2-base', 'grounding-dino-tiny', 'none'"),
     ("--engine", "remote", "'local', 'openai'"),
     ("--log-requests", "maybe", "'auto', 'on', 'off'"),
     *(("--model", text, "nano, smolvlm-256m") for text in ("./no-such-folder", "smolvlm-3b")),
@@ -61,7 +83,29 @@ REFUSED = [
     *(("--base-url", url, "http://10.0.0.5:8000") for url in ("http://[::1/v1", "//a/v1")),
     ("--base-url", "http://a/v1?x=1", "must end with its path"),
     *(("--allow-origin", text, "https://example.org") for text in ("http://a/b", "https://a#b")),
-    *(("--allow-origin", text, "http://10.0.0.5:8000") for text in ("*", "null", "a.example")),
+    *(
+        (flag, text, words)
+        for flag in ("--allow-origin", "--allow-frame")
+        for text, words in (
+            ("a.example", "https://example.org"),
+            ("https://", "https://example.org"),
+            ("https://a b", "https://example.org"),
+            ("https://a; script-src", "https://example.org"),
+            ("https://a:0", "https://example.org"),
+            ("*", "would never match"),
+            ("https://*.example.org", "would never match"),
+            ("https://a:443", "Write https://a."),
+            ("http://a:80", "Write http://a."),
+            ("file:///home", "browsers send null"),
+            ("https://user:word@a", "no name or password"),
+        )
+    ),
+    *(
+        ("--allow-host", text, "without scheme, port and path")
+        for text in ("https://a", "a:8000", "a/b", "*.example.org", "a b", "a..b")
+    ),
+    ("--allow-host", ".com", "many owners"),
+    *(("--behind-proxy", text, "172.30.32.0/23") for text in ("nginx", "10.0.0.0/40", "10.0")),
 ]
 
 
@@ -96,6 +140,13 @@ def test_bad_value_raises_an_error_that_names_flag_or_variable(
             Settings.from_args(argv, env)
         assert str(error.value).startswith(f"{source}: ")
         assert words in str(error.value)
+
+
+def test_a_flag_for_a_proxy_without_a_value_means_this_machine() -> None:
+    assert Settings.from_args(["--behind-proxy"], {}).behind_proxy == LOOPBACK_NETWORKS
+    settings = Settings.from_args(["--behind-proxy", "--port", "9"], {"SIGHTLINE_BEHIND_PROXY": ""})
+    assert (settings.behind_proxy, settings.port) == (LOOPBACK_NETWORKS, 9)
+    assert Settings.from_args([], {"SIGHTLINE_BEHIND_PROXY": "1"}).behind_proxy == LOOPBACK_NETWORKS
 
 
 @pytest.mark.parametrize("flag", ["--host", "--port", "--model", "--device", "--dtype"])

@@ -70,6 +70,8 @@ def _clip(setup: Setup, source: str) -> Report:
     engine = load_engine(setup.settings)
     setup.say(f"Watching {len(clip)} frames, {options.fps:g} a second.")
     run = watch(engine, clip, options.fps, options.prompt, options.tokens, _say_caption)
+    if damage := clip.damage():
+        setup.say(damage)
     return make_report(setup, engine.info, clip.picture(0).size, Measured(), run.figures())
 
 

@@ -69,6 +69,7 @@ class CameraClient:
             "kind": "live",
             "prompt": prompt,
             "max_tokens": tokens,
+            "stop_loops": 0,
         }
 
     async def caption(self, jpeg: bytes) -> Answer:
@@ -212,6 +213,8 @@ def _measure(
     clip = open_clip(options.video or "nano", options.fps)
     setup.say("Compressing the frames.")
     cameras = jpegs_by_camera(clip, info.frame_size_px, options.clients)
+    if damage := clip.damage():
+        setup.say(damage)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     target = Target(url, options.prompt, options.tokens, cameras, options.fps)
     setup.say(f"Warming up for {WARM_UP_S:.0f} s.")

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from PIL import Image
 
-from vlm.errors import SettingsError
+from vlm.errors import SettingsError, SightlineError
 from vlm.images.decode import decode_image
 
 FRAME_SIZE_PX: Final = (640, 480)
@@ -35,7 +35,10 @@ _CORNER_PX: Final = 16
 _SWAY_PERIODS_S: Final = (3.1, 4.3)
 _PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _JPEG_START: Final = b"\xff\xd8\xff"
+_JPEG_START_MARKER: Final = 0xD8
 _JPEG_END_MARKER: Final = 0xD9
+# A saved stream has part headers before its first JPEG; other formats hold JPEGs much later.
+_MAX_SKIPPED_BYTES: Final = 1024
 # In compressed data 0xFF is followed by 0, by one of eight restart markers, or by a real marker.
 _JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 
@@ -72,7 +75,7 @@ def fitted(image: Image.Image, max_side_px: int) -> Image.Image:
     """
     scale = min(1.0, max_side_px / max(image.size))
     size = (max(1, int(image.width * scale + 0.5)), max(1, int(image.height * scale + 0.5)))
-    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+    return image if size == image.size else image.resize(size, Image.Resampling.BOX)
 
 
 def to_jpeg(image: Image.Image) -> bytes:
@@ -130,6 +133,9 @@ class Clip(Protocol):
     def picture(self, index: int) -> Image.Image:
         """Return frame `index` in RGB; raise BadImageError or its kin if it is damaged."""
 
+    def damage(self) -> str | None:
+        """Return what was wrong with the frames so far, in words, None if nothing was."""
+
 
 def open_clip(source: str, fps: float) -> Clip:
     """Return the clip that `--video` names: "nano", a file or a folder; raise SettingsError."""
@@ -138,7 +144,7 @@ def open_clip(source: str, fps: float) -> Clip:
     path = Path(source).expanduser()
     if path.is_dir():
         return PictureFolder(path)
-    return MotionJpeg(path)
+    return MotionJpeg(path, fps)
 
 
 class DrawnClip:
@@ -160,6 +166,9 @@ class DrawnClip:
         held_s = index / self._fps if number % 2 else 0.0
         return noisy(swayed(self._scene(number), held_s), index)
 
+    def damage(self) -> None:
+        """Return None: drawn frames are whole."""
+
 
 class PictureFolder:
     """The pictures of a folder, sorted by name."""
@@ -178,29 +187,64 @@ class PictureFolder:
     def picture(self, index: int) -> Image.Image:
         return read_picture(self._files[index])
 
+    def damage(self) -> None:
+        """Return None: a damaged picture ends the run."""
+
 
 class MotionJpeg:
-    """A file of concatenated JPEGs, the format that Chromium's fake camera reads."""
+    """A file of concatenated JPEGs, the format that Chromium's fake camera reads.
 
-    def __init__(self, file: Path) -> None:
-        """Raise SettingsError if the file cannot be read or has another format."""
+    As before a camera, a damaged frame is replaced by the whole one before it, or by the first
+    whole one. Bytes between the JPEGs are skipped, and a JPEG may lack its end marker.
+    """
+
+    def __init__(self, file: Path, fps: float) -> None:
+        """Raise SettingsError if the file cannot be read, has another format, or no whole frame."""
         try:
             self._data = file.read_bytes()
         except OSError as error:
             raise SettingsError(f"--video: {file} cannot be read: {error.strerror}.") from error
         self._spans = list(_jpegs_in(self._data))
         if not self._spans:
+            # Without the rate, a clip of another rate plays faster or slower. JPEGs have the
+            # colours of BT.601 in full range, and ffmpeg converts to them only if told.
             raise SettingsError(
                 f"--video: {file} is not a file of concatenated JPEGs. Convert any video with "
-                "`ffmpeg -i VIDEO -c:v mjpeg -q:v 3 -f mjpeg OUT.mjpeg`."
+                f'`ffmpeg -i VIDEO -vf "fps={fps:g},scale=out_color_matrix=bt601:out_range=full" '
+                "-c:v mjpeg -q:v 3 -f mjpeg OUT.mjpeg`."
             )
+        self._damaged: set[int] = set()
+        self._first = next((i for i in range(len(self._spans)) if self._decoded(i)), None)
+        if self._first is None:
+            raise SettingsError(f"--video: all {len(self._spans)} JPEGs of {file} are damaged.")
 
     def __len__(self) -> int:
         return len(self._spans)
 
     def picture(self, index: int) -> Image.Image:
+        """Return frame `index`, or the whole frame that is shown in its place."""
+        for at in range(index, -1, -1):
+            if picture := self._decoded(at):
+                return picture
+        assert self._first is not None
+        return self.picture(self._first)
+
+    def damage(self) -> str | None:
+        """Return how many frames were damaged, None if none was."""
+        count = len(self._damaged)
+        if not count:
+            return None
+        frames = "1 damaged frame was" if count == 1 else f"{count} damaged frames were"
+        return f"{frames} replaced by whole ones beside them."
+
+    def _decoded(self, index: int) -> Image.Image | None:
+        """Return the frame, None if it is damaged."""
         start, end = self._spans[index]
-        return decode_image(self._data[start:end])
+        try:
+            return decode_image(self._data[start:end])
+        except SightlineError:
+            self._damaged.add(index)
+            return None
 
 
 def jpegs_by_camera(clip: Clip, frame_size_px: int, cameras: int) -> list[list[bytes]]:
@@ -223,22 +267,22 @@ def jpegs_by_camera(clip: Clip, frame_size_px: int, cameras: int) -> list[list[b
 
 
 def _jpegs_in(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each complete JPEG; nothing if `data` does not begin with one."""
-    start = 0
-    while data.startswith(_JPEG_START, start):
+    """Yield start and end of each JPEG; nothing if `data` does not begin with one."""
+    start = data.find(_JPEG_START, 0, _MAX_SKIPPED_BYTES + len(_JPEG_START))
+    while start >= 0:
         end = _end_of_jpeg(data, start)
-        if end is None:
-            return
         yield start, end
-        start = end
+        start = data.find(_JPEG_START, end)
 
 
-def _end_of_jpeg(data: bytes, start: int) -> int | None:
-    """Return the end of the JPEG at `start`, None if it is truncated; skip embedded previews."""
+def _end_of_jpeg(data: bytes, start: int) -> int:
+    """Return the end of the JPEG at `start`: behind its end marker, else before the next JPEG."""
     at = start + 2
     while found := _JPEG_MARKER.search(data, at):
+        if found[1][0] == _JPEG_START_MARKER:
+            return found.start()
         at = found.end()
         if found[1][0] == _JPEG_END_MARKER:
             return at
         at += int.from_bytes(data[at : at + 2], "big")
-    return None
+    return len(data)

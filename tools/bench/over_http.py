@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -37,19 +37,24 @@ class Served:
     pid: int
 
 
+def served(setup: Setup) -> AbstractContextManager[Served]:
+    """Run a server with the model of `setup` for the block, as `running_server` does."""
+    return running_server(setup.settings_flags, setup.child_environment())
+
+
 @contextmanager
-def served(setup: Setup) -> Iterator[Served]:
-    """Start a server and wait until it is ready; terminate it at exit.
+def running_server(flags: Sequence[str], environment: Mapping[str, str]) -> Iterator[Served]:
+    """Start a server with `flags` of `app.py`, wait until it is ready, and end it at exit.
 
     Raises SightlineError with the server's own message if it does not become ready.
     """
     command = [sys.executable, str(ROOT / "app.py"), "--host", HOST, "--port", "0"]
     with subprocess.Popen(
-        [*command, "--log-requests", "off", *setup.settings_flags],
+        [*command, "--log-requests", "off", *flags],
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=setup.child_environment(),
+        env=environment,
     ) as process:
         try:
             assert process.stdout is not None
@@ -124,7 +129,7 @@ def _caption_over_http(
     port: int, jpeg: bytes, prompt: str, tokens: int, camera: str
 ) -> TimedCaption:
     """Return one caption by the server on `port`, on a new connection."""
-    fields = urlencode({"prompt": prompt, "max_tokens": tokens, "camera": camera})
+    fields = urlencode({"prompt": prompt, "max_tokens": tokens, "stop_loops": 0, "camera": camera})
     connection = http.client.HTTPConnection(HOST, port, timeout=_CAPTION_TIMEOUT_S)
     try:
         started = time.perf_counter()

@@ -187,7 +187,7 @@ def test_token_reads_each_text_weight_once(nano_dir: Path) -> None:
         (["--model", "no/such/folder"], "no/such/folder"),
         (["--image", "no-such-file.jpg"], "no-such-file.jpg"),
         (["--video", "no-such-clip"], "no-such-clip"),
-        (["--prompt", "\0"], "prompt"),
+        (["--prompt", "\ufffd"], "prompt"),
         (["--clients", "0"], "--clients"),
         (["--clients", "many"], "--clients"),
         (["--clients", "2", "--seconds", "0"], "--seconds"),

@@ -29,6 +29,9 @@ class Scenes:
     def __len__(self) -> int:
         return sum(count for _, count in self._frames)
 
+    def damage(self) -> None:
+        pass
+
     def picture(self, index: int) -> Image.Image:
         starts = itertools.accumulate((count for _, count in self._frames), initial=0)
         scenes = zip(self._frames, starts, strict=False)
@@ -95,15 +98,33 @@ def test_busy_engine_gets_the_newest_frame_next(engine: Engine) -> None:
     assert run.skipped == 0
 
 
-def test_concatenated_jpegs_are_split(tmp_path: Path) -> None:
-    # A preview in a JPEG's headers is a JPEG too, but no frame; the last frame is truncated.
-    frames = [jpeg("red"), jpeg("lime", preview=jpeg("white")), jpeg("blue"), jpeg("red")[:-9]]
+RED, LIME, BLUE = range(3)
+TORN = jpeg("red")[:-9]
+NO_END = jpeg("red")[:-2]
+
+
+@pytest.mark.parametrize(
+    ("parts", "colours", "damage"),
+    [
+        # A preview in a JPEG's headers is a JPEG too, but no frame.
+        ([jpeg("red"), jpeg("lime", preview=jpeg("white")), jpeg("blue")], [RED, LIME, BLUE], None),
+        ([jpeg("red"), b"\0", jpeg("lime"), b"\r\n\r\n", jpeg("blue")], [RED, LIME, BLUE], None),
+        ([b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", jpeg("lime")], [LIME], None),
+        ([NO_END, jpeg("lime"), NO_END], [RED, LIME, RED], None),
+        ([jpeg("blue"), TORN, TORN, jpeg("lime")], [BLUE, BLUE, BLUE, LIME], "2 damaged frames"),
+        ([TORN, jpeg("lime"), jpeg("blue")], [LIME, LIME, BLUE], "1 damaged frame "),
+        ([jpeg("lime"), TORN], [LIME, LIME], "1 damaged frame "),
+    ],
+)
+def test_file_of_jpegs_gives_a_frame_for_each(
+    tmp_path: Path, parts: list[bytes], colours: list[int], damage: str | None
+) -> None:
     file = tmp_path / "clip.mjpeg"
-    file.write_bytes(b"".join(frames))
+    file.write_bytes(b"".join(parts))
     clip = open_clip(str(file), FPS)
-    assert len(clip) == 3
-    colours = [clip.picture(index).getpixel((20, 15)) for index in range(3)]
-    assert [max(range(3), key=colour.__getitem__) for colour in colours] == [0, 1, 2]
+    pixels = [clip.picture(index).getpixel((20, 15)) for index in range(len(clip))]
+    assert [max(range(3), key=pixel.__getitem__) for pixel in pixels] == colours
+    assert (clip.damage() or "").startswith(damage or "") and bool(clip.damage()) == bool(damage)
 
 
 def test_folder_of_pictures_is_a_clip_sorted_by_name(tmp_path: Path) -> None:
@@ -119,9 +140,10 @@ def test_folder_of_pictures_is_a_clip_sorted_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("clip.mp4", b"", "ffmpeg"),
+        ("clip.mp4", b"", rf'-vf "fps={FPS:g},scale=out_color_matrix=bt601:out_range=full"'),
         ("clip.mp4", b"\0\0\0\x18ftypmp42" + bytes(99), "ffmpeg"),
         ("clip.mp4", b"RIFF\0\0\0\0AVI ", "ffmpeg"),
+        ("clip.mjpeg", TORN * 2, "all 2 JPEGs of .* are damaged"),
         ("none.mjpeg", None, "--video: .* cannot be read"),
         ("", None, "--video: there is no picture"),
     ],

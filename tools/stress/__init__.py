@@ -1,0 +1,1 @@
+"""`python -m tools.stress`: hostile clients against a server of its own, and who else suffers."""
