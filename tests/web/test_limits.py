@@ -30,8 +30,7 @@ from vlm.scheduler.worker import Worker
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from web import access, connections, errors, status
 from web.caption_fields import CAMERA_MAX_CHARS
-from web.openai import body as chat_body
-from web.openai import images, schema
+from web.chats import fields, images, json_body
 from web.picture_body import (
     MAX_FIELD_BYTES,
     MAX_FORM_BYTES,
@@ -344,7 +343,7 @@ CASES = [
 JSON_CASES = [
     Case(
         "commas and brackets",
-        chat_body.MAX_VALUES,
+        json_body.MAX_VALUES,
         chat_of_values,
         400,
         "invalid_json",
@@ -352,7 +351,7 @@ JSON_CASES = [
     ),
     Case(
         "messages",
-        schema.MAX_MESSAGES,
+        fields.MAX_MESSAGES,
         chat_of_messages,
         **INVALID,
         words="at most 256",
@@ -360,7 +359,7 @@ JSON_CASES = [
     ),
     Case(
         "parts of a message",
-        schema.MAX_PARTS,
+        fields.MAX_PARTS,
         lambda n: chat(*[words("a")] * (n - 1), image_part(SMALL)),
         **INVALID,
         words="at most 256",
@@ -375,7 +374,7 @@ JSON_CASES = [
     ),
     Case(
         "characters of all texts",
-        chat_body.MAX_CHARS_TOGETHER,
+        fields.MAX_CHARS_TOGETHER,
         lambda n: chat(*[words("x" * 30_000)] * 4, words("x" * (n - 120_000)), image_part(SMALL)),
         **INVALID,
         words="128,000 characters together",
@@ -383,35 +382,35 @@ JSON_CASES = [
     ),
     Case(
         "stops",
-        schema.MAX_STOPS,
+        fields.MAX_STOPS,
         by_field("stop", lambda n: ["zz"] * n),
         **INVALID,
         words="at most 16",
     ),
     Case(
         "characters of a stop",
-        schema.NAME_MAX_CHARS,
+        fields.NAME_MAX_CHARS,
         by_field("stop", lambda n: "z" * n),
         **INVALID,
         words="at most 256",
     ),
     Case(
         "characters of a user",
-        schema.NAME_MAX_CHARS,
+        fields.NAME_MAX_CHARS,
         by_field("user", lambda n: "u" * n),
         **INVALID,
         words="at most 256",
     ),
     Case(
         "characters of a model",
-        schema.NAME_MAX_CHARS,
+        fields.NAME_MAX_CHARS,
         by_field("model", lambda n: "m" * n),
         **INVALID,
         words="at most 256",
     ),
     Case(
         "likely tokens",
-        schema.MAX_TOP_LOGPROBS,
+        fields.MAX_TOP_LOGPROBS,
         lambda n: chat(logprobs=True, top_logprobs=n),
         **INVALID,
         words="less than or equal to 20",

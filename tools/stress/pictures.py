@@ -15,8 +15,8 @@ from PIL import Image
 from vlm.images.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_SIDE_PX
 from vlm.images.jpeg import MAX_SCANNED_PIXELS
 from vlm.images.png import MAX_RAW_BYTES
+from web.chats.images import MAX_PIXELS_TOGETHER
 from web.errors import MAX_BODY_BYTES
-from web.openai.images import MAX_PIXELS_TOGETHER
 
 BOUNDARY = "stress"
 _END = b"\xff\xd9"

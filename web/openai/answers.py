@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -151,6 +151,8 @@ class ChatCompletionChunk(_Part):
 @dataclass(frozen=True)
 class ChatAnswer:
     """Makes the answer to one chat; all its chunks share these fields."""
+
+    stream_type: ClassVar[str] = "text/event-stream"
 
     model: str
     with_logprobs: bool

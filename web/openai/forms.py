@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from vlm.engine.grammars import check_form
-from vlm.errors import FormError
 from vlm.types import Form
+from web.chats.fields import NAME_MAX_CHARS
+from web.chats.forms import broken_keywords, form_of_schema
+from web.chats.json_body import MISSING, UNSUPPORTED
 from web.errors import FieldError
-from web.openai.schema import NAME_MAX_CHARS, ChatCompletionRequest
-
-_UNSUPPORTED: Final = "unsupported_value"
-_MISSING: Final = "missing_required_parameter"
+from web.openai.schema import ChatCompletionRequest
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,15 @@ def asked_form(body: ChatCompletionRequest) -> AskedForm:
     forms = list(_forms(body))
     if body.tools and body.tool_choice not in (None, "auto", "none"):
         tool, schema, param = _forced_tool(body.tools, body.tool_choice)
-        forms = [(param, _of_schema({"type": "object", **schema}))]
+        forms = [(param, form_of_schema({"type": "object", **schema}))]
     if len(forms) > 1:
         message = f"`{forms[1][0]}` cannot be used beside `{forms[0][0]}`: an answer has one form."
-        raise FieldError(message, forms[1][0], _UNSUPPORTED)
+        raise FieldError(message, forms[1][0], UNSUPPORTED)
     if not forms:
         is_json = body.response_format is not None and body.response_format.type == "json_object"
         return AskedForm(json_object=is_json or _wants_object(body), ignored=tuple(ignored))
     ((param, form),) = forms
-    try:
-        ignored += [f"{param}.{keyword}" for keyword in check_form(form)]
-    except FormError as error:
-        raise FieldError(f"`{param}` is refused. {error}", param) from None
+    ignored += broken_keywords(form, param)
     return AskedForm(form, tool=tool, ignored=tuple(ignored))
 
 
@@ -65,9 +60,9 @@ def _forms(body: ChatCompletionRequest) -> Iterator[tuple[str, Form]]:
             if asked.json_schema is not None:
                 param, schema = f"{param}.schema", asked.json_schema.schema_
             if schema is None:
-                raise FieldError(f"`{param}` is missing.", param, _MISSING)
+                raise FieldError(f"`{param}` is missing.", param, MISSING)
         if schema is not None:
-            yield param, _of_schema(schema)
+            yield param, form_of_schema(schema)
     vllm = body.structured_outputs
     schemas = {"json_schema": body.json_schema, "guided_json": body.guided_json}
     regexes = {"regex": body.regex, "guided_regex": body.guided_regex}
@@ -78,7 +73,7 @@ def _forms(body: ChatCompletionRequest) -> Iterator[tuple[str, Form]]:
         choices["structured_outputs.choice"] = vllm.choice
     for param, given in schemas.items():
         if given is not None:
-            yield param, _of_schema(_parsed(given, param))
+            yield param, form_of_schema(_parsed(given, param))
     for param, regex in regexes.items():
         if regex is not None:
             yield param, Form("regex", regex)
@@ -89,10 +84,6 @@ def _forms(body: ChatCompletionRequest) -> Iterator[tuple[str, Form]]:
 
 def _wants_object(body: ChatCompletionRequest) -> bool:
     return body.structured_outputs is not None and bool(body.structured_outputs.json_object)
-
-
-def _of_schema(schema: dict[str, Any]) -> Form:
-    return Form("json_schema", json.dumps(schema))
 
 
 def _parsed(schema: dict[str, Any] | str, param: str) -> dict[str, Any]:
@@ -120,10 +111,10 @@ def _forced_tool(tools: list[Any], choice: Any) -> tuple[str, dict[str, Any], st
         found = list(range(len(tools)))
         if len(found) > 1:
             message = "`tool_choice` is `required` with several `tools`: name one of them."
-            raise FieldError(message, "tool_choice", _UNSUPPORTED)
+            raise FieldError(message, "tool_choice", UNSUPPORTED)
     else:
         message = "`tool_choice` must be `none`, `auto`, `required` or the name of one function."
-        raise FieldError(message, "tool_choice", _UNSUPPORTED)
+        raise FieldError(message, "tool_choice", UNSUPPORTED)
     param = f"tools[{found[0]}].function"
     function = _function(tools[found[0]])
     name, parameters = function.get("name"), function.get("parameters") or {}

@@ -7,46 +7,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from vlm.errors import BadRequestError
-from vlm.prompts import CHAT_MAX_CHARS, TEXT_PATTERN, clean_text
+from web.chats.fields import (
+    MAX_MESSAGES,
+    MAX_PARTS,
+    MAX_STOPS,
+    MAX_TOP_LOGPROBS,
+    NAME_MAX_CHARS,
+    ChatPart,
+    Penalty,
+    RepetitionFactor,
+    Stop,
+    Text,
+    Whole,
+    form_of,
+)
 
-MAX_MESSAGES: Final = 256
-MAX_PARTS: Final = 256
-MAX_STOPS: Final = 16
-MAX_TOP_LOGPROBS: Final = 20
 MAX_BIASES: Final = 1024
-NAME_MAX_CHARS: Final = 256
-
-
-class _Part(BaseModel):
-    """A part of a request. Fields that it does not name are ignored, and named in the answer."""
-
-    model_config = ConfigDict(
-        strict=True, extra="allow", allow_inf_nan=False, frozen=True, defer_build=True
-    )
-
-
-def _checked(text: str) -> str:
-    try:
-        return clean_text(text)
-    except BadRequestError as error:
-        raise PydanticCustomError("text", "{reason}", {"reason": str(error)}) from None
-
-
-def _whole(value: object) -> object:
-    """Return 64 for 64.0: JSON has one kind of number."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _not_zero(value: int) -> int:
@@ -55,9 +34,6 @@ def _not_zero(value: int) -> int:
     return value
 
 
-Whole = BeforeValidator(_whole)
-Penalty = Annotated[float, Field(ge=-2, le=2)]
-RepetitionFactor = Annotated[float, Field(ge=0.1, le=10)]
 TokenId = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 TokenLimit = Annotated[
@@ -67,25 +43,15 @@ TokenLimit = Annotated[
     AfterValidator(_not_zero),
 ]
 
-Text = Annotated[
-    str,
-    Field(max_length=CHAT_MAX_CHARS, json_schema_extra={"pattern": TEXT_PATTERN}),
-    AfterValidator(_checked),
-]
 
-
-def _form_of(value: object) -> str:
-    return "string" if isinstance(value, str) else "parts"
-
-
-class TextPart(_Part):
+class TextPart(ChatPart):
     """Text in a message."""
 
     type: Literal["text", "input_text", "output_text"]
     text: Text
 
 
-class ImageUrl(_Part):
+class ImageUrl(ChatPart):
     """An image, sent with the request: the server fetches nothing from an address."""
 
     url: str = Field(
@@ -98,11 +64,11 @@ class ImageUrl(_Part):
 
 
 AnyImageUrl = Annotated[
-    Annotated[str, Tag("string")] | Annotated[ImageUrl, Tag("parts")], Discriminator(_form_of)
+    Annotated[str, Tag("string")] | Annotated[ImageUrl, Tag("parts")], Discriminator(form_of)
 ]
 
 
-class ImagePart(_Part):
+class ImagePart(ChatPart):
     """An image in a message."""
 
     type: Literal["image_url", "input_image"]
@@ -113,21 +79,21 @@ class ImagePart(_Part):
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 Parts = Annotated[list[Part], Field(max_length=MAX_PARTS)]
 Content = Annotated[
-    Annotated[Text, Tag("string")] | Annotated[Parts, Tag("parts")], Discriminator(_form_of)
+    Annotated[Text, Tag("string")] | Annotated[Parts, Tag("parts")], Discriminator(form_of)
 ]
 
 
 Choices = Annotated[list[Text], Field(min_length=1, max_length=MAX_PARTS)]
 
 
-class FunctionCall(_Part):
+class FunctionCall(ChatPart):
     """A function that an earlier answer called."""
 
     name: str = Field(max_length=NAME_MAX_CHARS)
     arguments: Any = ""
 
 
-class ToolCall(_Part):
+class ToolCall(ChatPart):
     """A tool that an earlier answer called."""
 
     id: Any = None
@@ -135,7 +101,7 @@ class ToolCall(_Part):
     function: FunctionCall | None = None
 
 
-class ChatMessage(_Part):
+class ChatMessage(ChatPart):
     """One turn of a chat."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(
@@ -149,7 +115,7 @@ class ChatMessage(_Part):
     tool_call_id: Any = None
 
 
-class StreamOptions(_Part):
+class StreamOptions(ChatPart):
     """Extra contents of a stream."""
 
     include_usage: bool | None = Field(
@@ -157,7 +123,7 @@ class StreamOptions(_Part):
     )
 
 
-class JsonSchemaFormat(_Part):
+class JsonSchemaFormat(ChatPart):
     """A named JSON schema."""
 
     name: str | None = None
@@ -166,7 +132,7 @@ class JsonSchemaFormat(_Part):
     strict: bool | None = Field(None, description="Always true: each answer fits the schema.")
 
 
-class ResponseFormat(_Part):
+class ResponseFormat(ChatPart):
     """`json_object` makes the answer one JSON object, `json_schema` JSON of that schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -179,7 +145,7 @@ class ResponseFormat(_Part):
 _NO_GRAMMAR: Final = "Not supported: send a JSON schema as `response_format`."
 
 
-class StructuredOutputs(_Part):
+class StructuredOutputs(ChatPart):
     """The form of the answer as vLLM has it; at most one."""
 
     json_: dict[str, Any] | str | None = Field(None, alias="json")
@@ -190,7 +156,7 @@ class StructuredOutputs(_Part):
     structural_tag: None = Field(None, description=_NO_GRAMMAR)
 
 
-class RefusedFields(_Part):
+class RefusedFields(ChatPart):
     """Parameters that would change what an answer is: refused, except with a neutral value."""
 
     n: Annotated[int, Whole, Field(ge=1, le=1)] | None = Field(
@@ -286,11 +252,3 @@ class ChatCompletionRequest(RefusedFields):
     user: str | None = Field(
         None, max_length=NAME_MAX_CHARS, description="The user; the requests of users take turns."
     )
-
-
-StopText = Annotated[str, Field(min_length=1, max_length=NAME_MAX_CHARS)]
-Stop = Annotated[
-    Annotated[StopText, Tag("string")]
-    | Annotated[Annotated[list[StopText], Field(max_length=MAX_STOPS)], Tag("parts")],
-    Discriminator(_form_of),
-]

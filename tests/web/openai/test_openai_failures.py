@@ -20,9 +20,10 @@ from vlm.errors import BadRequestError, CheckpointError, GenerationError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import StreamEvent, TokenChunk
+from web.chats import answering
 from web.connections import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
 from web.errors import MAX_BODY_BYTES
-from web.openai import body, routes
+from web.openai import body
 from web_client import (
     HANG_GUARD_S,
     SteppedEngine,
@@ -216,7 +217,7 @@ def test_a_waiting_stream_starts_and_gets_keepalives(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.streaming.KEEPALIVE_S", 0.0)
-    monkeypatch.setattr(routes, "FIRST_WAITS", 1)
+    monkeypatch.setattr(answering, "FIRST_WAITS", 1)
     stepped = SteppedEngine(engine)
     with (
         started(Worker(lambda: stepped, max_queue=1)) as worker,

@@ -25,10 +25,10 @@ from chat_kit import (
 )
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.prompts import CHAT_MAX_CHARS
+from web.chats.fields import MAX_MESSAGES, MAX_PARTS, MAX_STOPS
+from web.chats.images import MAX_IMAGES
+from web.chats.json_body import MAX_DEPTH, MAX_VALUES
 from web.errors import MAX_BODY_BYTES
-from web.openai.body import MAX_DEPTH, MAX_VALUES
-from web.openai.images import MAX_IMAGES
-from web.openai.schema import MAX_MESSAGES, MAX_PARTS, MAX_STOPS
 from web_client import picture
 
 URL = "messages[0].content[0].image_url.url"

@@ -1,4 +1,4 @@
-"""The images of a chat request: data URIs in base64, as strictly or loosely as programs write them.
+"""The images of a request: data URIs in base64, as strictly or loosely as programs write them.
 
 Nothing is fetched from an address.
 """
@@ -17,7 +17,6 @@ from vlm.errors import BadImageError, ImageTooLargeError, UnsupportedImageError
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 from vlm.types import Detail
 from web.errors import FieldError, FieldTooLargeError, too_many_bytes
-from web.openai.schema import ImageUrl
 
 MAX_IMAGES: Final = 64
 # Of all images of a request: five photographs of a phone, or sixteen of a megapixel. Decoded, they
@@ -45,11 +44,8 @@ class ImageReader:
         self._images = 0
         self._pixels = 0
 
-    def read(self, image_url: ImageUrl | str, detail: str | None, param: str) -> Image.Image:
+    def read(self, url: str, detail: str | None, param: str) -> Image.Image:
         """Return the decoded image; raises FieldError for the field `param`."""
-        url = image_url
-        if isinstance(image_url, ImageUrl):
-            url, detail, param = image_url.url, image_url.detail, f"{param}.url"
         if detail in _HIGH:
             self.detail = "high"
         elif detail is not None and detail not in _LOW:
@@ -58,7 +54,7 @@ class ImageReader:
         if self._images > MAX_IMAGES:
             raise FieldError(f"At most {MAX_IMAGES} images are accepted.", param, "too_many_images")
         try:
-            image = decode_image(_image_bytes(str(url), param), self._is_cancelled)
+            image = decode_image(_image_bytes(url, param), self._is_cancelled)
         except ImageTooLargeError as error:
             raise FieldTooLargeError(str(error), param, error.code) from None
         except (BadImageError, UnsupportedImageError) as error:
