@@ -60,6 +60,10 @@ export default [
       "prefer-const": "error",
     },
   },
+  {
+    files: ["tests/clients/programs/*.mjs"],
+    languageOptions: { globals: globals.node },
+  },
   ...layers,
   pure,
 ];
