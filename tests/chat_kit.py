@@ -1,16 +1,22 @@
-"""Helpers for tests of /v1: clients, messages and images."""
+"""Helpers for tests of chats: clients, messages, images, and engines that fail."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from openai import OpenAI
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from web_client import HANG_GUARD_S, picture
+from vlm.engine.engine import Engine
+from vlm.scheduler.worker import Worker
+from vlm.settings import Settings
+from vlm.types import StreamEvent, TokenChunk
+from web_client import HANG_GUARD_S, SteppedEngine, picture, served, started
 
 MODEL = "nano"
 CHAT = "/v1/chat/completions"
@@ -70,3 +76,26 @@ def assert_refused(
     assert (error["code"], error["param"]) == (code, param), error
     assert len(error["message"]) > 10
     assert words in error["message"], (words, error)
+
+
+class FailingEngine(SteppedEngine):
+    """Yields a word, then raises `error`."""
+
+    def __init__(self, engine: Engine, error: Exception, words: int = 1) -> None:
+        super().__init__(engine)
+        self._error = error
+        self._words = words
+        self.allow(10_000)
+
+    def stream(self, *_: object) -> Generator[StreamEvent, None, None]:
+        for _ in range(self._words):
+            yield TokenChunk("A ")
+        raise self._error
+
+
+@contextmanager
+def failing(engine: Engine, error: Exception, words: int = 1) -> Iterator[int]:
+    """Yield the port of a server whose answers all fail with `error`."""
+    worker = Worker(lambda: FailingEngine(engine, error, words), max_queue=1)
+    with started(worker), served(worker, Settings()) as (port, _):
+        yield port

@@ -34,7 +34,8 @@ schemathesis.openapi.media_type(
     strategies.builds(_picture, strategies.sampled_from(_FORMATS), _SIDES_PX),
 )
 
-_DATA_URI = f"data:image/png;base64,{base64.b64encode(_picture('PNG')).decode()}"
+_BASE64 = base64.b64encode(_picture("PNG")).decode()
+_DATA_URI = f"data:image/png;base64,{_BASE64}"
 
 
 @schemathesis.hook
@@ -52,6 +53,8 @@ def before_call(
         if isinstance(body.get("model"), str) and body["model"]:
             body = {**body, "model": MODEL}
         case.body = _with_pictures(body)
+    elif case.operation.path in ("/api/chat", "/api/generate") and body:
+        case.body = _with_base64(body)
 
 
 def _with_pictures(value: Any) -> Any:
@@ -62,3 +65,17 @@ def _with_pictures(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("data:") and ";base64," in value:
         return _DATA_URI
     return value
+
+
+def _with_base64(value: Any) -> Any:
+    """Return a body of Ollama's API with real images in its lists of texts named `images`."""
+    if isinstance(value, list):
+        return [_with_base64(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: [_BASE64 if isinstance(image, str) else image for image in each]
+        if name == "images" and isinstance(each, list)
+        else _with_base64(each)
+        for name, each in value.items()
+    }

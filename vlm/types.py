@@ -274,3 +274,5 @@ class EngineInfo:
     """Why an accelerator that is here is not used, in a sentence; empty if there is none."""
     context_tokens: int | None = None
     """Most tokens of prompt and answer together; None if the model runs elsewhere."""
+    chat_template: str = ""
+    """The checkpoint's template of chats, in Jinja; empty if the model runs elsewhere."""

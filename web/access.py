@@ -17,8 +17,8 @@ from web.errors import (
     MODEL_HEADER,
     ClientKeyError,
     ForbiddenError,
-    is_openai_path,
 )
+from web.paths import family_of
 from web.proxy import PROXY_HOST, address_of
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
@@ -149,8 +149,8 @@ class Access:
             raise ForbiddenError("Pages of other sites may not use this server.")
 
     def _check_key(self, request: Request) -> None:
-        """Refuse requests to /v1 without the client key, if there is one."""
-        if self._key is None or not is_openai_path(request.path):
+        """Refuse requests to other programs' APIs without the client key, if there is one."""
+        if self._key is None or family_of(request.path) == "own":
             return
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         # Compare in constant time, so that timing does not reveal how much of a guess is right.
@@ -228,7 +228,7 @@ def _is_same_origin(origin: str, host_header: str) -> bool:
 
 
 class CorsPolicy:
-    """Lets pages of the allowed origins use /v1 and `/openapi.json`, and nothing else."""
+    """Lets pages of the allowed origins use other programs' APIs and `/openapi.json` only."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         """`origins` as browsers write them: `https://example.org`."""
@@ -264,4 +264,4 @@ class CorsPolicy:
 
 
 def _is_open(path: str) -> bool:
-    return is_openai_path(path) or path == "/openapi.json"
+    return family_of(path) != "own" or path == "/openapi.json"

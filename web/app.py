@@ -13,8 +13,11 @@ from web.access import REVALIDATED, install_access
 from web.captions import captions_blueprint
 from web.errors import install_error_handlers
 from web.metrics import Metrics, metrics_blueprint
+from web.ollama.routes import ollama_blueprint
+from web.openai.props import props_blueprint
 from web.openai.routes import openai_blueprint
 from web.openapi import openapi_blueprint
+from web.paths import NearMisses
 from web.picture_body import MAX_FORM_BYTES
 from web.proxy import TrustedProxies
 from web.request_log import install_request_log
@@ -48,6 +51,7 @@ def create_app(
     install_request_log(app, settings, models.worker, metrics.answered)
     install_error_handlers(app)
     install_access(app, settings)
+    app.wsgi_app = NearMisses(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.behind_proxy)  # type: ignore[method-assign]
     app.register_blueprint(status_blueprint(settings, models))
     app.register_blueprint(metrics_blueprint(metrics))
@@ -56,6 +60,8 @@ def create_app(
     app.register_blueprint(captions_blueprint(settings, models.worker, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
     app.register_blueprint(openai_blueprint(models, admission))
+    app.register_blueprint(props_blueprint(models))
+    app.register_blueprint(ollama_blueprint(models, admission))
 
     @app.get("/")
     def index() -> Response:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from vlm import errors
 from vlm.errors import SightlineError
+from web.paths import family_of
 from web.request_log import request_log
 
 log = logging.getLogger("sightline")
@@ -20,13 +22,16 @@ log = logging.getLogger("sightline")
 # server itself accepts, so that a client receives the refusal.
 MAX_BODY_BYTES: Final = 24 * 2**20
 
-# Headers of answers under /v1: the name of the model that answered, and the fields of the request
+# Headers of answers to chats: the name of the model that answered, and the fields of the request
 # that had no effect.
 MODEL_HEADER: Final = "X-Sightline-Model"
 IGNORED_HEADER: Final = "X-Sightline-Ignored"
 
 # Routes whose body is a picture.
 PICTURE_PATHS: Final = ("/api/captions", "/api/boxes", "/api/things", "/api/text")
+
+# How the endpoints of routes end that only answer with NotOfferedError.
+NOT_OFFERED: Final = "not_offered"
 
 INTERNAL_MESSAGE: Final = "Something went wrong on the server; its terminal says more. Try again."
 
@@ -71,7 +76,7 @@ class InternalError(SightlineError):
 
 
 class FieldError(SightlineError):
-    """The body of a request under /v1 is refused, because of its field `param` unless that is None.
+    """The body of a chat is refused, because of its field `param` unless that is None.
 
     `code` is one of OpenAI's codes or ours.
     """
@@ -84,6 +89,19 @@ class FieldError(SightlineError):
 
 class FieldTooLargeError(FieldError):
     """The body, or an image in it, is too large."""
+
+
+class EmptyAnswerError(FieldError):
+    """The answer has no text, which many clients take for a fault and ask again."""
+
+    def __init__(self, message: str, param: str | None) -> None:
+        super().__init__(message, param, "empty_answer")
+
+
+class NotOfferedError(SightlineError):
+    """Another server has this route, and this one knows it and does not do what it does."""
+
+    code = "not_supported"
 
 
 class ModelNotFoundError(FieldError):
@@ -113,6 +131,9 @@ _STATUS: Final[Mapping[type[SightlineError], int]] = {
     FieldTooLargeError: 413,
     errors.UnsupportedImageError: 415,
     UnsupportedMediaTypeError: 415,
+    # Clients repeat a request after 5xx; it would have the same answer.
+    EmptyAnswerError: 422,
+    NotOfferedError: 501,
     errors.UpstreamError: 502,
     errors.BusyError: 503,
     errors.NotReadyError: 503,
@@ -167,9 +188,11 @@ class OpenAIErrorAnswer:
     error: OpenAIErrorDetail
 
 
-def is_openai_path(path: str) -> bool:
-    """Return whether `path` belongs to the OpenAI-compatible API."""
-    return path == "/v1" or path.startswith("/v1/")
+@dataclass(frozen=True)
+class OllamaErrorAnswer:
+    """The body of an error of Ollama's API, and the last line of a stream that fails."""
+
+    error: str
 
 
 def status_of(error: SightlineError) -> int:
@@ -190,13 +213,21 @@ def openai_error_body(
     return asdict(OpenAIErrorAnswer(OpenAIErrorDetail(message, kind, param, code)))
 
 
+def ollama_error_body(message: str, param: str | None = None) -> dict[str, Any]:
+    """Return the JSON of an error of Ollama's API, which names the wrong field in its text."""
+    if param is not None and f"`{param}" not in message:
+        message = f"`{param}`: {message}"
+    return asdict(OllamaErrorAnswer(message))
+
+
 def error_body_at(
     path: str, code: str, message: str, status: int, param: str | None = None
 ) -> dict[str, Any]:
     """Return the JSON of an error in the form that clients of `path` expect."""
-    if is_openai_path(path):
+    family = family_of(path)
+    if family == "openai":
         return openai_error_body(code, message, status, param)
-    return error_body(code, message)
+    return ollama_error_body(message, param) if family == "ollama" else error_body(code, message)
 
 
 def body_too_large_code(path: str, content_type: str) -> str:
@@ -236,11 +267,27 @@ def _answer_http_error(error: HTTPException) -> Response:
     code, message = _HTTP_ERRORS.get(
         status, ("http_error", "The server cannot answer this request.")
     )
+    if status == 404:
+        message = _what_exists() or message
     response = _answer(code, message, status)
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
+
+
+def _what_exists() -> str:
+    """Return the routes of the API that the request's path belongs to; empty for our own."""
+    family = family_of(request.path)
+    if family == "own":
+        return ""
+    routes = sorted(
+        f"{method} {re.sub('<[^>]*>', 'NAME', rule.rule)}"
+        for rule in current_app.url_map.iter_rules()
+        for method in (rule.methods or set()) & {"GET", "POST"}
+        if family_of(rule.rule) == family and not rule.endpoint.endswith(NOT_OFFERED)
+    )
+    return f"There is nothing at this address. This server has {', '.join(routes)}."
 
 
 def _answer_unexpected_error(error: Exception) -> Response:

@@ -21,8 +21,11 @@ from vlm.settings import Settings
 from vlm.types import Result
 from web.caption_fields import caption_fields
 from web.captions import Token
-from web.errors import ErrorAnswer, OpenAIErrorAnswer, is_openai_path
+from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
+from web.ollama.models import OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion
+from web.openai.props import Props
 from web.openai.routes import Model, ModelList
+from web.paths import PROPS_PATH, Family, family_of
 from web.picture_body import RAW_TYPES
 from web.status import SWITCH_FIELDS, Health, Status
 from web.things import (
@@ -49,10 +52,17 @@ _CHAT: Final = (
     "fails midway. Any `model` is answered by the one that runs; `X-Sightline-Model` names it. "
     "Fields that have no effect are ignored, and named in `X-Sightline-Ignored`."
 )
+_OLLAMA: Final = (
+    "The answer is lines of JSON, the last one with `done`, or an error if the work fails midway; "
+    "with `stream` false it is one object. Any `model` is answered by the one that runs; "
+    "`X-Sightline-Model` names it. Fields that have no effect are ignored, and named in "
+    "`X-Sightline-Ignored`. The body is read as JSON whatever its type."
+)
 _TAGS: Final = {
     "captions": "One image, one question.",
     "finder": "Boxes, things and text in one image, by small models beside the one that captions.",
     "openai": "Chats, for programs made for OpenAI's API.",
+    "ollama": "Chats, for programs made for Ollama's API.",
     "models": "Which model runs.",
     "service": "The state of the server.",
 }
@@ -61,8 +71,12 @@ _TAG_OF: Final = {
     "/api/boxes": "finder",
     "/api/things": "finder",
     "/api/text": "finder",
-    "/v1": "openai",
     "/api/models": "models",
+}
+_ERROR_OF: Final[dict[Family, str]] = {
+    "own": "ErrorAnswer",
+    "openai": "OpenAIErrorAnswer",
+    "ollama": "OllamaErrorAnswer",
 }
 _REFUSALS: Final = {
     400: "A field or the body is not valid.",
@@ -72,6 +86,7 @@ _REFUSALS: Final = {
     409: "Not possible in the present state.",
     413: "More bytes, pixels or parts than are accepted.",
     415: "The body is of a type that is not accepted.",
+    422: "The answer has no text, such as by a stop text that comes first.",
     431: "The address and the headers are longer than 32 KiB.",
     500: "Something went wrong on the server; see its log.",
     502: "The answer of the server that runs the model is not valid.",
@@ -163,8 +178,38 @@ def _paths(settings: Settings) -> Json:
         _operation(
             "post /v1/chat/completions", "createChatCompletion", "Answer a chat with images",
             _json("OpenAIChatCompletion") | _stream(*chunks),
-            (400, 413, 415, 503, *keyed, *upstream), description=_CHAT,
+            (400, 413, 415, 422, 503, *keyed, *upstream), description=_CHAT,
             requestBody=_body(_json("ChatCompletionRequest")), **key,
+        ),
+        _operation(
+            f"get {PROPS_PATH}", "props", "What llama.cpp's clients read of the model",
+            _json("Props"), (503, *keyed), **key,
+        ),
+        _operation(
+            "post /api/chat", "ollamaChat", "Answer a chat with images, in Ollama's form",
+            _lines("OllamaChatAnswer"), (400, 413, 422, 503, *keyed, *upstream),
+            description=_OLLAMA, requestBody=_body(_json("OllamaChatRequest")), **key,
+        ),
+        _operation(
+            "post /api/generate", "ollamaGenerate", "Answer a prompt with images",
+            _lines("OllamaGenerateAnswer"), (400, 413, 422, 503, *keyed, *upstream),
+            description=_OLLAMA, requestBody=_body(_json("OllamaGenerateRequest")), **key,
+        ),
+        _operation(
+            "get /api/tags", "ollamaTags", "List the running model", _json("OllamaModelList"),
+            (503, *keyed), **key,
+        ),
+        _operation(
+            "post /api/show", "ollamaShow", "Describe the running model", _json("OllamaShow"),
+            (400, 413, 503, *keyed), requestBody=_body(_json("OllamaShowRequest")), **key,
+        ),
+        _operation(
+            "get /api/ps", "ollamaPs", "List the model in memory", _json("OllamaRunningModels"),
+            keyed, **key,
+        ),
+        _operation(
+            "get /api/version", "ollamaVersion", "The release of Ollama whose API this is",
+            _json("OllamaVersion"), keyed, **key,
         ),
         _operation(
             "post /api/models/switch", "switchModel", "Change to another model, after a download "
@@ -198,14 +243,16 @@ def _operation(
 ) -> tuple[str, Json]:
     """Return the path and its one operation; `where` is `method path`."""
     method, path = where.split()
-    tag = next((tag for start, tag in _TAG_OF.items() if path.startswith(start)), "service")
+    family = family_of(path)
+    own = next((tag for start, tag in _TAG_OF.items() if path.startswith(start)), "service")
     responses: Json = {str(status): {"description": "Success.", "content": answer}}
-    error = _json("OpenAIErrorAnswer" if is_openai_path(path) else "ErrorAnswer")
+    error = _json(_ERROR_OF[family])
     for refusal in sorted({*refusals, *_REFUSALS_OF_ALL}):
         responses[str(refusal)] = {"description": _REFUSALS[refusal], "content": error}
     if "503" in responses:
         responses["503"]["headers"] = {"Retry-After": _RETRY_AFTER}
-    operation = {"operationId": name, "tags": [tag], "summary": summary, "responses": responses}
+    tags = [own if family == "own" else family]
+    operation = {"operationId": name, "tags": tags, "summary": summary, "responses": responses}
     return path, {method: operation | more}
 
 
@@ -236,6 +283,12 @@ def _stream(*events: Json) -> Json:
     return {"text/event-stream": {"itemSchema": {"type": "object", "anyOf": [*events]}}}
 
 
+def _lines(schema: str) -> Json:
+    """Return the whole answer, and the same line by line, with an error as the last."""
+    lines = [{"$ref": _REF + name} for name in (schema, "OllamaErrorAnswer")]
+    return _json(schema) | {"application/x-ndjson": {"itemSchema": {"anyOf": lines}}}
+
+
 def _event(schema: str, name: str | None = None) -> Json:
     """Return the schema of an event whose data is JSON; OpenAI's events have no name."""
     data = {"contentMediaType": "application/json", "contentSchema": {"$ref": _REF + schema}}
@@ -250,6 +303,8 @@ def _schemas() -> Json:
     from pydantic import TypeAdapter
     from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+    from web.ollama.answers import OllamaChatAnswer, OllamaGenerateAnswer
+    from web.ollama.schema import OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest
     from web.openai.answers import ChatCompletion, ChatCompletionChunk
     from web.openai.schema import ChatCompletionRequest
 
@@ -277,10 +332,15 @@ def _schemas() -> Json:
 
     # OpenAI's answers have a prefix: some have the name of one of ours.
     openai = (ChatCompletion, ChatCompletionChunk, Model, ModelList)
-    own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Result, Status, Token)
+    own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Props, Result, Status, Token)
     found = (BoxesAnswer, ThingsAnswer, TextAnswer)
+    ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
+    requests = (
+        ChatCompletionRequest, OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest,
+    )  # fmt: skip
     return (
-        schemas("validation", Schemas, "", ChatCompletionRequest)
+        schemas("validation", Schemas, "", *requests)
+        | schemas("serialization", Schemas, "", OllamaChatAnswer, OllamaGenerateAnswer)
         | schemas("serialization", Schemas, "OpenAI", *openai)
-        | schemas("serialization", CompleteSchemas, "", *own, *found)
+        | schemas("serialization", CompleteSchemas, "", *own, *found, *ollama)
     )

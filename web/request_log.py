@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sightline.requests")
 
-# Pages and supervisors poll these every second or so; only their failures are logged.
-POLLED: Final = frozenset({"/api/status", "/healthz", "/metrics", "/static/<path:filename>"})
+# Pages and supervisors poll these every second or so, clients of Ollama's API twice a minute; only
+# their failures are logged.
+POLLED: Final = frozenset(
+    {"/api/ps", "/api/status", "/api/tags", "/healthz", "/metrics", "/static/<path:filename>"}
+)
 
 _ENVIRON_KEY: Final = "sightline.request_log"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})

@@ -111,6 +111,7 @@ class Engine:
             dtype=runtime.dtype,
             frame_size_px=inputs.max_side_px,
             context_tokens=runtime.context_tokens,
+            chat_template=inputs.chat_template_source,
         )
 
     def prepare(self, request: Request) -> Prepared:

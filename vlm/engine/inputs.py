@@ -60,6 +60,7 @@ class InputBuilder:
         self.image_token_id = tokenizer.image_id
         self.vocabulary_size = tokenizer.vocabulary_size
         self._template = chat_template
+        self.chat_template_source = chat_template.source
         self._ids_of = lru_cache(_CACHED_CHATS)(self._tokenise)
         try:
             self._pieces((("user", (TileGrid(0, 0), "")),))

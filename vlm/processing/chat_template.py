@@ -35,6 +35,7 @@ class ChatTemplate:
 
         Raise CheckpointError if `source` is no Jinja template.
         """
+        self.source = source
         try:
             self._template = _environment().from_string(source)
         except TemplateError as error:

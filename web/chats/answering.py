@@ -14,13 +14,20 @@ from flask import Request as HttpRequest
 from flask import Response
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from vlm.errors import BadRequestError, ModelFailedError, NotReadyError, StreamClosedError
+from vlm.errors import (
+    BadRequestError,
+    GenerationError,
+    ModelFailedError,
+    NotReadyError,
+    StreamClosedError,
+)
 from vlm.scheduler.worker import Worker
-from vlm.types import EngineInfo, Request, StreamEvent
+from vlm.types import EngineInfo, Request, Result, StreamEvent
 from web.errors import (
     IGNORED_HEADER,
     MAX_BODY_BYTES,
     MODEL_HEADER,
+    EmptyAnswerError,
     FieldError,
     FieldTooLargeError,
     UnsupportedMediaTypeError,
@@ -71,6 +78,19 @@ class Asked:
     is_streamed: bool
     ignored: tuple[str, ...] = ()
     """Names of fields that have no effect."""
+    texts_param: str = "messages"
+    """The field of the texts, for refusals."""
+    stop_param: str = "stop"
+    """The field of the texts at which the answer ends, for refusals."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An answer that needs no model."""
+
+    answer: BaseModel
+    ignored: tuple[str, ...]
+    """Names of fields that have no effect."""
 
 
 def answer_chat(
@@ -78,7 +98,7 @@ def answer_chat(
     worker: Worker,
     admission: Admission,
     parse: Callable[[bytes], Body],
-    ask: Callable[[Body, str, Callable[[], bool]], Asked | BaseModel],
+    ask: Callable[[Body, str, Callable[[], bool]], Asked | Ready],
     *,
     needs_json_type: bool = True,
 ) -> Response:
@@ -100,15 +120,16 @@ def answer_chat(
         body = read_body(request, place, parse, is_cancelled)
         model = running_model(worker).model
         asked = ask(body, model, is_cancelled)
-        if not isinstance(asked, Asked):
+        entry.ignored = asked.ignored
+        headers = answer_headers(model, asked.ignored)
+        if isinstance(asked, Ready):
             entry.wants_answer = False
-            return _json(asked, answer_headers(model))
+            return _json(asked.answer, headers)
         parts = [part for message in asked.request.task.messages for part in message.parts]
         place.hold_images(part for part in parts if not isinstance(part, str))
-        entry.request, entry.ignored = asked.request, asked.ignored
-        headers = answer_headers(model, asked.ignored)
+        entry.request = asked.request
         stream = held.enter_context(admission.submitted(worker, entry))
-        events = read_events(stream, admission, entry)
+        events = _with_text(read_events(stream, admission, entry), asked)
         try:
             if not asked.is_streamed:
                 whole = asked.answer.whole(events)
@@ -118,7 +139,9 @@ def answer_chat(
             events = _started(events)
         except BadRequestError as error:
             # The model cannot read these messages: they are too long, or its template refuses them.
-            raise FieldError(str(error), error.chat_field, error.code) from None
+            field = error.chat_field
+            field = asked.texts_param if field == "messages" else field
+            raise FieldError(str(error), field, error.code) from None
         response = Response(
             asked.answer.chunks(events),
             mimetype=asked.answer.stream_type,
@@ -171,6 +194,34 @@ def _data(request: HttpRequest) -> bytes:
     except RequestEntityTooLarge:
         message = f"{too_many_bytes('The body', MAX_BODY_BYTES)} Send fewer or smaller images."
         raise FieldTooLargeError(message, None, "request_too_large") from None
+
+
+def _with_text(events: Iterator[StreamEvent | None], asked: Asked) -> Iterator[StreamEvent | None]:
+    """Yield `events`, and raise an error in place of a Result that no client understands.
+
+    A cut answer must not look like a whole one. Clients take an answer without text for a fault:
+    some ask ten times, some make up an object.
+    """
+    task = asked.request.task
+    # An expression or a choice may allow an empty answer.
+    may_be_empty = task.form is not None and task.form.kind != "json_schema"
+    for event in events:
+        if isinstance(event, Result):
+            if event.finish_reason == "cancelled":
+                raise GenerationError("The answer was cancelled.")
+            if not event.text and event.finish_reason != "length":
+                if task.stop and event.stats.tokens:
+                    raise EmptyAnswerError(
+                        f"The answer begins with a text of `{asked.stop_param}`, so nothing of it "
+                        "is left. Leave out that text.",
+                        asked.stop_param,
+                    )
+                if not may_be_empty:
+                    raise EmptyAnswerError(
+                        "The model ended its answer before the first word. Ask in other words.",
+                        asked.texts_param,
+                    )
+        yield event
 
 
 def _started(events: Iterator[StreamEvent | None]) -> Iterator[StreamEvent | None]:

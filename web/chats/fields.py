@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from vlm.errors import BadRequestError
 from vlm.prompts import CHAT_MAX_CHARS, TEXT_PATTERN, clean_text
+from vlm.types import Role
 from web.errors import FieldError
 
 MAX_MESSAGES: Final = 256
@@ -33,6 +34,16 @@ MAX_CHARS_TOGETHER: Final = 128_000
 
 # Random generators accept no negative seed.
 _SEED_BITS: Final = 2**63 - 1
+_ROLES: Final[dict[str, Role]] = {
+    "system": "system",
+    "developer": "system",
+    "assistant": "assistant",
+}
+
+
+def is_none(value: object) -> bool:
+    """Return whether a field is left out of an answer."""
+    return value is None
 
 
 class ChatPart(BaseModel):
@@ -78,6 +89,21 @@ Stop = Annotated[
 ]
 
 
+class FunctionCall(ChatPart):
+    """A function that an earlier answer called."""
+
+    name: str = Field(max_length=NAME_MAX_CHARS)
+    arguments: Any = ""
+
+
+class ToolCall(ChatPart):
+    """A tool that an earlier answer called."""
+
+    id: Any = None
+    type: Any = None
+    function: FunctionCall | None = None
+
+
 def check_texts(texts: Iterable[str], param: str) -> None:
     """Raise FieldError for the field `param` if `texts` are too long together."""
     if sum(map(len, texts)) > MAX_CHARS_TOGETHER:
@@ -88,9 +114,19 @@ def check_texts(texts: Iterable[str], param: str) -> None:
         )
 
 
-def written_call(name: str, arguments: Any) -> str:
-    """Return an earlier call of a tool as a model reads it: `name(arguments)`."""
-    return f"{name}({arguments if isinstance(arguments, str) else json.dumps(arguments)})"
+def written_calls(calls: Iterable[ToolCall]) -> list[str]:
+    """Return earlier calls of tools as a model reads them: `name(arguments)`."""
+    functions = [call.function for call in calls if call.function is not None]
+    return [f"{each.name}({_arguments(each.arguments)})" for each in functions]
+
+
+def _arguments(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+def role_of(name: str) -> Role:
+    """Return the role of a turn of role `name`: results of tools are read as the user's words."""
+    return _ROLES.get(name, "user")
 
 
 def seed_of(seed: int | None) -> int | None:

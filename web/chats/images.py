@@ -79,7 +79,7 @@ def _image_bytes(url: str, param: str) -> bytes:
     start = _DATA_URI.match(url)
     if start is None and not _BARE.fullmatch(url):
         raise FieldError(
-            f"`{param}` must be a data URI in base64, such as data:image/jpeg;base64,... Addresses "
+            f"`{param}` must be base64, best in a data URI: data:image/jpeg;base64,... Addresses "
             "are not fetched: send the image itself.",
             param,
         )

@@ -15,16 +15,13 @@ from typing import ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vlm import types
-from vlm.errors import GenerationError, SightlineError
+from vlm.errors import SightlineError
 from vlm.types import Result, Stats, StreamEvent
+from web.chats.fields import is_none
 from web.errors import openai_error_body, status_of
 
 # OpenAI's value for a token of probability 0: JSON has no infinity.
 _LEAST_LOGPROB: Final = -9999.0
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class _Part(BaseModel):
@@ -57,16 +54,16 @@ class ChoiceLogprobs(_Part):
 class CalledFunction(_Part):
     """The function that is called; a chunk has the next part of the arguments, without the name."""
 
-    name: str | None = Field(default=None, exclude_if=_is_none)
+    name: str | None = Field(default=None, exclude_if=is_none)
     arguments: str = Field(description="JSON that fits the parameters of the tool.")
 
 
 class AnswerToolCall(_Part):
     """A call of a tool; of a stream, the first chunk has id, type and name."""
 
-    index: int | None = Field(default=None, exclude_if=_is_none)
-    id: str | None = Field(default=None, exclude_if=_is_none)
-    type: Literal["function"] | None = Field(default=None, exclude_if=_is_none)
+    index: int | None = Field(default=None, exclude_if=is_none)
+    id: str | None = Field(default=None, exclude_if=is_none)
+    type: Literal["function"] | None = Field(default=None, exclude_if=is_none)
     function: CalledFunction
 
 
@@ -76,7 +73,7 @@ class AnswerMessage(_Part):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
-    tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=_is_none)
+    tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=is_none)
 
 
 FinishReason = Literal["stop", "length", "tool_calls"]
@@ -122,9 +119,9 @@ class ChatCompletion(_Part):
 class Delta(_Part):
     """The text that a chunk adds; the first chunk has the role."""
 
-    role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
-    content: str | None = Field(default=None, exclude_if=_is_none)
-    tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=_is_none)
+    role: Literal["assistant"] | None = Field(default=None, exclude_if=is_none)
+    content: str | None = Field(default=None, exclude_if=is_none)
+    tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=is_none)
 
 
 class ChunkChoice(_Part):
@@ -144,7 +141,7 @@ class ChatCompletionChunk(_Part):
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: Usage | None = Field(default=None, exclude_if=_is_none)
+    usage: Usage | None = Field(default=None, exclude_if=is_none)
     system_fingerprint: str | None = None
 
 
@@ -264,11 +261,8 @@ def _top_logprob(token: types.TokenLogprob) -> TopLogprob:
 
 
 def _finish_reason(result: Result) -> FinishReason:
-    if result.finish_reason == "cancelled":
-        # A cut answer must not look like a whole one.
-        raise GenerationError("The answer was cancelled.")
     # OpenAI's clients know no loops.
-    return "stop" if result.finish_reason == "loop" else result.finish_reason
+    return "length" if result.finish_reason == "length" else "stop"
 
 
 def _usage(stats: Stats) -> Usage:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from PIL import Image
 
-from vlm.types import ANSWER_MAX_TOKENS, AnswerTask, Message, Request, Role, Sampling
-from web.chats.fields import check_texts, seed_of, written_call
+from vlm.types import ANSWER_MAX_TOKENS, AnswerTask, Message, Request, Sampling
+from web.chats.fields import check_texts, role_of, seed_of, written_calls
 from web.chats.ignored import ignored_fields
 from web.chats.images import ImageReader
 from web.chats.json_body import MISSING, Path, read_fields
@@ -23,12 +22,6 @@ from web.openai.schema import (
     RefusedFields,
     StructuredOutputs,
 )
-
-_ROLES: Final[dict[str, Role]] = {
-    "system": "system",
-    "developer": "system",
-    "assistant": "assistant",
-}
 
 
 def read_chat_body(data: bytes) -> ChatCompletionRequest:
@@ -128,9 +121,8 @@ def _message(message: ChatMessage, param: str, images: ImageReader) -> Message:
     elif "content" not in message.model_fields_set and message.role != "assistant" and not parts:
         field = f"{param}.content"
         raise FieldError(f"`{field}` is missing.", field, MISSING)
-    calls = [call.function for call in message.tool_calls or () if call.function is not None]
-    parts += [written_call(call.name, call.arguments) for call in calls]
-    return Message(_ROLES.get(message.role, "user"), tuple(parts) or ("",))
+    parts += written_calls(message.tool_calls or ())
+    return Message(role_of(message.role), tuple(parts) or ("",))
 
 
 def _image(url: ImageUrl | str, detail: str | None, param: str, images: ImageReader) -> Image.Image:

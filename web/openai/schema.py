@@ -21,6 +21,7 @@ from web.chats.fields import (
     RepetitionFactor,
     Stop,
     Text,
+    ToolCall,
     Whole,
     form_of,
 )
@@ -84,21 +85,6 @@ Content = Annotated[
 
 
 Choices = Annotated[list[Text], Field(min_length=1, max_length=MAX_PARTS)]
-
-
-class FunctionCall(ChatPart):
-    """A function that an earlier answer called."""
-
-    name: str = Field(max_length=NAME_MAX_CHARS)
-    arguments: Any = ""
-
-
-class ToolCall(ChatPart):
-    """A tool that an earlier answer called."""
-
-    id: Any = None
-    type: Any = None
-    function: FunctionCall | None = None
 
 
 class ChatMessage(ChatPart):

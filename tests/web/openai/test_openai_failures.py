@@ -6,20 +6,17 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import openai
 import pytest
 
-from chat_kit import CHAT, JSON, MODEL, chat_body, client_of, question
+from chat_kit import CHAT, JSON, MODEL, chat_body, client_of, failing, question
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError, CheckpointError, GenerationError
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import StreamEvent, TokenChunk
 from web.chats import answering
 from web.connections import MAX_BODY_BYTES as SERVER_MAX_BODY_BYTES
 from web.errors import MAX_BODY_BYTES
@@ -36,29 +33,6 @@ from web_client import (
 )
 
 SECRET = "secret of the house"
-
-
-class FailingEngine(SteppedEngine):
-    """Yields a word, then raises `error`."""
-
-    def __init__(self, engine: Engine, error: Exception, words: int = 1) -> None:
-        super().__init__(engine)
-        self._error = error
-        self._words = words
-        self.allow(10_000)
-
-    def stream(self, *_: object) -> Generator[StreamEvent, None, None]:
-        for _ in range(self._words):
-            yield TokenChunk("A ")
-        raise self._error
-
-
-@contextmanager
-def failing(engine: Engine, error: Exception, words: int = 1) -> Iterator[int]:
-    """Yield the port of a server whose answers all fail with `error`."""
-    worker = Worker(lambda: FailingEngine(engine, error, words), max_queue=1)
-    with started(worker), served(worker, Settings()) as (port, _):
-        yield port
 
 
 def create(client: openai.OpenAI, **fields: Any) -> Any:

@@ -280,6 +280,30 @@ def test_a_chat_longer_than_the_context_is_refused(web: FlaskClient, stream: boo
     assert_refused(answer, 400, "bad_request", "messages", "shorter")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_without_text_is_told_as_what_it_is(
+    web: FlaskClient, stops: frozenset[int], stream: bool
+) -> None:
+    text = web.post(CHAT, json=chat_body()).get_json()["choices"][0]["message"]["content"]
+    schema = {"type": "object"}
+    asked = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema}}
+    for fields in (
+        {"stop": text[0]},
+        {"stop": [text[:2], "?"]},
+        {"stop": "{", "response_format": asked},
+    ):
+        answer = web.post(CHAT, json=chat_body(stream=stream, **fields))
+        assert_refused(answer, 422, "empty_answer", "stop", "begins with")
+    cut = web.post(CHAT, json=chat_body(max_tokens=1, stop="no such words"))
+    assert cut.get_json()["choices"][0]["finish_reason"] == "length"
+    # An expression may allow no text at all.
+    nothing = web.post(CHAT, json=chat_body(guided_regex="b{0}"))
+    assert nothing.get_json()["choices"][0]["message"]["content"] == ""
+    end_id = min(stops)
+    ended = chat_body(logit_bias={str(end_id): 100}, stream=stream)
+    assert_refused(web.post(CHAT, json=ended), 422, "empty_answer", "messages", "before the first")
+
+
 def test_errors_of_the_whole_api_have_one_form(web: FlaskClient) -> None:
     for method, path, status, code in (
         ("GET", "/v1", 404, "not_found"),
