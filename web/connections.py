@@ -37,6 +37,9 @@ HEAD_DEADLINE_S = 30
 REQUEST_DEADLINE_S = 120
 # A client that reads nothing of its answer for this long is cut.
 UNREAD_ANSWER_S = 60
+# Of an answer, in the system's memory: left to itself it takes megabytes for each client that reads
+# nothing, and the answers for them are made. Linux doubles it.
+SEND_BUFFER_BYTES = 128 * 2**10
 # Maximum silence of a client that was refused before its request was complete.
 LINGER_S = 5
 # Key of the request's connection in the ASGI scope's `state`.
@@ -158,6 +161,7 @@ class Connection(asyncio.Protocol):
         # last one, which clients delay by 40 ms.
         opened = transport.get_extra_info("socket")
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.since_s = self._last_s = self._loop.time()
         if self.handshake is not None:
             self._connections.discard(self.handshake)

@@ -26,8 +26,11 @@ from web.wsgi import WsgiFront
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Threads beside those of captions, for the page, its files and the status.
+# Threads beside those of captions, for the small models and changes of the model.
 SPARE_THREADS = 8
+# For the page, its files, the status and documents. More are no faster, since they take turns with
+# Python's lock, and each that waits for it delays every token.
+READING_THREADS = 2
 CONNECTION_LIMIT = 2048
 SPARE_CONNECTIONS = 64
 # Open files beside connections: the model's own.
@@ -119,14 +122,15 @@ class Server:
         caption_limit: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Captions use at most `caption_limit` threads; everything else has SPARE_THREADS."""
+        """Captions use at most `caption_limit` threads."""
         self.connections = Connections(_most_connections(), tls)
         self._listener = listener
         self._threads = ThreadPoolExecutor(caption_limit + SPARE_THREADS, "answer")
+        self._reading = ThreadPoolExecutor(READING_THREADS, "read")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         config = uvicorn.Config(
-            WsgiFront(app, self._threads),
+            WsgiFront(app, self._threads, self._reading),
             interface="asgi3",
             # Called like a protocol class.
             http=self.connections.protocol,  # type: ignore[arg-type]
@@ -169,6 +173,7 @@ class Server:
             self._loop.call_soon_threadsafe(self._end)
         self._thread.join()
         self._threads.shutdown(wait=False)
+        self._reading.shutdown(wait=False)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

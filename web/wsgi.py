@@ -53,9 +53,11 @@ LAST_MESSAGE: Final = {"type": "http.response.body", "body": b"", "more_body": F
 class WsgiFront:
     """The ASGI application over a WSGI one."""
 
-    def __init__(self, app: WSGIApplication, threads: Executor) -> None:
+    def __init__(self, app: WSGIApplication, threads: Executor, reading: Executor) -> None:
+        """`reading` runs GET and HEAD requests, `threads` all others."""
         self._app = app
         self._threads = threads
+        self._reading = reading
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         connection: Connection = scope["state"][CONNECTION]
@@ -74,8 +76,9 @@ class WsgiFront:
         answer = _Answer(asyncio.get_running_loop(), connection, path)
         environ = _environ(scope, path, host, body) | {ON_HANG_UP: answer.hang_up.call}
         watching = asyncio.create_task(answer.watch_disconnect(receive))
+        threads = self._reading if scope["method"] in ("GET", "HEAD") else self._threads
         answering = asyncio.get_running_loop().run_in_executor(
-            self._threads, answer.run, self._app, environ, body
+            threads, answer.run, self._app, environ, body
         )
         try:
             await answer.send_all(send)
@@ -185,6 +188,9 @@ class _Answer:
         self._head: Message | None = None
         self._is_begun = False
         """Whether the head was handed over, so that the status can no longer change."""
+        self._whole: list[bytes] | None = None
+        """The pieces of an answer of known length, handed over at its end: each hand-over wakes the
+        event loop. None for a stream."""
 
     # -- in the event loop --
 
@@ -218,7 +224,8 @@ class _Answer:
         """Run the application and hand over its answer; 500 if it fails before the first piece."""
         ending: list[Message | None] = [None]
         try:
-            self._post(self._connection.release_bytes)
+            if body.size:
+                self._post(self._connection.release_bytes)
             pieces = app(environ, self._start_response)
             try:
                 for piece in pieces:
@@ -230,7 +237,8 @@ class _Answer:
                 close = getattr(pieces, "close", None)
                 if close is not None:
                     close()
-            ending = [*self._unsent_head(), LAST_MESSAGE, None]
+            last = {**LAST_MESSAGE, "body": b"".join(self._whole or ())}
+            ending = [*self._unsent_head(), last, None]
         except _ClientGoneError:
             pass
         except Exception as error:
@@ -249,6 +257,8 @@ class _Answer:
         if exc_info is not None and exc_info[1] is not None and self._is_begun:
             raise exc_info[1].with_traceback(exc_info[2])
         self._head = _head(int(status[:3]), headers)
+        has_length = any(name.lower() == "content-length" for name, _ in headers)
+        self._whole = [] if has_length else None
         return self._write
 
     def _write(self, piece: bytes) -> None:
@@ -258,6 +268,9 @@ class _Answer:
         if self._written_bytes - self._sent_bytes > MAX_UNREAD_BYTES:
             self._post(self._connection.reset)
             raise _ClientGoneError
+        if self._whole is not None:
+            self._whole.append(piece)
+            return
         self._hand_over(
             *self._unsent_head(), {"type": "http.response.body", "body": piece, "more_body": True}
         )

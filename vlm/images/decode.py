@@ -18,6 +18,7 @@ from vlm.errors import (
     StreamClosedError,
 )
 from vlm.images import heif, jpeg, png
+from vlm.images.apart import decode_apart
 from vlm.images.formats import TAKEN, Format, Picture, find_picture
 from vlm.images.media_boxes import media_boxes
 from vlm.images.orientation import orientation_of
@@ -58,24 +59,31 @@ _DECODING_LARGE: Final = threading.BoundedSemaphore(1)
 # How many of the largest may be decoded or wait for it: as long as a client likes to wait.
 MAX_LARGE: Final = 12
 _LARGE: Final = threading.BoundedSemaphore(MAX_LARGE)
+# A lossless WebP of this many pixels holds Python's lock for 20 ms (Zen 4); a start of the process
+# takes 0.2 s.
+_APART_PIXELS: Final = 2_000_000
 # Pillow reads all EXIF of an AVIF file, which can take a second if it has 65,535 entries.
 _OPENING: Final = threading.Lock()
 _DAMAGED_MESSAGE: Final = f"This is not an image that can be read: not one, or damaged. {TAKEN}"
 _CUT_MESSAGE: Final = "The image is cut short: its end is missing. Send the whole file."
 
 
-def decode_image(data: bytes, is_cancelled: Callable[[], bool] = lambda: False) -> Image.Image:
+def decode_image(
+    data: bytes, is_cancelled: Callable[[], bool] = lambda: False, *, is_apart: bool = False
+) -> Image.Image:
     """Return the image in `data`: RGB, upright, longest side <= MAX_SIDE_PX.
 
     JPEG, PNG, WebP and AVIF are detected by content, and HEIC if `pi-heif` is installed; at most
     MAX_IMAGE_BYTES and MAX_IMAGE_PIXELS (checked in the header, before decoding). CMYK, 16-bit grey
     and palettes are converted, transparency becomes white, and only the first frame of an animation
     is read. The orientation is that of EXIF; without EXIF, that of XMP, except in a PNG; AVIF and
-    HEIC have their own. A file whose pixels are all there is
-    taken without its end marker, and refused if some are missing. Thread-safe.
+    HEIC have their own. A file whose pixels are all there is taken without its end marker, and
+    refused if some are missing. Pictures that take long with Python's lock held are decoded in
+    another process, unless this is it (`is_apart`). Thread-safe.
 
     Raise BadImageError, ImageTooLargeError or UnsupportedImageError, BusyError if many large images
-    wait, and StreamClosedError if `is_cancelled` returns true before the decoding begins.
+    wait, and StreamClosedError if `is_cancelled` returns true before the decoding begins, or during
+    it in another process.
     """
     if not data:
         raise BadImageError(f"The image is empty (0 bytes). {TAKEN}")
@@ -92,6 +100,10 @@ def decode_image(data: bytes, is_cancelled: Callable[[], bool] = lambda: False) 
         with _OPENING:
             opened = _opened(kept, picture.format)
         with opened as image, _place(image.size, is_cancelled):
+            if not is_apart and _holds_lock(picture.format, image.size):
+                other = decode_apart(kept, is_cancelled)
+                if other is not None:
+                    return other
             image.load()
             exif, xmp = image.info.get("exif") or b"", image.info.get("xmp") or b""
             return _upright(_shrunk(_to_rgb(image)), orientation_of(exif, xmp))
@@ -146,6 +158,11 @@ def _without_extras(picture: Picture) -> bytes:
     if end > len(data):
         raise BadImageError(_CUT_MESSAGE)
     return data
+
+
+def _holds_lock(image_format: Format, size: tuple[int, int]) -> bool:
+    """Return whether the picture's decoder holds Python's lock so long that captions falter."""
+    return image_format in ("WEBP", "AVIF", "HEIC") and size[0] * size[1] > _APART_PIXELS
 
 
 @contextmanager
