@@ -1,8 +1,8 @@
 """Decode a picture in a process of its own, `python -m vlm.images`, whose work captions outrank.
 
-Pillow's decoders of WebP and AVIF hold Python's lock for the whole picture, up to half a second
-(docs/surprises.md), in which no token of any caption could be made. A process can also be ended
-midway if the client leaves, and gives all of its memory back.
+Pillow copies a decoded WebP or AVIF picture with Python's lock held, for 0.1 to 0.3 s if it is large
+(docs/surprises.md), in which no token of any caption could be made. A process can also have less
+priority, be ended midway if the client leaves, and gives all of its memory back.
 """
 
 from __future__ import annotations

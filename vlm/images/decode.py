@@ -59,8 +59,8 @@ _DECODING_LARGE: Final = threading.BoundedSemaphore(1)
 # How many of the largest may be decoded or wait for it: as long as a client likes to wait.
 MAX_LARGE: Final = 12
 _LARGE: Final = threading.BoundedSemaphore(MAX_LARGE)
-# A lossless WebP of this many pixels holds Python's lock for 20 ms (Zen 4); a start of the process
-# takes 0.2 s.
+# Copies of fewer pixels hold Python's lock for at most 5 ms, as long as any thread may. A start of
+# the process takes 0.2 s.
 _APART_PIXELS: Final = 2_000_000
 # Pillow reads all EXIF of an AVIF file, which can take a second if it has 65,535 entries.
 _OPENING: Final = threading.Lock()
@@ -78,7 +78,7 @@ def decode_image(
     and palettes are converted, transparency becomes white, and only the first frame of an animation
     is read. The orientation is that of EXIF; without EXIF, that of XMP, except in a PNG; AVIF and
     HEIC have their own. A file whose pixels are all there is taken without its end marker, and
-    refused if some are missing. Pictures that take long with Python's lock held are decoded in
+    refused if some are missing. Large WebP, AVIF and HEIC pictures are decoded in
     another process, unless this is it (`is_apart`). Thread-safe.
 
     Raise BadImageError, ImageTooLargeError or UnsupportedImageError, BusyError if many large images
@@ -161,7 +161,7 @@ def _without_extras(picture: Picture) -> bytes:
 
 
 def _holds_lock(image_format: Format, size: tuple[int, int]) -> bool:
-    """Return whether the picture's decoder holds Python's lock so long that captions falter."""
+    """Return whether decoding the picture holds Python's lock so long that captions falter."""
     return image_format in ("WEBP", "AVIF", "HEIC") and size[0] * size[1] > _APART_PIXELS
 
 
