@@ -15,7 +15,9 @@ from PIL import Image
 
 MODEL = "nano"
 CAMERA = "door"
+LIMIT = 4
 
+_LIMITS = {"/v1/chat/completions": "max_tokens", "/v1/responses": "max_output_tokens"}
 _FORMATS = ("JPEG", "PNG", "WebP")
 _SIDES_PX = strategies.integers(1, 64)
 
@@ -42,14 +44,17 @@ _DATA_URI = f"data:image/png;base64,{_BASE64}"
 def before_call(
     context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]
 ) -> None:
-    """Set the running model and real images in chats, and a camera in live frames."""
+    """Set the running model, real images and a limit in chats, and a camera in live frames."""
     body = case.body if isinstance(case.body, dict) else {}
     if case.operation.path == "/api/captions":
         fields = (case.query or {}, body)
         is_live = any(each.get("kind") == "live" for each in fields)
         if is_live and not any("camera" in each for each in fields):
             case.query = {**(case.query or {}), "camera": CAMERA}
-    elif case.operation.path == "/v1/chat/completions" and body:
+    elif case.operation.path in _LIMITS and body:
+        # Without a limit some answers fill the context, which takes half a minute.
+        if body.get(_LIMITS[case.operation.path]) is None:
+            body = {**body, _LIMITS[case.operation.path]: LIMIT}
         if isinstance(body.get("model"), str) and body["model"]:
             body = {**body, "model": MODEL}
         case.body = _with_pictures(body)

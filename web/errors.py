@@ -111,6 +111,13 @@ class ModelNotFoundError(FieldError):
         super().__init__(message, "model", "model_not_found")
 
 
+class ResponseNotFoundError(FieldError):
+    """The path names an answer of `/v1/responses`, of which none is kept."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "response_id", "response_not_found")
+
+
 # A subclass has the status of its base class unless it is listed itself; all others are 500.
 _STATUS: Final[Mapping[type[SightlineError], int]] = {
     errors.BadRequestError: 400,
@@ -122,6 +129,7 @@ _STATUS: Final[Mapping[type[SightlineError], int]] = {
     ForbiddenError: 403,
     errors.UnknownModelError: 404,
     ModelNotFoundError: 404,
+    ResponseNotFoundError: 404,
     errors.SupersededError: 409,
     errors.SwitchingError: 409,
     errors.ModelTooLargeError: 409,

@@ -58,6 +58,11 @@ _OLLAMA: Final = (
     "`X-Sightline-Model` names it. Fields that have no effect are ignored, and named in "
     "`X-Sightline-Ignored`. The body is read as JSON whatever its type."
 )
+_RESPONSES: Final = (
+    "As a chat, in the form of OpenAI's Responses API. Nothing is kept: `store` is answered with "
+    "false. With `stream` the last event is `response.completed`, `response.incomplete` if the "
+    "answer was cut off at its limit of tokens, or `response.failed`."
+)
 _TAGS: Final = {
     "captions": "One image, one question.",
     "finder": "Boxes, things and text in one image, by small models beside the one that captions.",
@@ -212,6 +217,12 @@ def _paths(settings: Settings) -> Json:
             _json("OllamaVersion"), keyed, **key,
         ),
         _operation(
+            "post /v1/responses", "createResponse", "Answer a chat with images, as a response",
+            _json("OpenAIResponseAnswer") | _stream(_event("OpenAIResponseEvent")),
+            (400, 413, 415, 422, 503, *keyed, *upstream), description=_RESPONSES,
+            requestBody=_body(_json("ResponsesRequest")), **key,
+        ),
+        _operation(
             "post /api/models/switch", "switchModel", "Change to another model, after a download "
             "if it is not here", models, (400, 404, 409, 413, 415), 202,
             requestBody=_body({"application/json": {"schema": switch}}),
@@ -306,6 +317,8 @@ def _schemas() -> Json:
     from web.ollama.answers import OllamaChatAnswer, OllamaGenerateAnswer
     from web.ollama.schema import OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest
     from web.openai.answers import ChatCompletion, ChatCompletionChunk
+    from web.openai.responses_answers import ResponseAnswer, ResponseEvent
+    from web.openai.responses_schema import ResponsesRequest
     from web.openai.schema import ChatCompletionRequest
 
     class Schemas(GenerateJsonSchema):
@@ -331,12 +344,15 @@ def _schemas() -> Json:
         return {prefix + name: schema for name, schema in made["$defs"].items()}
 
     # OpenAI's answers have a prefix: some have the name of one of ours.
-    openai = (ChatCompletion, ChatCompletionChunk, Model, ModelList)
+    openai = (
+        ChatCompletion, ChatCompletionChunk, Model, ModelList, ResponseAnswer, ResponseEvent,
+    )  # fmt: skip
     own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Props, Result, Status, Token)
     found = (BoxesAnswer, ThingsAnswer, TextAnswer)
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
     requests = (
         ChatCompletionRequest, OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest,
+        ResponsesRequest,
     )  # fmt: skip
     return (
         schemas("validation", Schemas, "", *requests)

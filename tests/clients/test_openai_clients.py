@@ -28,19 +28,27 @@ PYTHON_CLIENTS = [
     Client(
         "langchain_openai_client",
         ("langchain-openai==1.7.4",),
-        scenes=("json_schema", "function_calling"),
+        scenes=("json_schema", "function_calling", "responses schema"),
         objects=("json_mode",),
     ),
-    Client("instructor_client", ("instructor==1.17.0",), scenes=("TOOLS", "JSON_SCHEMA")),
-    Client("pydantic_ai_client", ("pydantic-ai-slim[openai]==2.68.0",), scenes=("tool", "native")),
+    Client(
+        "instructor_client",
+        ("instructor==1.17.0",),
+        scenes=("TOOLS", "JSON_SCHEMA", "RESPONSES_TOOLS"),
+    ),
+    Client(
+        "pydantic_ai_client",
+        ("pydantic-ai-slim[openai]==2.68.0",),
+        scenes=("tool", "native", "responses tool"),
+    ),
     Client("litellm_client", ("litellm==1.110.2",), scenes=("schema", "tool")),
     Client("llm_client", ("llm==0.36",), scenes=("schema",)),
-    Client("openai_agents_client", ("openai-agents==0.24.0",), scenes=("typed",)),
+    Client("openai_agents_client", ("openai-agents==0.24.0",), scenes=("typed", "responses typed")),
 ]
 NODE_CLIENT = Client(
     "ai_sdk_client",
-    ("ai@7.0.173", "@ai-sdk/openai-compatible@3.0.92", "zod@4.4.3"),
-    scenes=("object",),
+    ("ai@7.0.173", "@ai-sdk/openai@4.0.118", "@ai-sdk/openai-compatible@3.0.92", "zod@4.4.3"),
+    scenes=("object", "responses object"),
     objects=("free",),
 )
 

@@ -22,8 +22,8 @@ from web.openapi import OPENAPI_VERSION, document
 from web.paths import family_of
 from web_client import HANG_GUARD_S, JPEG, ROOT, picture, read_events, served
 
-# The page and its files, and routes of Ollama's that this server does not offer.
-UNDOCUMENTED = {"/", "/static/{}"}
+# The page and its files, and routes that this server does not offer.
+UNDOCUMENTED = {"/", "/static/{}", "/v1/embeddings", "/v1/responses/{}"}
 NOT_OFFERED = {"pull", "push", "create", "copy", "delete", "blobs/{}", "embed", "embeddings"}
 UNDOCUMENTED |= {f"/api/{name}" for name in NOT_OFFERED}
 
@@ -122,6 +122,7 @@ def test_the_events_of_a_caption_match_the_document(
         ("POST", "/api/models/switch", "ErrorAnswer"),
         ("GET", "/v1/models/nothing", "OpenAIErrorAnswer"),
         ("POST", "/v1/chat/completions", "OpenAIErrorAnswer"),
+        ("POST", "/v1/responses", "OpenAIErrorAnswer"),
         ("POST", "/api/chat", "OllamaErrorAnswer"),
         ("POST", "/api/generate", "OllamaErrorAnswer"),
     ],

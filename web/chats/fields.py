@@ -116,12 +116,13 @@ def check_texts(texts: Iterable[str], param: str) -> None:
 
 def written_calls(calls: Iterable[ToolCall]) -> list[str]:
     """Return earlier calls of tools as a model reads them: `name(arguments)`."""
-    functions = [call.function for call in calls if call.function is not None]
-    return [f"{each.name}({_arguments(each.arguments)})" for each in functions]
+    return [written_call(call.function) for call in calls if call.function is not None]
 
 
-def _arguments(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments)
+def written_call(call: FunctionCall) -> str:
+    """Return an earlier call of a function as a model reads it: `name(arguments)`."""
+    arguments = call.arguments
+    return f"{call.name}({arguments if isinstance(arguments, str) else json.dumps(arguments)})"
 
 
 def role_of(name: str) -> Role:

@@ -24,13 +24,13 @@ from web.errors import openai_error_body, status_of
 _LEAST_LOGPROB: Final = -9999.0
 
 
-class _Part(BaseModel):
+class AnswerPart(BaseModel):
     """A part of an answer."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
 
-class TopLogprob(_Part):
+class TopLogprob(AnswerPart):
     """A token with its natural log probability."""
 
     token: str
@@ -44,21 +44,21 @@ class TokenLogprob(TopLogprob):
     top_logprobs: list[TopLogprob]
 
 
-class ChoiceLogprobs(_Part):
+class ChoiceLogprobs(AnswerPart):
     """The tokens of an answer or a chunk."""
 
     content: list[TokenLogprob] | None
     refusal: None = None
 
 
-class CalledFunction(_Part):
+class CalledFunction(AnswerPart):
     """The function that is called; a chunk has the next part of the arguments, without the name."""
 
     name: str | None = Field(default=None, exclude_if=is_none)
     arguments: str = Field(description="JSON that fits the parameters of the tool.")
 
 
-class AnswerToolCall(_Part):
+class AnswerToolCall(AnswerPart):
     """A call of a tool; of a stream, the first chunk has id, type and name."""
 
     index: int | None = Field(default=None, exclude_if=is_none)
@@ -67,7 +67,7 @@ class AnswerToolCall(_Part):
     function: CalledFunction
 
 
-class AnswerMessage(_Part):
+class AnswerMessage(AnswerPart):
     """The text of an answer, or the call of the tool that was forced."""
 
     role: Literal["assistant"] = "assistant"
@@ -79,7 +79,7 @@ class AnswerMessage(_Part):
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 
-class Choice(_Part):
+class Choice(AnswerPart):
     """The only answer; `length`: it was cut off at the token limit."""
 
     index: int = 0
@@ -88,14 +88,14 @@ class Choice(_Part):
     finish_reason: FinishReason
 
 
-class PromptTokensDetails(_Part):
+class PromptTokensDetails(AnswerPart):
     """The image tokens among the prompt tokens."""
 
     cached_tokens: int = 0
     image_tokens: int
 
 
-class Usage(_Part):
+class Usage(AnswerPart):
     """The token counts of a request."""
 
     prompt_tokens: int
@@ -104,7 +104,7 @@ class Usage(_Part):
     prompt_tokens_details: PromptTokensDetails
 
 
-class ChatCompletion(_Part):
+class ChatCompletion(AnswerPart):
     """A whole answer."""
 
     id: str
@@ -116,7 +116,7 @@ class ChatCompletion(_Part):
     system_fingerprint: str | None = None
 
 
-class Delta(_Part):
+class Delta(AnswerPart):
     """The text that a chunk adds; the first chunk has the role."""
 
     role: Literal["assistant"] | None = Field(default=None, exclude_if=is_none)
@@ -124,7 +124,7 @@ class Delta(_Part):
     tool_calls: list[AnswerToolCall] | None = Field(default=None, exclude_if=is_none)
 
 
-class ChunkChoice(_Part):
+class ChunkChoice(AnswerPart):
     """A chunk's part of the answer; the last one has the reason why it ended."""
 
     index: int = 0
@@ -133,7 +133,7 @@ class ChunkChoice(_Part):
     finish_reason: FinishReason | None = None
 
 
-class ChatCompletionChunk(_Part):
+class ChatCompletionChunk(AnswerPart):
     """One event of a streamed answer; the one with `usage` has no choices."""
 
     id: str
@@ -228,7 +228,7 @@ class ChatAnswer:
         return self.id.replace("chatcmpl-", "call_")
 
     def _finish_reason(self, result: Result) -> FinishReason:
-        reason = _finish_reason(result)
+        reason = finish_reason_of(result)
         return "tool_calls" if reason == "stop" and self.tool is not None else reason
 
     def _chunk(self, *choices: ChunkChoice, usage: Usage | None = None) -> str:
@@ -244,10 +244,11 @@ class ChatAnswer:
     def _logprobs(self, tokens: Sequence[types.TokenLogprob]) -> ChoiceLogprobs | None:
         if not self.with_logprobs:
             return None
-        return ChoiceLogprobs(content=[_token_logprob(token) for token in tokens])
+        return ChoiceLogprobs(content=[token_logprob(token) for token in tokens])
 
 
-def _token_logprob(token: types.TokenLogprob) -> TokenLogprob:
+def token_logprob(token: types.TokenLogprob) -> TokenLogprob:
+    """Return a token of the answer as OpenAI writes it."""
     top = [_top_logprob(alternative) for alternative in token.top]
     return TokenLogprob(**dict(_top_logprob(token)), top_logprobs=top)
 
@@ -260,7 +261,8 @@ def _top_logprob(token: types.TokenLogprob) -> TopLogprob:
     )
 
 
-def _finish_reason(result: Result) -> FinishReason:
+def finish_reason_of(result: Result) -> Literal["stop", "length"]:
+    """Return why the answer ended, in OpenAI's words."""
     # OpenAI's clients know no loops.
     return "length" if result.finish_reason == "length" else "stop"
 

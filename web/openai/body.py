@@ -17,10 +17,13 @@ from web.openai.forms import asked_form
 from web.openai.schema import (
     ChatCompletionRequest,
     ChatMessage,
+    Content,
     ImagePart,
     ImageUrl,
     RefusedFields,
+    SamplingFields,
     StructuredOutputs,
+    TextPart,
 )
 
 
@@ -57,32 +60,39 @@ def chat_request(
     """
     if body.top_logprobs and not body.logprobs:
         raise FieldError("`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
-    _check_texts(body.messages)
+    texts = [text for message in body.messages for text in texts_of(message.content)]
+    check_texts(texts, "messages")
     asked = asked_form(body)
     images = ImageReader(is_cancelled)
     messages = tuple(
         _message(message, f"messages[{index}]", images)
         for index, message in enumerate(body.messages)
     )
-    given = (body.max_completion_tokens, body.max_tokens)
-    limits = [limit for limit in given if limit is not None and limit > 0]
+    limit = token_limit(body.max_completion_tokens, body.max_tokens)
     stop = body.stop or ()
     task = AnswerTask(
         messages,
-        max_tokens=min([*limits, ANSWER_MAX_TOKENS]),
+        max_tokens=limit or ANSWER_MAX_TOKENS,
         detail=images.detail,
-        sampling=_sampling(body),
+        sampling=sampling_of(body),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         json_object=asked.json_object,
         form=asked.form,
-        stop_loops=not limits if body.stop_loops is None else body.stop_loops,
+        stop_loops=limit is None if body.stop_loops is None else body.stop_loops,
     )
     ignored = ignored_fields(body, [*asked.ignored, *images.ignored])
     return ChatRequest(Request(task, camera=body.user), ignored, asked.tool)
 
 
-def _sampling(body: ChatCompletionRequest) -> Sampling:
+def token_limit(*given: int | None) -> int | None:
+    """Return the smallest of the limits; None if there is none, or each is -1."""
+    limits = [limit for limit in given if limit is not None and limit > 0]
+    return min([*limits, ANSWER_MAX_TOKENS]) if limits else None
+
+
+def sampling_of(body: SamplingFields) -> Sampling:
+    """Return the parameters of sampling; absent ones are neutral."""
     return Sampling(
         temperature=body.temperature or 0.0,
         top_p=1.0 if body.top_p is None else body.top_p,
@@ -96,11 +106,25 @@ def _sampling(body: ChatCompletionRequest) -> Sampling:
     )
 
 
-def _check_texts(messages: list[ChatMessage]) -> None:
-    contents = [message.content or () for message in messages]
-    parts = [part for each in contents for part in ([each] if isinstance(each, str) else each)]
-    texts = (part if isinstance(part, str) else getattr(part, "text", "") for part in parts)
-    check_texts(texts, "messages")
+def texts_of(content: Content | None) -> list[str]:
+    """Return the texts of a message."""
+    if isinstance(content, str):
+        return [content]
+    return [part.text for part in content or () if isinstance(part, TextPart)]
+
+
+def content_parts(
+    content: Content | None, param: str, images: ImageReader
+) -> list[str | Image.Image]:
+    """Return the texts and decoded images of a message; raises FieldError."""
+    if isinstance(content, str):
+        return [content]
+    return [
+        _image(part.image_url, part.detail, f"{param}[{index}].image_url", images)
+        if isinstance(part, ImagePart)
+        else part.text
+        for index, part in enumerate(content or ())
+    ]
 
 
 def _message(message: ChatMessage, param: str, images: ImageReader) -> Message:
@@ -108,17 +132,13 @@ def _message(message: ChatMessage, param: str, images: ImageReader) -> Message:
     parts: list[str | Image.Image] = []
     if message.image_url is not None:
         parts.append(_image(message.image_url, None, f"{param}.image_url", images))
-    content = message.content
-    if isinstance(content, str):
-        parts.append(content)
-    elif content is not None:
-        parts += [
-            _image(part.image_url, part.detail, f"{param}.content[{index}].image_url", images)
-            if isinstance(part, ImagePart)
-            else part.text
-            for index, part in enumerate(content)
-        ]
-    elif "content" not in message.model_fields_set and message.role != "assistant" and not parts:
+    parts += content_parts(message.content, f"{param}.content", images)
+    if (
+        message.content is None
+        and "content" not in message.model_fields_set
+        and message.role != "assistant"
+        and not parts
+    ):
         field = f"{param}.content"
         raise FieldError(f"`{field}` is missing.", field, MISSING)
     parts += written_calls(message.tool_calls or ())

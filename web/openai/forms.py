@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,19 +32,53 @@ def asked_form(body: ChatCompletionRequest) -> AskedForm:
 
     A forced tool is answered by its arguments, whatever `response_format` says.
     """
-    tool, param, ignored = None, "", []
-    if body.tools and body.tool_choice in (None, "auto"):
+    choice = body.tool_choice
+    named = choice.get("function") if isinstance(choice, dict) else None
+    tools = Tools(
+        [(f"tools[{index}].function", _function(tool)) for index, tool in enumerate(body.tools)]
+        if body.tools
+        else [],
+        choice,
+        named.get("name") if isinstance(named, dict) else None,
+    )
+    is_json = body.response_format is not None and body.response_format.type == "json_object"
+    return checked_form(list(_forms(body)), is_json or _wants_object(body), tools)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools of a request."""
+
+    functions: Sequence[tuple[str, dict[str, Any]]]
+    """Path and object of each function; the object is empty for another kind of tool."""
+    choice: Any
+    """The field `tool_choice`."""
+    named: Any
+    """The name of a function in it, if there is one."""
+
+    @property
+    def is_forced(self) -> bool:
+        """Return whether one of the tools must be called."""
+        return bool(self.functions) and self.choice not in (None, "auto", "none")
+
+
+def checked_form(forms: list[tuple[str, Form]], json_object: bool, tools: Tools) -> AskedForm:
+    """Return the one form of an answer: that of a forced tool, or else one of `forms`.
+
+    `forms` come with the path of their field. `json_object`: any JSON object, if there is no form.
+    Raises FieldError if there are several, or answers cannot have it.
+    """
+    tool, ignored = None, []
+    if tools.functions and tools.choice in (None, "auto"):
         ignored.append("tools")
-    forms = list(_forms(body))
-    if body.tools and body.tool_choice not in (None, "auto", "none"):
-        tool, schema, param = _forced_tool(body.tools, body.tool_choice)
+    if tools.is_forced:
+        tool, schema, param = _forced_tool(tools)
         forms = [(param, form_of_schema({"type": "object", **schema}))]
     if len(forms) > 1:
         message = f"`{forms[1][0]}` cannot be used beside `{forms[0][0]}`: an answer has one form."
         raise FieldError(message, forms[1][0], UNSUPPORTED)
     if not forms:
-        is_json = body.response_format is not None and body.response_format.type == "json_object"
-        return AskedForm(json_object=is_json or _wants_object(body), ignored=tuple(ignored))
+        return AskedForm(json_object=json_object, ignored=tuple(ignored))
     ((param, form),) = forms
     ignored += broken_keywords(form, param)
     return AskedForm(form, tool=tool, ignored=tuple(ignored))
@@ -99,24 +133,20 @@ def _parsed(schema: dict[str, Any] | str, param: str) -> dict[str, Any]:
     return parsed
 
 
-def _forced_tool(tools: list[Any], choice: Any) -> tuple[str, dict[str, Any], str]:
+def _forced_tool(tools: Tools) -> tuple[str, dict[str, Any], str]:
     """Return the name of the tool that must be called, its parameters and the path of those."""
-    named = choice.get("function") if isinstance(choice, dict) else None
-    if isinstance(named, dict) and isinstance(named.get("name"), str):
-        wanted = named["name"]
-        found = [index for index, tool in enumerate(tools) if _function(tool).get("name") == wanted]
+    found = list(tools.functions)
+    if isinstance(tools.named, str):
+        found = [each for each in found if each[1].get("name") == tools.named]
         if not found:
             raise FieldError("`tool_choice` names none of the `tools`.", "tool_choice")
-    elif choice == "required":
-        found = list(range(len(tools)))
-        if len(found) > 1:
-            message = "`tool_choice` is `required` with several `tools`: name one of them."
-            raise FieldError(message, "tool_choice", UNSUPPORTED)
-    else:
+    elif tools.choice != "required":
         message = "`tool_choice` must be `none`, `auto`, `required` or the name of one function."
         raise FieldError(message, "tool_choice", UNSUPPORTED)
-    param = f"tools[{found[0]}].function"
-    function = _function(tools[found[0]])
+    elif len(found) > 1:
+        message = "`tool_choice` is `required` with several `tools`: name one of them."
+        raise FieldError(message, "tool_choice", UNSUPPORTED)
+    param, function = found[0]
     name, parameters = function.get("name"), function.get("parameters") or {}
     if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX_CHARS or not name.isprintable():
         raise FieldError(f"`{param}.name` must be the name of the function.", f"{param}.name")

@@ -1,4 +1,4 @@
-"""The routes of the OpenAI-compatible API: `/v1/models` and `/v1/chat/completions`."""
+"""The routes of the OpenAI-compatible API: models, chat completions, and `responses.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from vlm.models.manager import Models
 from web.chats.answering import Asked, answer_chat, running_model
-from web.errors import ModelNotFoundError
+from web.errors import ModelNotFoundError, NotOfferedError
+from web.openai.responses import add_responses
 from web.streaming import Admission
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ def openai_blueprint(models: Models, admission: Admission) -> Blueprint:
 
         return answer_chat(request, models.worker, admission, read_chat_body, _asked)
 
+    @blueprint.post("/embeddings")
+    def embeddings_not_offered() -> Response:
+        raise NotOfferedError(
+            "This server makes no embeddings: its model answers in text. Ask another server."
+        )
+
+    add_responses(blueprint, models, admission)
     return blueprint
 
 

@@ -39,9 +39,9 @@ TokenId = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 TokenLimit = Annotated[
     int,
-    Whole,
     Field(ge=-1, json_schema_extra={"not": {"const": 0}}),
     AfterValidator(_not_zero),
+    Whole,
 ]
 
 
@@ -145,7 +145,7 @@ class StructuredOutputs(ChatPart):
 class RefusedFields(ChatPart):
     """Parameters that would change what an answer is: refused, except with a neutral value."""
 
-    n: Annotated[int, Whole, Field(ge=1, le=1)] | None = Field(
+    n: Annotated[int, Field(ge=1, le=1), Whole] | None = Field(
         None, description="Only 1 is accepted: a request gets one answer."
     )
     function_call: Literal["none", "auto"] | None = Field(
@@ -160,28 +160,16 @@ class RefusedFields(ChatPart):
     ebnf: None = Field(None, description=_NO_GRAMMAR)
 
 
-class ChatCompletionRequest(RefusedFields):
-    """The body of `POST /v1/chat/completions`."""
+class SamplingFields(ChatPart):
+    """How tokens are chosen, with the fields of other servers."""
 
-    model: str | None = Field(
-        None,
-        max_length=NAME_MAX_CHARS,
-        description="Any name: the model that runs answers, and its name is in the answer.",
-    )
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
-    max_completion_tokens: TokenLimit | None = Field(
-        None, description="The most tokens of an answer; -1, or absent: what the context holds."
-    )
-    max_tokens: TokenLimit | None = Field(
-        None, description="The older name of `max_completion_tokens`; the smaller one holds."
-    )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None, description="0, or absent: always the likeliest token."
     )
     top_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Sample among the likeliest tokens with this probability together."
     )
-    top_k: Annotated[int, Whole, Field(ge=-1)] | None = Field(
+    top_k: Annotated[int, Field(ge=-1), Whole] | None = Field(
         None, description="Sample among so many likeliest tokens; 0 or -1: among all."
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
@@ -202,8 +190,25 @@ class ChatCompletionRequest(RefusedFields):
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MAX_BIASES)] | None = Field(
         None, description="Token ids of this model, and what is added to their logits."
     )
-    seed: Annotated[int, Whole, Field(ge=-(2**63), le=2**63 - 1)] | None = Field(
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1), Whole] | None = Field(
         None, description="The same seed and request give the same answer."
+    )
+
+
+class ChatCompletionRequest(RefusedFields, SamplingFields):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: str | None = Field(
+        None,
+        max_length=NAME_MAX_CHARS,
+        description="Any name: the model that runs answers, and its name is in the answer.",
+    )
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: TokenLimit | None = Field(
+        None, description="The most tokens of an answer; -1, or absent: what the context holds."
+    )
+    max_tokens: TokenLimit | None = Field(
+        None, description="The older name of `max_completion_tokens`; the smaller one holds."
     )
     stop: Stop | None = Field(
         None, description=f"Up to {MAX_STOPS} texts at which the answer ends, without them."
@@ -224,7 +229,7 @@ class ChatCompletionRequest(RefusedFields):
     regex: str | None = Field(None, description="What the answer matches, as for SGLang.")
     guided_choice: Choices | None = Field(None, description="The possible answers, as for vLLM.")
     logprobs: bool | None = Field(None, description="Whether to send each token's log probability.")
-    top_logprobs: Annotated[int, Whole, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS), Whole] | None = Field(
         None, description="How many alternatives of each token to send; needs `logprobs`."
     )
     tools: list[Any] | None = Field(

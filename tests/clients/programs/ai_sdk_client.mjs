@@ -1,6 +1,7 @@
 // The AI SDK with @ai-sdk/openai-compatible: text and image, streamed, and an object.
 import { readFileSync } from "node:fs";
 
+import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateObject, generateText, streamText } from "ai";
 import { z } from "zod";
@@ -31,4 +32,14 @@ const free = await generateObject({
   model: provider(false)("nano"),
   output: "no-schema",
 });
-console.log(JSON.stringify({ text, streamed, object, free: free.object }));
+const responses = { ...asked, model: createOpenAI({ baseURL, apiKey: "any" })("nano") };
+const found = {
+  text,
+  streamed,
+  object,
+  free: free.object,
+  "responses text": (await generateText(responses)).text,
+  "responses streamed": await streamText(responses).text,
+  "responses object": (await generateObject({ ...responses, schema: scene })).object,
+};
+console.log(JSON.stringify(found));

@@ -21,11 +21,20 @@ whole = litellm.completion(**asked)
 chunks = litellm.completion(**asked, stream=True)
 schema = litellm.completion(**asked, response_format=Scene)
 forced = litellm.completion(**asked, tools=[tool], tool_choice="required")
+items = [{"type": "input_text", "text": prompt}, {"type": "input_image", "image_url": data_uri}]
+answer = litellm.responses(
+    model="openai/nano",
+    api_base=base_url,
+    api_key="any",
+    input=[{"role": "user", "content": items}],
+    max_retries=0,
+)
 (call,) = forced.choices[0].message.tool_calls
 found = {
     "text": whole.choices[0].message.content,
     "streamed": "".join(chunk.choices[0].delta.content or "" for chunk in chunks),
     "schema": Scene.model_validate_json(schema.choices[0].message.content).model_dump(),
     "tool": Scene.model_validate_json(call.function.arguments).model_dump(),
+    "responses text": answer.output[0].content[0].text,
 }
 print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""openai-agents over chat completions: text and image, streamed, and an output type."""
+"""openai-agents over chats and responses: text and image, streamed, and an output type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from agents import Agent, OpenAIChatCompletionsModel, Runner
+from agents import Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner
 from openai import AsyncOpenAI
 from scene import Scene, base_url, data_uri, prompt
 
@@ -15,17 +15,24 @@ parts = [{"type": "input_text", "text": prompt}, {"type": "input_image", "image_
 question: Any = [{"role": "user", "content": parts}]
 
 
-async def ask(model: Any) -> dict[str, Any]:
+async def ask(model: Any, name: str) -> dict[str, Any]:
     plain = Agent(name="plain", model=model)
     typed = Agent(name="typed", model=model, output_type=Scene)
     streamed = Runner.run_streamed(plain, question)
     async for _ in streamed.stream_events():
         pass
     return {
-        "text": (await Runner.run(plain, question)).final_output,
-        "streamed": streamed.final_output,
-        "typed": (await Runner.run(typed, question)).final_output.model_dump(),
+        f"{name}text": (await Runner.run(plain, question)).final_output,
+        f"{name}streamed": streamed.final_output,
+        f"{name}typed": (await Runner.run(typed, question)).final_output.model_dump(),
     }
 
 
-print(json.dumps(asyncio.run(ask(OpenAIChatCompletionsModel("nano", client)))))
+async def ask_both() -> dict[str, Any]:
+    return {
+        **await ask(OpenAIChatCompletionsModel("nano", client), ""),
+        **await ask(OpenAIResponsesModel("nano", client), "responses "),
+    }
+
+
+print(json.dumps(asyncio.run(ask_both())))

@@ -68,6 +68,16 @@ def test_an_error_midway_ends_the_stream_without_done(
                 next(chunks)
 
 
+def test_an_error_midway_ends_a_streamed_response_as_failed(engine: Engine) -> None:
+    error = GenerationError("The device ran out of memory. Try again.")
+    with failing(engine, error) as port, client_of(port) as client:
+        events = list(client.responses.create(model=MODEL, input="Hello.", stream=True))
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.status == "failed"
+    assert events[-1].response.error is not None
+    assert events[-1].response.error.message == str(error)
+
+
 def test_an_error_midway_fails_an_unstreamed_answer(engine: Engine) -> None:
     with (
         failing(engine, GenerationError("The device ran out of memory.")) as port,

@@ -308,7 +308,8 @@ def test_errors_of_the_whole_api_have_one_form(web: FlaskClient) -> None:
     for method, path, status, code in (
         ("GET", "/v1", 404, "not_found"),
         ("GET", "/v1/", 404, "not_found"),
-        ("GET", "/v1/embeddings", 404, "not_found"),
+        ("GET", "/v1/embeddings", 405, "method_not_allowed"),
+        ("POST", "/v1/embeddings", 501, "not_supported"),
         ("POST", "/v1/completions", 404, "not_found"),
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", "/v1/models/nano", 405, "method_not_allowed"),
@@ -330,4 +331,4 @@ def test_the_openai_client_raises_its_own_error_classes(client: OpenAI) -> None:
         client.models.retrieve("gpt-4o")
     assert (missing.value.param, missing.value.code) == ("model", "model_not_found")
     with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model=MODEL, input="words")
+        client.completions.create(model=MODEL, prompt="words")

@@ -138,9 +138,13 @@ def test_recorded_bodies_are_answered(web: FlaskClient) -> None:
         "raw-base64-url": "bad_image",
     }
     jpeg = base64.b64encode(picture()).decode()
-    for file in sorted([*CLIENTS.glob("*.json"), *CLIENTS.glob("tools/*.json")]):
-        text = file.read_text().replace("{{image}}", f"data:image/jpeg;base64,{jpeg}")
-        answer = web.post(CHAT, json={"max_tokens": 4, **json.loads(text)["body"]})
+    folders = ("*.json", "tools/*.json", "responses/*.json")
+    for file in sorted(file for folder in folders for file in CLIENTS.glob(folder)):
+        recorded = json.loads(
+            file.read_text().replace("{{image}}", f"data:image/jpeg;base64,{jpeg}")
+        )
+        limit = "max_output_tokens" if file.parent.name == "responses" else "max_tokens"
+        answer = web.post(recorded.get("path", CHAT), json={limit: 4, **recorded["body"]})
         code = refused.get(file.stem)
         assert answer.status_code == (200 if code is None else 400), (file.stem, answer.text)
         if code is not None:
