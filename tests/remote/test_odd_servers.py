@@ -35,10 +35,15 @@ WORDS = RED + CIRCLE
 PLAIN = WORDS + ended() + DONE
 
 
-def whole(reason: str | None = "stop", **fields: Any) -> bytes:
-    message = {"role": "assistant", "content": TEXT}
+def whole(reason: str | None = "stop", content: object = TEXT, **fields: Any) -> bytes:
+    message = {"role": "assistant", "content": content}
     found = {"choices": [{"index": 0, "message": message, "finish_reason": reason}], **fields}
     return json.dumps(found).encode()
+
+
+def parts(text: str) -> bytes:
+    """Return one event whose content is a list of parts."""
+    return event(choices=[choice(None, delta={"content": [{"type": "text", "text": text}]})])
 
 
 def without(name: str) -> bytes:
@@ -50,6 +55,11 @@ def without(name: str) -> bytes:
 
 ONCE = json.dumps({"choices": [choice(TEXT)]}).encode()
 HALF = ONCE.index(b"delta") - 1
+OTHER_PARTS = [{"type": "reasoning", "text": "Hm."}, {"type": "audio"}, {"text": TEXT}]
+TURN_ENDS = (
+    *("<end_of_utterance>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>"),
+    *("</s>", "<eos>"),
+)
 
 # The body of an answer that is the caption TEXT, ended by "stop".
 BODIES: dict[str, bytes] = {
@@ -110,6 +120,59 @@ BODIES: dict[str, bytes] = {
         f"the reason {reason}": WORDS + ended(reason) + DONE
         for reason in ("STOP", "Stop", "eos", "eos_token", "end_turn", "END_TURN", "stop_sequence")
     },
+    "an unknown reason": WORDS + ended("because") + DONE,
+    "a reason beside each text": event(choices=[choice("A red", finish_reason="stop")])
+    + event(choices=[choice(" circle.", finish_reason="stop")]),
+    "text after a reason": event(choices=[choice("A red", finish_reason="stop")]) + CIRCLE,
+    "text after a reason, then [DONE]": RED + ended() + CIRCLE + DONE,
+    # The content as parts, or in another field.
+    "parts": parts("A red") + parts(" circle.") + ended() + DONE,
+    "parts of other types": event(choices=[choice(None, delta={"content": OTHER_PARTS})]) + DONE,
+    "one part": event(choices=[choice(None, delta={"content": {"text": TEXT}})]) + DONE,
+    "no parts": event(choices=[choice(None, delta={"content": []})]) + PLAIN,
+    "a message in place of the delta": event(choices=[{"message": {"content": TEXT}}]) + DONE,
+    "a message at the end": WORDS + event(choices=[{"message": {"content": TEXT}}]) + DONE,
+    "a text in place of the delta": event(choices=[{"text": "A red"}])
+    + event(choices=[{"text": " circle."}])
+    + DONE,
+    # Tokens that end a turn.
+    **{
+        f"the token {token} {place}": body
+        for token in TURN_ENDS
+        for place, body in {
+            "at the end": event(f"A red circle.{token}") + ended() + DONE,
+            "in pieces": b"".join(map(event, ("A red circle.", *token))) + ended() + DONE,
+            "behind white space": WORDS + event(f" {token}\n") + ended() + DONE,
+            "twice": WORDS + event(token) + event(token) + ended() + DONE,
+        }.items()
+    },
+    "another turn behind the token": WORDS + event("<|im_end|>\n<|im_start|>user\nWhat?") + RED * 9,
+    # Thoughts before the answer.
+    **{
+        f"thoughts in {name}": event(choices=[choice(None, delta={name: thought})]) * 3 + PLAIN
+        for name, thought in {
+            "reasoning_content": "Hm.",
+            "reasoning": "Hm.",
+            "reasoning_details": [{"type": "reasoning.text", "text": "Hm."}],
+            "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}],
+        }.items()
+    },
+    **{
+        f"thoughts in {start}{way}": thoughts + PLAIN
+        for start, end in {"<think>": "</think>", "[THINK]": "[/THINK]"}.items()
+        for way, thoughts in {
+            "": event(f"{start}\nHm.\n{end}\n\n"),
+            ", in pieces": b"".join(map(event, f" {start}Hm. <b> < {end}\n")),
+            ", empty": event(f"{start}\n\n{end}\n\n"),
+            ", twice": event(f"{start}a{end}") + event(f"\n{start}b{end}"),
+        }.items()
+    },
+    # JSON.
+    "whole, in parts": whole(content=[{"type": "text", "text": TEXT}]),
+    "whole, with thoughts": whole(content=f"<think>Hm.</think>\n\n{TEXT}"),
+    "whole, with thoughts that only their end marks": whole(content=f"Hm.\n</think>\n\n{TEXT}"),
+    "whole, with a token that ends its turn": whole(content=f"{TEXT}<end_of_utterance>"),
+    "an event on each line": WORDS.replace(b"data: ", b"") + ended().replace(b"data: ", b""),
     # One JSON object.
     "whole": whole(),
     "whole, with usage": whole(usage={"prompt_tokens": 80, "completion_tokens": 4}),
@@ -148,6 +211,13 @@ def test_each_odd_answer_is_the_caption(server: UpstreamServer) -> None:
             except UpstreamError as error:
                 found[name] = (str(error), "error")
     assert {name: each for name, each in found.items() if each != (TEXT, "stop")} == {}
+
+
+def test_a_character_may_come_in_two_events(server: UpstreamServer) -> None:
+    halves = event("A red \ud83d") + event("\udd34.") + DONE
+    server.behaviour = sending(halves)
+    with engine_over(server) as engine:
+        assert caption(engine).text == "A red \U0001f534."
 
 
 def test_events_and_json_are_told_apart_by_their_form(server: UpstreamServer) -> None:

@@ -20,7 +20,7 @@ from vlm.finder.reading import reader_answer, with_lines
 from vlm.finder.saying import Saying
 from vlm.finder.speaker import image_of, images_of, prompt_of
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import Reading, Request, StreamEvent, TextLine
+from vlm.types import EngineInfo, Reading, Request, StreamEvent, TextLine
 
 log = logging.getLogger("sightline")
 
@@ -139,9 +139,12 @@ class ReadingPushEngine:
     pushes: Literal[True] = True
 
     def __init__(self, engine: PushEngine, finder: Finder) -> None:
-        self.info = engine.info
         self._engine = engine
         self._finder = finder
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._engine.info
 
     @property
     def max_batch(self) -> int:

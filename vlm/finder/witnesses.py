@@ -16,7 +16,7 @@ from vlm.finder.checks import Look, checks
 from vlm.finder.finder import Finder
 from vlm.finder.speaker import images_of
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import Request, Result, StreamEvent
+from vlm.types import EngineInfo, Request, Result, StreamEvent
 
 # A caption that has ended waits for its look in so many steps of so long.
 _STEPS: Final = 25
@@ -91,9 +91,12 @@ class WitnessedPushEngine:
     pushes: Literal[True] = True
 
     def __init__(self, engine: PushEngine, finder: Finder) -> None:
-        self.info = engine.info
         self._engine = engine
         self._finder = finder
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._engine.info
 
     @property
     def max_batch(self) -> int:

@@ -12,13 +12,16 @@ from typing import Any, Final
 
 import anyio
 
-from vlm.errors import BusyError, SightlineError, UpstreamDownError
+from vlm.errors import BusyError, FormError, SightlineError, UpstreamDownError
 from vlm.remote.answer import UpstreamAnswer
 from vlm.remote.client import Client
 from vlm.remote.failures import UpstreamFailure
+from vlm.remote.fields import MAX_LESSONS, ServerFields
+from vlm.remote.forms import form_fields, keeps_to_form
+from vlm.remote.models_list import ListedModel, choose
 from vlm.remote.upstream import Upstream, UpstreamLimits
 from vlm.remote.wire import request_body
-from vlm.types import Request, Result, StreamEvent, TokenChunk
+from vlm.types import Form, Request, Result, StreamEvent, TokenChunk
 
 log = logging.getLogger("sightline")
 
@@ -39,7 +42,7 @@ class Balancer:
         key: str | None,
         on_health: Callable[[], None],
     ) -> None:
-        """`model` None means the first one that each server lists.
+        """`model` None means the one for pictures that each server lists.
 
         `key` is removed from the servers' error messages. `on_health` is called when a server
         becomes healthy or its problem changes.
@@ -71,14 +74,14 @@ class Balancer:
 
     async def _check(self, upstream: Upstream) -> None:
         try:
-            names = await self._client.list_models(upstream)
+            model, version = await self._listed(upstream)
         except UpstreamFailure as failure:
             self._miss_check(upstream, failure.words)
         except Exception:
             log.exception("A check of %s failed", upstream.origin)
             self._miss_check(upstream, "could not be checked. The log has the reason.")
         else:
-            upstream.model = self._model or names[0]
+            self._take_model(upstream, model, version)
             upstream.missed_checks = 0
             # Not if requests have failed since the check began: it says nothing of them.
             if not upstream.healthy and not self._became_unhealthy[id(upstream)].is_set():
@@ -89,6 +92,48 @@ class Balancer:
                 if not upstream.is_on_trial:
                     upstream.problem = None
                 self._on_health()
+
+    async def _listed(self, upstream: Upstream) -> tuple[ListedModel, tuple[str, ...]]:
+        """Return the model to use there, and what tells the server's version."""
+        try:
+            models, version = await self._client.list_models(upstream)
+        except UpstreamFailure as failure:
+            if self._model is None or not failure.has_no_list:
+                raise
+            return ListedModel(self._model, sees=None), ()
+        if self._model is not None:
+            named = next((each for each in models if each.name == self._model), None)
+            # An alias, perhaps.
+            return named or ListedModel(self._model, sees=None, owner=models[0].owner), version
+        chosen = choose(models, upstream.model)
+        if len(models) > 1 and not chosen.sees:
+            names = ", ".join(each.name for each in models[:_MAX_LISTED])
+            self._warn(
+                upstream,
+                f"lists {len(models)} models ({names} ...) and does not say which sees pictures. "
+                f"{chosen.name} is used; --remote-model names another.",
+            )
+        return chosen, version
+
+    def _take_model(self, upstream: Upstream, model: ListedModel, version: tuple[str, ...]) -> None:
+        before, upstream.identity = upstream.identity, (*model.identity, *version)
+        if before == upstream.identity:
+            return
+        upstream.fields = ServerFields()
+        if model.thinks:
+            upstream.fields.ask_for_no_thoughts()
+        upstream.warned.clear()
+        upstream.owner = model.owner
+        has_changed = upstream.model != model.name
+        upstream.model = model.name
+        if before is not None and has_changed:
+            self._on_health()
+
+    def _warn(self, upstream: Upstream, words: str) -> None:
+        """Log a sentence about a server, once."""
+        if words not in upstream.warned:
+            upstream.warned.add(words)
+            log.warning("%s %s", upstream.origin, words)
 
     def _miss_check(self, upstream: Upstream, words: str) -> None:
         upstream.missed_checks += 1
@@ -124,23 +169,21 @@ class Balancer:
         body = await asyncio.to_thread(request_body, request)
         tried: list[Upstream] = []
         while True:
-            upstream = await self._choose(tried)
+            upstream = await self._choose(tried, request)
             tried.append(upstream)
-            answer = UpstreamAnswer(request, self._key)
             try:
-                return await self._try(upstream, body, answer, on_event, started_s)
+                return await self._try(upstream, request, body, on_event, started_s)
             except UpstreamFailure as failure:
                 self._record_failure(upstream, failure)
-                has_begun = answer.stage != "waiting"
-                if has_begun or not failure.may_retry or len(tried) == self._limits.tries:
+                if not failure.may_retry or len(tried) == self._limits.tries:
                     raise failure.error(upstream.origin) from None
                 upstream.retries += 1
 
     async def _try(
         self,
         upstream: Upstream,
+        request: Request,
         body: dict[str, Any],
-        answer: UpstreamAnswer,
         on_event: Callable[[StreamEvent], object],
         started_s: float,
     ) -> None:
@@ -155,16 +198,9 @@ class Balancer:
         upstream.outstanding += 1
         upstream.last_sent_s = time.monotonic()
         try:
-            await self._client.complete(upstream, body, answer, on_chunk)
-        except UpstreamFailure:
-            if not answer.is_complete:
-                raise
+            answer = await self._answer(upstream, request, body, on_chunk)
         finally:
             upstream.outstanding -= 1
-        rest = answer.rest()
-        if rest is not None:
-            on_event(rest)
-        finish_reason = answer.finish_reason()
         upstream.faults_in_a_row = 0
         upstream.is_unproven = False
         if upstream.is_on_trial:
@@ -172,16 +208,86 @@ class Balancer:
             self._on_health()
         self._set_problem(upstream, None)
         stats = answer.stats(ttft_s, time.perf_counter() - started_s)
-        on_event(Result(answer.text, finish_reason, stats))
+        on_event(Result(answer.text, answer.finish_reason(), stats))
 
-    async def _choose(self, tried: Sequence[Upstream]) -> Upstream:
-        """Return the server for a request, preferably one that was not `tried`.
+    async def _answer(
+        self,
+        upstream: Upstream,
+        request: Request,
+        body: dict[str, Any],
+        on_chunk: Callable[[TokenChunk], object],
+    ) -> UpstreamAnswer:
+        """Return a complete answer, whose text went to `on_chunk`.
 
-        Wait if none accepts requests; raise BusyError or UpstreamDownError if that takes too long.
+        A request is sent again without the fields that the server refuses, and without thinking if
+        it only thought. Raise UpstreamFailure.
         """
+        learnt: set[str] = set()
+        for lesson in range(MAX_LESSONS + 1):
+            may_learn = lesson < MAX_LESSONS
+            fields = upstream.fields
+            sent = fields.body(_asked(upstream, request, body))
+            answer = UpstreamAnswer(
+                request,
+                self._key,
+                is_thinking=fields.starts_thinking,
+                keeps_limit=fields.keeps_limit,
+            )
+            try:
+                await self._client.complete(upstream, sent, answer, on_chunk)
+            except UpstreamFailure as failure:
+                if not answer.is_complete:
+                    failure.has_begun = answer.stage != "waiting"
+                    if answer.has_thoughts:
+                        fields.ask_for_no_thoughts()
+                    if may_learn and self._learn(upstream, failure, sent, learnt):
+                        continue
+                    raise
+            rest = answer.rest()
+            if rest is not None:
+                on_chunk(rest)
+            fields.was_answered(sent)
+            if not (may_learn and _learn_thoughts(fields, answer)):
+                break
+        answer.finish_reason()
+        form = request.task.form
+        if form is not None and answer.is_whole and not keeps_to_form(answer.text, form):
+            raise UpstreamFailure("broken", "did not keep to the choice that was asked for.")
+        if answer.unknown_reason:
+            self._warn(
+                upstream,
+                f'ended an answer for the unknown reason "{answer.unknown_reason}". It is taken '
+                "for whole.",
+            )
+        return answer
+
+    def _learn(
+        self, upstream: Upstream, failure: UpstreamFailure, sent: dict[str, Any], learnt: set[str]
+    ) -> bool:
+        """Return whether the request is to be sent again, with other fields."""
+        if failure.has_begun:
+            return False
+        left_out = upstream.fields.learn(failure, sent, learnt)
+        for name in left_out or []:
+            self._warn(upstream, f"does not take {name}: its answers are made without it.")
+        return left_out is not None
+
+    async def _choose(self, tried: Sequence[Upstream], request: Request) -> Upstream:
+        """Return the server for `request`, preferably one that was not `tried`.
+
+        Wait if none accepts requests; raise BusyError or UpstreamDownError if that takes too long,
+        and FormError if none takes the form that the answer is to have.
+        """
+        form = request.task.form
+        able = [each for each in self._upstreams if _takes(each, form)]
+        if form is not None and not able:
+            what = "regular expression" if form.kind == "regex" else "choice"
+            raise FormError(
+                f"The server of this model takes JSON schemas only, no {what}, as far as it says."
+            )
         deadline_s = time.monotonic() + self._limits.wait_s
         while True:
-            healthy = [each for each in self._upstreams if each.healthy]
+            healthy = [each for each in able if each.healthy]
             ready = [each for each in healthy if each.rest_s == 0]
             if ready:
                 # Among equals, the one whose last request is the oldest.
@@ -217,3 +323,24 @@ class Balancer:
             )
         problems = " ".join(f"{it.origin} {it.problem}" for it in self._upstreams[:_MAX_LISTED])
         return UpstreamDownError(f"No server of the model is available. {problems}")
+
+
+def _takes(upstream: Upstream, form: Form | None) -> bool:
+    return form is None or form_fields(form, upstream.owner) is not None
+
+
+def _asked(upstream: Upstream, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request to `upstream`, before it has refused any."""
+    form = request.task.form
+    own = None if form is None else form_fields(form, upstream.owner)
+    return {"model": upstream.model, **body, **(own or {})}
+
+
+def _learn_thoughts(fields: ServerFields, answer: UpstreamAnswer) -> bool:
+    """Remember how the model thinks; return whether to ask again, without thinking."""
+    if answer.has_shown_thoughts:
+        fields.starts_thinking = True
+    elif answer.guessed_wrong:
+        fields.starts_thinking = False
+    has_thoughts = answer.has_thoughts or answer.has_shown_thoughts
+    return has_thoughts and fields.ask_for_no_thoughts() and answer.has_only_thoughts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator, Callable
 from http.cookiejar import DefaultCookiePolicy
@@ -15,22 +14,24 @@ from vlm import __version__
 from vlm.network.certificates import no_certificates, trusted_certificates
 from vlm.remote.answer import UpstreamAnswer
 from vlm.remote.failures import UpstreamFailure, failure_of_error, failure_of_status
+from vlm.remote.models_list import ListedModel, read_list
 from vlm.remote.upstream import Upstream, UpstreamLimits
 from vlm.remote.wire import json_bytes
 from vlm.types import TokenChunk
 
 _MAX_EVENT_BYTES: Final = 2**20
 _MAX_LIST_BYTES: Final = 2**20
-_MAX_ERROR_BYTES: Final = 64 * 2**10
+# Statuses of servers without a list of models, and of those that keep it from some keys.
+_NO_LIST: Final = (404, 405, 410, 501)
+_LIST_REFUSED: Final = (400, 403)
 _MAX_NAME_CHARS: Final = 256
+_MAX_ERROR_BYTES: Final = 64 * 2**10
 # Shorter than the five seconds after which common servers close an idle connection.
 _KEEP_ALIVE_S: Final = 3.0
 # White space, and the mark that some write before UTF-8.
 _BLANK: Final = b" \t\r\n\xef\xbb\xbf"
 _START_BYTES: Final = len(b"event:")
 _EVENTS: Final = re.compile(rb":|data:?|event:|id:|retry:")
-# Some servers reject these fields; without them the answer is the same, only its usage may be lost.
-_OPTIONAL_FIELDS: Final = ("stream_options", "user")
 
 
 class Client:
@@ -69,15 +70,28 @@ class Client:
         """Close all connections."""
         await self._http.aclose()
 
-    async def list_models(self, upstream: Upstream) -> list[str]:
-        """Return the names of the models that it serves, at least one; raise UpstreamFailure."""
+    async def list_models(self, upstream: Upstream) -> tuple[list[ListedModel], tuple[str, ...]]:
+        """Return the models that it lists, at least one, and what tells its version.
+
+        Raise UpstreamFailure.
+        """
         with anyio.move_on_after(self._limits.check_s):
             try:
                 async with self._http.stream("GET", f"{upstream.base_url}/models") as response:
-                    if response.status_code != 200:
-                        raise await self._refusal(response)
+                    status = response.status_code
+                    if status in _NO_LIST:
+                        words = (
+                            f"does not list its models ({status}). Check --base-url, which usually "
+                            "ends in /v1, or name the model with --remote-model."
+                        )
+                        raise UpstreamFailure("denied", words, has_no_list=True)
+                    if status != 200:
+                        failure = await self._refusal(response)
+                        failure.has_no_list = status in _LIST_REFUSED
+                        raise failure
                     _check_plain(response)
-                    return _model_names(await _read(response, _MAX_LIST_BYTES))
+                    body = await _read(response, _MAX_LIST_BYTES)
+                    return read_list(body, _MAX_NAME_CHARS), _version(response)
             except httpx2.HTTPError as error:
                 raise failure_of_error(error, has_begun=False) from error
         raise UpstreamFailure("slow", f"does not answer within {self._limits.check_s:g} s.")
@@ -92,43 +106,16 @@ class Client:
         """Send `body`, add each event to `answer` and call `on_chunk` with its text.
 
         Return when the server ends the stream, even if the answer is not complete, or when the
-        answer has a loop. Raise UpstreamFailure, and what `on_chunk` raises. A loop, or cancelling
-        the task, closes the connection at once, by which the server learns that it can stop.
+        answer was cut. Raise UpstreamFailure, and what `on_chunk` raises. A cut, or cancelling the
+        task, closes the connection at once, by which the server learns that it can stop.
         """
-        fields = {
-            "model": upstream.model,
-            "stream_options": {"include_usage": True},
-            **body,
-        }
-        while True:
-            sent = {name: fields[name] for name in fields if name not in upstream.rejected_fields}
-            try:
-                return await self._read_events(upstream, json_bytes(sent), answer, on_chunk)
-            except UpstreamFailure as failure:
-                rejected = {
-                    name
-                    for name in _OPTIONAL_FIELDS
-                    if name in sent and name.encode() in failure.body
-                }
-                if not rejected:
-                    raise
-                upstream.rejected_fields |= rejected
-
-    async def _read_events(
-        self,
-        upstream: Upstream,
-        content: bytes,
-        answer: UpstreamAnswer,
-        on_chunk: Callable[[TokenChunk], object],
-    ) -> None:
-        now = anyio.current_time
-        first_text, end = now() + self._limits.first_text_s, now() + self._limits.answer_s
-        with anyio.CancelScope(deadline=first_text) as scope:
+        clock = _AnswerClock(self._limits, answer)
+        with clock.scope:
             try:
                 async with self._http.stream(
                     "POST",
                     f"{upstream.base_url}/chat/completions",
-                    content=content,
+                    content=json_bytes(body),
                     headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
                 ) as response:
                     if response.status_code != 200:
@@ -137,12 +124,12 @@ class Client:
                     # Events are UTF-8, whatever the header says: some codecs are slow on purpose.
                     response.encoding = "utf-8"
                     assert isinstance(response.stream, httpx2.AsyncByteStream), "by AsyncClient"
-                    response.stream = body = _Body(response.stream, answer)
-                    start = await body.start()
+                    response.stream = bytes_in = _Body(response.stream, clock)
+                    start = await bytes_in.start()
                     if start.startswith(b"{"):
-                        chunk = answer.add_whole((await response.aread()).decode(errors="replace"))
-                        if chunk is not None:
-                            on_chunk(chunk)
+                        _add_json(
+                            (await response.aread()).decode(errors="replace"), answer, on_chunk
+                        )
                         return
                     # By their form, because some servers give events another type, or none.
                     if _EVENTS.match(start):
@@ -150,43 +137,95 @@ class Client:
                     async for event in httpx2.EventSource(response, _MAX_EVENT_BYTES):
                         if not event.data:
                             continue
-                        before, steps = answer.stage, answer.steps
-                        chunk = answer.add(event.data)
+                        chunk = answer.add(event.data, event.event)
                         if chunk is not None:
                             on_chunk(chunk)
-                        if answer.has_loop:
+                        if answer.is_cut:
                             return
-                        if answer.is_complete:
-                            # The usage may follow, and only a connection that was read to its end
-                            # can be used again.
-                            if answer.is_done:
-                                scope.deadline = now() + self._limits.done_s
-                            elif before != "complete":
-                                scope.deadline = now() + self._limits.ending_s
-                        elif answer.steps > steps and answer.stage != "waiting":
-                            scope.deadline = min(now() + self._limits.silence_s, end)
-                            if answer.stage == "thinking":
-                                scope.deadline = max(scope.deadline, first_text)
+                        clock.note_event()
+                    answer.end()
             except httpx2.HTTPError as error:
                 if not answer.is_complete:
                     raise failure_of_error(error, answer.stage != "waiting") from error
-        if scope.cancelled_caught and not answer.is_complete:
-            what = "go on with" if answer.stage == "answering" else "begin"
-            raise UpstreamFailure("slow", f"took too long to {what} its answer.")
+        if clock.scope.cancelled_caught:
+            if answer.may_be_over:
+                answer.end()
+            if not answer.is_complete:
+                what = "go on with" if answer.stage == "answering" else "begin"
+                raise UpstreamFailure("slow", f"took too long to {what} its answer.")
 
     async def _refusal(self, response: httpx2.Response) -> UpstreamFailure:
         body = b"" if _is_compressed(response) else await _read(response, _MAX_ERROR_BYTES)
         return failure_of_status(response.status_code, response.headers, body, self._key)
 
 
+def _add_json(data: str, answer: UpstreamAnswer, on_chunk: Callable[[TokenChunk], object]) -> None:
+    """Add an answer in JSON: one object, or an event on each line."""
+    lines = [line for line in data.split("\n") if line.strip()]
+    if not all(line.startswith("{") and line.rstrip().endswith("}") for line in lines[:2]):
+        lines = lines[:1]
+    if len(lines) < 2:
+        chunk = answer.add_whole(data)
+        if chunk is not None:
+            on_chunk(chunk)
+        return
+    for line in lines:
+        chunk = answer.add(line)
+        if chunk is not None:
+            on_chunk(chunk)
+        if answer.is_cut:
+            return
+    answer.end()
+
+
+class _AnswerClock:
+    """The time limits of one answer: `scope` is cancelled when one has passed."""
+
+    def __init__(self, limits: UpstreamLimits, answer: UpstreamAnswer) -> None:
+        self._limits = limits
+        self._answer = answer
+        started = anyio.current_time()
+        self._first_text = started + limits.first_text_s
+        self._end = started + limits.answer_s
+        self._steps = 0
+        self._is_ending = False
+        self.scope = anyio.CancelScope(deadline=min(self._first_text, self._end))
+
+    def note_bytes(self, size: int) -> None:
+        """Count bytes of the answer, whatever they hold: a sign of life."""
+        self._answer.count(size)
+        if not self._is_ending:
+            deadline = anyio.current_time() + self._limits.silence_s
+            if not self._answer.text:
+                deadline = max(deadline, self._first_text)
+            self.scope.deadline = min(deadline, self._end)
+
+    def note_event(self) -> None:
+        """Set the limit of what may follow an event that was added to the answer."""
+        answer, limits = self._answer, self._limits
+        if answer.is_done:
+            self._is_ending = True
+            self.scope.deadline = anyio.current_time() + limits.done_s
+        elif not answer.may_be_over:
+            if self._is_ending:
+                self._is_ending = False
+                self.note_bytes(0)
+        elif not self._is_ending or answer.steps > self._steps:
+            # The usage may follow, and only a connection that was read to its end can be used
+            # again.
+            self._is_ending = True
+            self.scope.deadline = anyio.current_time() + limits.ending_s
+        self._steps = answer.steps
+
+
 class _Body(httpx2.AsyncByteStream):
     """The bytes of an answer, counted: its comments and empty events too."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, answer: UpstreamAnswer) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, clock: _AnswerClock) -> None:
         self._stream = stream
         self._parts = aiter(stream)
         self._read = b""
-        self._answer = answer
+        self._clock = clock
 
     async def start(self) -> bytes:
         """Drop white space; return the bytes behind it, enough to tell events from JSON."""
@@ -194,7 +233,7 @@ class _Body(httpx2.AsyncByteStream):
             part = await anext(self._parts, None)
             if part is None:
                 break
-            self._answer.count(len(part))
+            self._clock.note_bytes(len(part))
             self._read = (self._read + part).lstrip(_BLANK)
         return self._read
 
@@ -203,7 +242,7 @@ class _Body(httpx2.AsyncByteStream):
             yield self._read
             self._read = b""
         async for part in self._parts:
-            self._answer.count(len(part))
+            self._clock.note_bytes(len(part))
             yield part
 
     async def aclose(self) -> None:
@@ -230,31 +269,11 @@ async def _read(response: httpx2.Response, max_bytes: int) -> bytes:
     return body[:max_bytes]
 
 
-def _model_names(body: bytes) -> list[str]:
-    try:
-        listed = json.loads(body)["data"]
-        ready = [each for each in listed if not _is_loading(each)]
-        names = [each["id"] for each in ready]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise UpstreamFailure(
-            "broken",
-            "answers, but does not list models as an OpenAI-compatible server does. Check "
-            "--base-url, which usually ends in /v1.",
-        ) from None
-    valid = [name for name in names if isinstance(name, str) and _is_name(name)]
-    if not valid:
-        is_loading = len(ready) < len(listed)
-        raise UpstreamFailure(
-            "busy", f"{'still loads its model' if is_loading else 'lists no model yet'}."
-        )
-    return valid
-
-
-def _is_loading(model: dict[str, Any]) -> bool:
-    """Return whether the server says so, as Sightline and llama.cpp's router do."""
-    status = model.get("status")
-    return isinstance(status, dict) and status.get("value") == "loading"
-
-
-def _is_name(name: str) -> bool:
-    return 0 < len(name) <= _MAX_NAME_CHARS and name.isprintable()
+def _version(response: httpx2.Response) -> tuple[str, ...]:
+    """Return the headers that tell one version of a server from another."""
+    names = sorted({*response.headers})
+    return tuple(
+        f"{name}: {response.headers[name]}"
+        for name in names
+        if name == "server" or name.endswith("version")
+    )

@@ -18,7 +18,6 @@ from typing import Final, Literal
 from vlm.checkpoints.catalogue import aliases
 from vlm.errors import (
     BadRequestError,
-    FormError,
     GenerationError,
     ModelFailedError,
     SightlineError,
@@ -78,7 +77,8 @@ class RemoteJob:
 class RemoteEngine:
     """Runs requests on the servers of the settings.
 
-    `info` is set once it is open. One thread calls `open`, `begin` and `close`.
+    `info` is set once it is open, and another one if the servers run another model. One thread
+    calls `open`, `begin` and `close`.
     """
 
     pushes: Literal[True] = True
@@ -149,15 +149,7 @@ class RemoteEngine:
             if self._stopped:
                 self.close()
                 raise ModelFailedError(CLOSED_MESSAGE)
-        self.info = EngineInfo(
-            model=ready.model or "",
-            runtime="openai",
-            device="remote",
-            dtype="",
-            frame_size_px=FRAME_SIZE_PX,
-            remote=tuple(dict.fromkeys(each.origin for each in self._upstreams)),
-            aliases=aliases(ready.model or ""),
-        )
+        self.info = self._info_of(ready.model or "")
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
         """Return a snapshot of the servers. Any thread may call it, also before `open`."""
@@ -173,9 +165,6 @@ class RemoteEngine:
         """
         if request.task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
-        form = request.task.form
-        if form is not None and form.kind != "json_schema":
-            raise FormError("The server of this model takes JSON schemas only, no regex.")
         job = RemoteJob(on_event)
         work = self._run(request, job)
         try:
@@ -208,10 +197,24 @@ class RemoteEngine:
         ]
         return f"Waiting for the model's server: {'; '.join(problems)}" if problems else ""
 
+    def _info_of(self, model: str) -> EngineInfo:
+        return EngineInfo(
+            model=model,
+            runtime="openai",
+            device="remote",
+            dtype="",
+            frame_size_px=FRAME_SIZE_PX,
+            remote=tuple(dict.fromkeys(each.origin for each in self._upstreams)),
+            aliases=aliases(model),
+        )
+
     # -- the event loop --
 
     def _on_upstream_change(self) -> None:
         self._wake_open.set()
+        names = [each.model for each in self._upstreams if each.healthy and each.model]
+        if hasattr(self, "info") and names and self.info.model not in names:
+            self.info = self._info_of(names[0])
         self._on_change()
 
     async def _main(self, client: Client, balancer: Balancer) -> None:

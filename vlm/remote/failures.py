@@ -7,7 +7,7 @@ import math
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 from vlm.errors import (
     BadRequestError,
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FailureKind = Literal["down", "busy", "slow", "broken", "denied", "refused"]
 
 _MAX_QUOTED_CHARS: Final = 300
+# Where an error has its message, and how deep.
+_MESSAGES: Final = ("error", "message", "detail", "msg")
+_MAX_DEPTH: Final = 8
 
 
 class UpstreamFailure(Exception):
@@ -42,6 +45,10 @@ class UpstreamFailure(Exception):
     """Seconds after which a busy server accepts requests, if it said so."""
     body: bytes
     """The body of a refusal."""
+    has_no_list: bool
+    """It is about the list of models, and says nothing of the models themselves."""
+    has_begun: bool
+    """The server had begun to answer."""
 
     def __init__(
         self,
@@ -49,17 +56,20 @@ class UpstreamFailure(Exception):
         words: str,
         retry_after_s: float | None = None,
         body: bytes = b"",
+        has_no_list: bool = False,
     ) -> None:
         super().__init__(words)
         self.kind = kind
         self.words = words
         self.retry_after_s = retry_after_s
         self.body = body
+        self.has_no_list = has_no_list
+        self.has_begun = False
 
     @property
     def may_retry(self) -> bool:
-        """Whether the server did not work on the request, so that no work is done twice."""
-        return self.kind in ("down", "busy")
+        """Return whether the server did not work on the request: no work is to be done twice."""
+        return self.kind in ("down", "busy") and not self.has_begun
 
     def error(self, origin: str) -> SightlineError:
         """Return the error for the client."""
@@ -71,6 +81,11 @@ class UpstreamFailure(Exception):
         if self.kind == "slow":
             return UpstreamTimeoutError(message)
         return BadRequestError(message) if self.kind == "refused" else UpstreamError(message)
+
+
+def fail(words: str) -> NoReturn:
+    """Raise UpstreamFailure for an invalid answer."""
+    raise UpstreamFailure("broken", words)
 
 
 def failure_of_status(
@@ -100,7 +115,7 @@ def failure_of_status(
     if status == 504:
         return UpstreamFailure("slow", "is a gateway, and the server behind it timed out (504).")
     if status >= 500:
-        return UpstreamFailure("broken", f"failed ({status}){_quoted_error(body, key)}.")
+        return UpstreamFailure("broken", f"failed ({status}){_quoted_error(body, key)}.", body=body)
     return UpstreamFailure("broken", f"answered with an unexpected status ({status}).")
 
 
@@ -157,12 +172,11 @@ def quoted(message: str | None, key: str | None) -> str:
 
 def error_message(value: object) -> str | None:
     """Return the message of a JSON error, in any of the forms that servers use."""
-    if not isinstance(value, dict):
-        return None
-    error = value.get("error", value)
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail")
-    if isinstance(error, list) and error and isinstance(error[0], dict):
-        # FastAPI lists one object for each invalid field.
-        error = error[0].get("msg")
-    return error if isinstance(error, str) else None
+    for _ in range(_MAX_DEPTH):
+        if isinstance(value, list):
+            # FastAPI lists one object for each invalid field, Gemini puts the error into a list.
+            value = value[0] if value else None
+        if not isinstance(value, dict):
+            break
+        value = next((value[name] for name in _MESSAGES if value.get(name)), None)
+    return value if isinstance(value, str) else None

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from vlm.remote.fields import ServerFields
+
 
 @dataclass(frozen=True)
 class UpstreamLimits:
@@ -14,9 +16,10 @@ class UpstreamLimits:
     connect_s: float = 5.0
     """To open a connection."""
     first_text_s: float = 120.0
-    """To the first text: includes the server's queue, and a model loaded by the first request."""
+    """To the first text of a server that sends nothing: includes its queue, and a model loaded by
+    the first request."""
     silence_s: float = 30.0
-    """Between two texts of an answer."""
+    """Between two parts of an answer; comments and events without text are parts too."""
     answer_s: float = 600.0
     """For a whole answer."""
     ending_s: float = 2.0
@@ -67,7 +70,7 @@ class Upstream:
     """The state of one server. One thread changes it; any may read `status`."""
 
     def __init__(self, base_url: str, model: str | None) -> None:
-        """`base_url` without a path means its `/v1`; `model` None means the first one it lists."""
+        """`base_url` without a path means its `/v1`; `model` None: one that it lists."""
         parts = urlsplit(base_url)
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.base_url = base_url if parts.path else f"{base_url}/v1"
@@ -86,8 +89,14 @@ class Upstream:
         """It came back by a check after failed requests, and none was answered since."""
         self.missed_checks = 0
         """Failed checks since the last one that passed."""
-        self.rejected_fields: set[str] = set()
-        """Optional fields of a request that this server does not accept."""
+        self.fields = ServerFields()
+        """What it takes in a request."""
+        self.owner = ""
+        """What serves the model, such as "vllm", if the server says it."""
+        self.identity: tuple[str, ...] | None = None
+        """Model and version; None before the first check that passed."""
+        self.warned: set[str] = set()
+        """Warnings that were logged."""
         self.last_sent_s = 0.0
         """Time of its newest request, by `time.monotonic`."""
         self._rests_until_s = 0.0

@@ -14,6 +14,7 @@ from typing import Any, Final
 from PIL import Image
 
 from vlm.errors import BadRequestError
+from vlm.remote.forms import form_fields
 from vlm.types import ANSWER_MAX_TOKENS, GREEDY, Detail, Message, Request, Sampling
 
 # Longest side of an image of detail "low": one tile of the SmolVLM models.
@@ -43,8 +44,8 @@ def request_body(request: Request) -> dict[str, Any]:
     if request.task.json_object:
         body["response_format"] = {"type": "json_object"}
     if request.task.form is not None:
-        schema = {"name": "answer", "strict": True, "schema": json.loads(request.task.form.source)}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        # A form that is not of OpenAI's API is added for the server that is chosen.
+        body |= form_fields(request.task.form, "") or {}
     if request.camera is not None:
         body["user"] = request.camera
     return body

@@ -53,7 +53,10 @@ class PushEngine(Protocol):
     """An engine whose jobs deliver their events by themselves, such as one over the network."""
 
     pushes: Literal[True]
-    info: EngineInfo
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs; another object if the model has changed."""
 
     @property
     def max_batch(self) -> int:

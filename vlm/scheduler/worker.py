@@ -72,7 +72,11 @@ class Worker:
     @property
     def info(self) -> EngineInfo | None:
         """The loaded model."""
-        return self._info
+        engine = self._engine
+        # The servers of a push engine may change their model.
+        return (
+            engine.info if engine is not None and getattr(engine, "pushes", False) else self._info
+        )
 
     @property
     def progress(self) -> str:
