@@ -12,8 +12,8 @@ from playwright.sync_api import Route, expect
 from chromium import FAKE_CAMERA
 from page_actions import (
     press_start,
+    start,
     url_of,
-    wait_for_caption,
     wait_for_notice,
     wait_for_recovery,
 )
@@ -156,6 +156,9 @@ def refuse(status: int, code: str, message: str, **headers: str) -> dict[str, ob
 
 
 STREAM = "text/event-stream"
+UPSTREAM_FAILED = (
+    'event: error\ndata: {"error": {"code": "upstream_failed", "message": "It broke off."}}\n\n'
+)
 OUT_OF_MEMORY = (
     'event: error\ndata: {"error": {"code": "generation_failed", "message": "Out of memory."}}\n\n'
 )
@@ -191,15 +194,24 @@ def test_failed_frame_is_shown_and_retried(open_page, url, still_camera):
     wait_for_recovery(page)
 
 
-def test_incomplete_caption_is_not_in_the_history(open_page, url, still_camera):
+def test_incomplete_caption_is_told_and_not_in_the_history(open_page, url, still_camera):
     page = open_page(url, still_camera)
-    half = {"body": 'event: token\ndata: {"text": "Half a"}\n\n', "content_type": STREAM}
-    page.route("**/api/captions", lambda route: route.fulfill(status=200, **half))
-    press_start(page)
-    expect(page.locator("#caption")).to_have_text("Half a")
-    wait_for_notice(page, "server-gone")
+    half = 'event: token\ndata: {"text": "Half a"}\n\n'
+    ends = {"server-gone": "", "frame-upstream": UPSTREAM_FAILED}
+    body = ""
+    page.route(
+        "**/api/captions",
+        lambda route: route.fulfill(status=200, body=body, content_type=STREAM),
+    )
+    for notice, end in ends.items():
+        body = half + end
+        press_start(page)
+        expect(page.locator("#caption")).to_have_text("Half a")
+        wait_for_notice(page, notice)
+        expect(page.locator(".marks-text")).to_have_text("The answer broke off.")
+        press_start(page)
     page.unroute("**/api/captions")
-    wait_for_caption(page)
+    start(page)
     assert "Half a" not in page.locator(".history-text").all_text_contents()
 
 

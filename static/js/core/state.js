@@ -72,7 +72,7 @@ export function initialState({ settings, secure, visible, at, platform = "" }) {
      * The caption on the screen; `capturedAt` is when its frame was captured, `lang` its language. Of a
      * finished one, `by` and `checks` are those of its statistics, `part` is what it is about, null for
      * all, `id` is that of its request, `isAnswer` tells the first caption of a prompt, and `isCut` one
-     * that ends where it began to repeat itself.
+     * that ends where it began to repeat itself. `isTorn` tells an unfinished one whose answer failed.
      */
     caption: {
       ...{ id: null, text: "", finished: true, isAnswer: false, capturedAt: null, lang: "" },
@@ -260,7 +260,8 @@ const handlers = {
   "request-failed"(state, { id, kind, message, retryAfterS = 0, at, random }) {
     if (state.request?.id !== id) return state;
     const part = partAfterFailure(state.part, kind);
-    const next = { ...state, request: null, part };
+    const caption = state.caption.finished ? state.caption : { ...state.caption, isTorn: true };
+    const next = { ...state, request: null, part, caption };
     const polled = pollSoon(next, at);
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
     if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };

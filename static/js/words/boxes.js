@@ -88,7 +88,8 @@ export function marksText(caption, part) {
   if (!caption.text) return "";
   const about = caption.part ? `About ${partText(caption.part)}.` : "";
   const cut = caption.isCut ? "The model repeated itself, so the answer was cut." : "";
-  const words = [about, makerText(caption), cut, checksText(caption)];
+  const torn = caption.isTorn ? "The answer broke off." : "";
+  const words = [about, makerText(caption), cut, torn, checksText(caption)];
   return words.filter(Boolean).join(" ");
 }
 
