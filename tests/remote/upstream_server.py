@@ -122,6 +122,8 @@ class UpstreamServer:
         self.lists = 0
         self.check_headers: Any = None
         self.list_status = 200
+        # As its `Server` header has it.
+        self.version = "tiny/1.0"
         self.models: object = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
         upstream = self
 
@@ -150,6 +152,9 @@ class UpstreamServer:
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
                     exchange.hung_up.set()
+
+            def version_string(self) -> str:
+                return upstream.version
 
             def log_message(self, *_: object) -> None:
                 """Log nothing."""

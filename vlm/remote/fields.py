@@ -55,8 +55,8 @@ _WRONG_VALUE: Final = re.compile(
     re.IGNORECASE,
 )
 _BEFORE_NAME: Final = (
-    r"(?:['\"`./#\[]|\b(?:parameter|field|argument|property|propertie|key|option|supplied|unknown|"
-    r"unrecognized|unsupported|input)s?\b[^A-Za-z0-9]{1,4})"
+    r"(?:['\"`./#\[]|\b(?:param|parameter|field|arg|argument|property|propertie|key|option|supplied|"
+    r"unknown|unrecognized|unsupported|input)s?\b[^A-Za-z0-9]{1,4})"
 )
 _FIELD: Final = re.compile(r"field|param|argument|propert|\bkeys?\b|inputs", re.IGNORECASE)
 _MAX_DEPTH: Final = 8
