@@ -134,7 +134,8 @@ class UpstreamServer:
             def do_GET(self) -> None:
                 upstream.lists += 1
                 upstream.check_headers = self.headers
-                body = json.dumps(upstream.models).encode()
+                listed = upstream.models
+                body = listed if isinstance(listed, bytes) else json.dumps(listed).encode()
                 self.send_response(upstream.list_status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

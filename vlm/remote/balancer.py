@@ -110,6 +110,7 @@ class Balancer:
             names = ", ".join(each.name for each in models[:_MAX_LISTED])
             self._warn(
                 upstream,
+                "model",
                 f"lists {len(models)} models ({names} ...) and does not say which sees pictures. "
                 f"{chosen.name} is used; --remote-model names another.",
             )
@@ -122,17 +123,18 @@ class Balancer:
         upstream.fields = ServerFields()
         if model.thinks:
             upstream.fields.ask_for_no_thoughts()
-        upstream.warned.clear()
+        if before is not None:
+            upstream.warned.clear()
         upstream.owner = model.owner
         has_changed = upstream.model != model.name
         upstream.model = model.name
         if before is not None and has_changed:
             self._on_health()
 
-    def _warn(self, upstream: Upstream, words: str) -> None:
-        """Log a sentence about a server, once."""
-        if words not in upstream.warned:
-            upstream.warned.add(words)
+    def _warn(self, upstream: Upstream, subject: str, words: str) -> None:
+        """Log a sentence about a server, one for each `subject`."""
+        if subject not in upstream.warned:
+            upstream.warned.add(subject)
             log.warning("%s %s", upstream.origin, words)
 
     def _miss_check(self, upstream: Upstream, words: str) -> None:
@@ -256,6 +258,7 @@ class Balancer:
         if answer.unknown_reason:
             self._warn(
                 upstream,
+                "finish_reason",
                 f'ended an answer for the unknown reason "{answer.unknown_reason}". It is taken '
                 "for whole.",
             )
@@ -269,7 +272,7 @@ class Balancer:
             return False
         left_out = upstream.fields.learn(failure, sent, learnt)
         for name in left_out or []:
-            self._warn(upstream, f"does not take {name}: its answers are made without it.")
+            self._warn(upstream, name, f"does not take {name}: its answers are made without it.")
         return left_out is not None
 
     async def _choose(self, tried: Sequence[Upstream], request: Request) -> Upstream:

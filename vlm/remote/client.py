@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
@@ -246,6 +246,9 @@ class _Body(httpx2.AsyncByteStream):
             yield part
 
     async def aclose(self) -> None:
+        if isinstance(self._parts, AsyncGenerator):
+            # Else the garbage collector ends it, perhaps after the loop.
+            await self._parts.aclose()
         await self._stream.aclose()
 
 

@@ -96,7 +96,7 @@ class Upstream:
         self.identity: tuple[str, ...] | None = None
         """Model and version; None before the first check that passed."""
         self.warned: set[str] = set()
-        """Warnings that were logged."""
+        """Subjects of the warnings that were logged."""
         self.last_sent_s = 0.0
         """Time of its newest request, by `time.monotonic`."""
         self._rests_until_s = 0.0
