@@ -18,6 +18,8 @@ from vlm.errors import SightlineError
 FIGURES: Final = (
     ("unread_p95_ratio", "captions beside connections that read nothing, p95 to alone", "<= 1.5"),
     ("unread_captions", "captions in that time", ""),
+    ("idle_p95_ratio", "captions beside 1,000 idle connections, p95 to alone", "<= 1.1"),
+    ("idle_captions", "captions in that time", ""),
     ("half_p95_ratio", "captions beside half-sent heads and bodies, p95 to alone", "<= 1.5"),
     ("half_captions", "captions in that time", ""),
     ("half_opened", "half-sent requests in that time", ""),
@@ -39,7 +41,7 @@ FIGURES: Final = (
     ("mutated_slowest_s", "mutated bodies: slowest answer, s", "<= 1"),
     ("crashes", "crashes", "0"),
 )
-NAMES: Final = ("unread", "half", "slow", "left", "memory", "held", "mutated")
+NAMES: Final = ("unread", "idle", "half", "slow", "left", "memory", "held", "mutated")
 
 
 @click.command()
@@ -60,6 +62,7 @@ def main(
     """Send what hostile clients send to a server of this machine, bounded in count and time."""
     runs: dict[str, Callable[[ServerProcess], scenarios.Figures]] = {
         "unread": lambda server: scenarios.unread(server, seconds, connections),
+        "idle": lambda server: scenarios.idle(server, seconds),
         "half": lambda server: scenarios.half(server, seconds, connections),
         "slow": lambda server: scenarios.slow(server, seconds),
         "left": scenarios.left,

@@ -37,6 +37,7 @@ _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _JSON: Final = {"Content-Type": "application/json"}
 _CAPTIONS: Final = "/api/captions?max_tokens=16"
 _SENDERS: Final = 8
+_IDLE: Final = 1000
 # As many as wait and run with the default settings.
 _MOST_HELD: Final = 96
 _HELD_TIMEOUT_S: Final = 300.0
@@ -92,6 +93,20 @@ def unread(server: ServerProcess, seconds: float, connections: int) -> Figures:
             opened.sendall(segment)
         beside = caption_times(server, seconds)
     return {"unread_p95_ratio": _ratio(beside, alone), "unread_captions": len(beside)}
+
+
+def idle(server: ServerProcess, seconds: float) -> Figures:
+    """Captions beside a thousand connections that have had one answer and stay open."""
+    alone = caption_times(server, min(15.0, seconds))
+    request = f"GET /healthz HTTP/1.1\r\nHost: {HOST}:{server.port}\r\n\r\n".encode()
+    with ExitStack() as held:
+        for _ in range(_IDLE):
+            opened = held.enter_context(socket.create_connection((HOST, server.port), TIMEOUT_S))
+            opened.sendall(request)
+            opened.recv(4096)
+        # The server closes idle connections after 30 s.
+        beside = caption_times(server, min(15.0, seconds))
+    return {"idle_p95_ratio": _ratio(beside, alone), "idle_captions": len(beside)}
 
 
 def half(server: ServerProcess, seconds: float, connections: int) -> Figures:
