@@ -22,7 +22,8 @@ from vlm.errors import (
     StreamClosedError,
     UnsupportedImageError,
 )
-from vlm.images import heif, jpeg
+from vlm.images import decode, heif, jpeg
+from vlm.images.apart import decode_apart
 from vlm.images.decode import _LARGE, MAX_LARGE, decode_image
 from worker_kit import wait_until
 
@@ -370,24 +371,21 @@ def test_a_picture_of_a_client_that_has_left_is_not_decoded(
 def test_large_pictures_are_decoded_one_at_a_time_and_leave_places_to_small_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real: Callable[..., Image.Image | None] = jpeg.decode
     large, small = encoded(image=Image.new("RGB", (4200, 3000))), JPEGS["baseline"]
     running, most = 0, 0
     lock, go = threading.Lock(), threading.Event()
 
-    def counted(found: jpeg.Jpeg, size: tuple[int, int]) -> Image.Image | None:
+    def counted(data: bytes, is_cancelled: Callable[[], bool]) -> Image.Image | None:
         nonlocal running, most
-        if found.width < 4000:
-            return real(found, size)
         with lock:
             running += 1
             most = max(most, running)
         go.wait(60)
         with lock:
             running -= 1
-        return real(found, size)
+        return decode_apart(data, is_cancelled)
 
-    monkeypatch.setattr(jpeg, "decode", counted)
+    monkeypatch.setattr(decode, "decode_apart", counted)
     threads = [threading.Thread(target=decode_image, args=(large,)) for _ in range(MAX_LARGE)]
     for thread in threads:
         thread.start()

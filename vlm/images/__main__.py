@@ -8,7 +8,7 @@ from vlm.images.apart import written
 from vlm.images.decode import decode_image
 
 # Captions come first. Windows has no `nice`; the parent process starts this one with less priority.
-_NICENESS = 5
+_NICENESS = 10
 
 if __name__ == "__main__":
     if hasattr(os, "nice"):

@@ -1,8 +1,8 @@
 """Decode a picture in a process of its own, `python -m vlm.images`, whose work captions outrank.
 
-Pillow copies a decoded WebP or AVIF picture with Python's lock held, for 0.1 to 0.3 s if it is large
-(docs/surprises.md), in which no token of any caption could be made. A process can also have less
-priority, be ended midway if the client leaves, and gives all of its memory back.
+A process has less priority, can be ended midway if the client leaves, and gives all of its memory
+back. And Pillow copies a decoded WebP or AVIF picture with Python's lock held, for 0.1 to 0.3 s if
+it is large (docs/surprises.md), in which this process could make no token of any caption.
 """
 
 from __future__ import annotations

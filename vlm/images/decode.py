@@ -59,9 +59,9 @@ _DECODING_LARGE: Final = threading.BoundedSemaphore(1)
 # How many of the largest may be decoded or wait for it: as long as a client likes to wait.
 MAX_LARGE: Final = 12
 _LARGE: Final = threading.BoundedSemaphore(MAX_LARGE)
-# Copies of fewer pixels hold Python's lock for at most 5 ms, as long as any thread may. A start of
-# the process takes 0.2 s.
-_APART_PIXELS: Final = 2_000_000
+# Of WebP, AVIF and HEIC: copies of fewer pixels hold Python's lock for at most 5 ms, as long as any
+# thread may. A start of the other process takes 0.2 s.
+_COPIED_PIXELS: Final = 2_000_000
 # Pillow reads all EXIF of an AVIF file, which can take a second if it has 65,535 entries.
 _OPENING: Final = threading.Lock()
 _DAMAGED_MESSAGE: Final = f"This is not an image that can be read: not one, or damaged. {TAKEN}"
@@ -78,8 +78,8 @@ def decode_image(
     and palettes are converted, transparency becomes white, and only the first frame of an animation
     is read. The orientation is that of EXIF; without EXIF, that of XMP, except in a PNG; AVIF and
     HEIC have their own. A file whose pixels are all there is taken without its end marker, and
-    refused if some are missing. Large WebP, AVIF and HEIC pictures are decoded in
-    another process, unless this is it (`is_apart`). Thread-safe.
+    refused if some are missing. Large pictures are decoded in another process, unless this is it
+    (`is_apart`). Thread-safe.
 
     Raise BadImageError, ImageTooLargeError or UnsupportedImageError, BusyError if many large images
     wait, and StreamClosedError if `is_cancelled` returns true before the decoding begins, or during
@@ -95,12 +95,12 @@ def decode_image(
     picture = find_picture(data)
     try:
         if picture.format == "JPEG":
-            return _decode_jpeg(picture.data, is_cancelled)
+            return _decode_jpeg(picture.data, is_cancelled, is_apart)
         kept = _without_extras(picture)
         with _OPENING:
             opened = _opened(kept, picture.format)
         with opened as image, _place(image.size, is_cancelled):
-            if not is_apart and _holds_lock(picture.format, image.size):
+            if not is_apart and _is_costly(picture.format, image.size):
                 other = decode_apart(kept, is_cancelled)
                 if other is not None:
                     return other
@@ -119,12 +119,16 @@ def decode_image(
         raise BadImageError(_CUT_MESSAGE if is_cut else _DAMAGED_MESSAGE) from error
 
 
-def _decode_jpeg(data: bytes, is_cancelled: Callable[[], bool]) -> Image.Image:
+def _decode_jpeg(data: bytes, is_cancelled: Callable[[], bool], is_apart: bool) -> Image.Image:
     found = jpeg.read_headers(data)
     size = (found.width, found.height)
     _check_size(*size)
     jpeg.check_cost(found)
     with _place(size, is_cancelled):
+        if not is_apart and _is_costly("JPEG", size):
+            made = decode_apart(data, is_cancelled)
+            if made is not None:
+                return made
         image = jpeg.decode(found, _bounded_size(*size))
         if image is None:
             with _opened(found.data) as other:
@@ -160,9 +164,10 @@ def _without_extras(picture: Picture) -> bytes:
     return data
 
 
-def _holds_lock(image_format: Format, size: tuple[int, int]) -> bool:
-    """Return whether decoding the picture holds Python's lock so long that captions falter."""
-    return image_format in ("WEBP", "AVIF", "HEIC") and size[0] * size[1] > _APART_PIXELS
+def _is_costly(image_format: Format, size: tuple[int, int]) -> bool:
+    """Return whether captions would falter while the picture is decoded in this process."""
+    most = _LARGE_PIXELS if image_format in ("JPEG", "PNG") else _COPIED_PIXELS
+    return size[0] * size[1] > most
 
 
 @contextmanager
