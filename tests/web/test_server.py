@@ -284,15 +284,17 @@ def test_few_of_the_requests_that_a_client_sends_ahead_are_answered_unless_it_re
         answered.append(environ["PATH_INFO"])
         return [bytes(32768)] * 2
 
-    with serving(app) as port:
-        with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as unread:
-            unread.sendall(one(target="/unread", close=False) * 100)
-            # Enough answers for others that the first client has had time for all of its own.
-            for _ in range(200):
-                connection = begun(port)
-                assert len(connection.getresponse().read()) == 65536
-                connection.close()
-            assert answered.count("/unread") < 40
+    with ExitStack() as held:
+        port = held.enter_context(serving(app))
+        address = ("127.0.0.1", port)
+        unread = held.enter_context(socket.create_connection(address, timeout=HANG_GUARD_S))
+        unread.sendall(one(target="/unread", close=False) * 100)
+        # Enough answers for others that the first client has had time for all of its own.
+        for _ in range(200):
+            connection = begun(port)
+            assert len(connection.getresponse().read()) == 65536
+            connection.close()
+        assert answered.count("/unread") < 40
 
 
 def test_answers_within_the_bound_need_no_reader_to_end() -> None:
