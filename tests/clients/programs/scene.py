@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-base_url, picture, prompt = sys.argv[1:]
+base_url, picture, prompt = sys.argv[1:4]
 data_uri = f"data:image/jpeg;base64,{base64.b64encode(Path(picture).read_bytes()).decode()}"
 
 
