@@ -37,11 +37,16 @@ FIGURES: Final = (
     ("held_others", "largest requests without either", "0"),
     ("mutated_5xx", "mutated bodies: answers of 5xx", "0"),
     ("mutated_unanswered", "mutated bodies: no answer", ""),
-    ("mutated_captioned", "mutated bodies: captioned", ""),
+    ("mutated_answered", "mutated bodies: captioned", ""),
     ("mutated_slowest_s", "mutated bodies: slowest answer, s", "<= 1"),
-    ("crashes", "crashes", "0"),
+    ("mutated_crashes", "mutated bodies: crashes", "0"),
+    ("chats_5xx", "mutated chats: answers of 5xx", "0"),
+    ("chats_unanswered", "mutated chats: no answer", ""),
+    ("chats_answered", "mutated chats: answered", ""),
+    ("chats_slowest_s", "mutated chats: slowest answer, s", ""),
+    ("chats_crashes", "mutated chats: crashes", "0"),
 )
-NAMES: Final = ("unread", "idle", "half", "slow", "left", "memory", "held", "mutated")
+NAMES: Final = ("unread", "idle", "half", "slow", "left", "memory", "held", "mutated", "chats")
 
 
 @click.command()
@@ -69,6 +74,7 @@ def main(
         "memory": lambda server: scenarios.memory(server, pictures, warm_up),
         "held": scenarios.held,
         "mutated": lambda server: scenarios.mutated(server, bodies),
+        "chats": lambda server: scenarios.chats(server, bodies),
     }
     found: scenarios.Figures = {}
     for name in only or NAMES:

@@ -136,15 +136,16 @@ def mutated_bodies(count: int, seed: int = 2) -> Iterator[tuple[bytes, str]]:
     sound = [encoded(image, kind) for kind in ("JPEG", "PNG", "WEBP", "AVIF")]
     sound.append(encoded(image, "JPEG", progressive=True))
     for _ in range(count):
-        data = _mutated(chance.choice(sound), chance)
+        data = changed_bytes(chance.choice(sound), chance)
         if chance.random() < 0.5:
             yield data, "image/jpeg"
         else:
             form = _form(data)
-            yield _mutated(form, chance), f"multipart/form-data; boundary={BOUNDARY}"
+            yield changed_bytes(form, chance), f"multipart/form-data; boundary={BOUNDARY}"
 
 
-def _mutated(sound: bytes, chance: random.Random) -> bytes:
+def changed_bytes(sound: bytes, chance: random.Random) -> bytes:
+    """Return `sound` with one to eight changes: bytes replaced, removed, repeated or added."""
     data = bytearray(sound)
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(data))

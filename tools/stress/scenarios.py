@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from tools.bench.over_http import HOST
+from tools.stress.chats import mutated_chats
 from tools.stress.pictures import (
     encoded,
     largest_chat,
@@ -36,6 +37,7 @@ _JPEG: Final = {"Content-Type": "image/jpeg"}
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _JSON: Final = {"Content-Type": "application/json"}
 _CAPTIONS: Final = "/api/captions?max_tokens=16"
+_SHORT_CAPTIONS: Final = "/api/captions?max_tokens=1"
 _SENDERS: Final = 8
 _IDLE: Final = 1000
 # As many as wait and run with the default settings.
@@ -208,9 +210,10 @@ def memory(server: ServerProcess, pictures: int, warm_up: int) -> Figures:
     """Resident memory after `pictures` mixed ones, to that after the first `warm_up`."""
     bodies = mixed_pictures(pictures)
     with _senders(server) as post_all:
-        post_all((body, _OCTETS) for _, body in zip(range(warm_up), bodies, strict=False))
+        warming = zip(range(warm_up), bodies, strict=False)
+        post_all((_SHORT_CAPTIONS, body, _OCTETS) for _, body in warming)
         warm_mb = server.memory_mb()
-        post_all((body, _OCTETS) for body in bodies)
+        post_all((_SHORT_CAPTIONS, body, _OCTETS) for body in bodies)
     last_mb = server.memory_mb()
     return {"memory_ratio": last_mb / warm_mb, "memory_warm_mb": warm_mb, "memory_mb": last_mb}
 
@@ -244,18 +247,32 @@ def held(server: ServerProcess) -> Figures:
 def mutated(server: ServerProcess, bodies: int) -> Figures:
     """Answers to mutated bodies: how many of 5xx (503 apart), the slowest, and crashes."""
     with _senders(server) as post_all:
-        found = post_all((body, {"Content-Type": kind}) for body, kind in mutated_bodies(bodies))
+        found = post_all(
+            (_SHORT_CAPTIONS, body, {"Content-Type": kind}) for body, kind in mutated_bodies(bodies)
+        )
+    return _outcomes("mutated", found, server)
+
+
+def chats(server: ServerProcess, bodies: int) -> Figures:
+    """Answers to chats that were changed at random, as those to `mutated` bodies."""
+    with _senders(server) as post_all:
+        found = post_all((path, body, _JSON) for path, body in mutated_chats(bodies))
+    return _outcomes("chats", found, server)
+
+
+def _outcomes(name: str, found: list[tuple[int, float]], server: ServerProcess) -> Figures:
     statuses = Counter(status for status, _ in found)
     return {
-        "mutated_5xx": sum(n for status, n in statuses.items() if status >= 500 and status != 503),
-        "mutated_unanswered": statuses[0],
-        "mutated_captioned": statuses[200],
-        "mutated_slowest_s": max(taken_s for _, taken_s in found),
-        "crashes": float(not server.is_running()),
+        f"{name}_5xx": sum(n for status, n in statuses.items() if status >= 500 and status != 503),
+        f"{name}_unanswered": statuses[0],
+        f"{name}_answered": statuses[200],
+        f"{name}_slowest_s": max(taken_s for _, taken_s in found),
+        f"{name}_crashes": float(not server.is_running()),
     }
 
 
-Bodies = Iterator[tuple[bytes, dict[str, str]]]
+# Path, body and headers.
+Bodies = Iterator[tuple[str, bytes, dict[str, str]]]
 
 
 @contextmanager
@@ -264,7 +281,7 @@ def _senders(server: ServerProcess) -> Iterator[Callable[[Bodies], list[tuple[in
     local = threading.local()
     opened: list[http.client.HTTPConnection] = []
 
-    def post(sent: tuple[bytes, dict[str, str]]) -> tuple[int, float]:
+    def post(sent: tuple[str, bytes, dict[str, str]]) -> tuple[int, float]:
         connection: http.client.HTTPConnection | None = getattr(local, "connection", None)
         if connection is None:
             connection = http.client.HTTPConnection(HOST, server.port, timeout=TIMEOUT_S)
@@ -272,7 +289,7 @@ def _senders(server: ServerProcess) -> Iterator[Callable[[Bodies], list[tuple[in
             opened.append(connection)
         started = time.perf_counter()
         try:
-            connection.request("POST", "/api/captions?max_tokens=1", *sent)
+            connection.request("POST", *sent)
             answer = connection.getresponse()
             answer.read()
             status = answer.status
