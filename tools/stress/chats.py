@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import random
 from collections.abc import Iterator
@@ -117,4 +118,4 @@ def _change_value(body: dict[str, Any], chance: random.Random) -> None:
     elif kind == 3 and isinstance(here, dict):
         here[chance.choice(("type", "role", "stop", "x", "n", "", "\u00e9"))] = inner
     else:
-        here[step] = chance.choice(_ODD)
+        here[step] = copy.deepcopy(chance.choice(_ODD))
