@@ -8,9 +8,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from itertools import cycle
 from typing import Final
 
@@ -27,6 +27,7 @@ from tools.stress.pictures import (
     slow_pictures,
     smooth,
 )
+from tools.stress.senders import senders
 from tools.stress.server import ServerProcess
 
 Figures = dict[str, float | None]
@@ -209,7 +210,7 @@ def _processor_share(server: ServerProcess) -> float:
 def memory(server: ServerProcess, pictures: int, warm_up: int) -> Figures:
     """Resident memory after `pictures` mixed ones, to that after the first `warm_up`."""
     bodies = mixed_pictures(pictures)
-    with _senders(server) as post_all:
+    with senders(server, TIMEOUT_S) as post_all:
         warming = zip(range(warm_up), bodies, strict=False)
         post_all((_SHORT_CAPTIONS, body, _OCTETS) for _, body in warming)
         warm_mb = server.memory_mb()
@@ -246,7 +247,7 @@ def held(server: ServerProcess) -> Figures:
 
 def mutated(server: ServerProcess, bodies: int) -> Figures:
     """Answers to mutated bodies: how many of 5xx (503 apart), the slowest, and crashes."""
-    with _senders(server) as post_all:
+    with senders(server, TIMEOUT_S) as post_all:
         found = post_all(
             (_SHORT_CAPTIONS, body, {"Content-Type": kind}) for body, kind in mutated_bodies(bodies)
         )
@@ -255,7 +256,7 @@ def mutated(server: ServerProcess, bodies: int) -> Figures:
 
 def chats(server: ServerProcess, bodies: int) -> Figures:
     """Answers to chats that were changed at random, as those to `mutated` bodies."""
-    with _senders(server) as post_all:
+    with senders(server, TIMEOUT_S) as post_all:
         found = post_all((path, body, _JSON) for path, body in mutated_chats(bodies))
     return _outcomes("chats", found, server)
 
@@ -269,55 +270,3 @@ def _outcomes(name: str, found: list[tuple[int, float]], server: ServerProcess) 
         f"{name}_slowest_s": max(taken_s for _, taken_s in found),
         f"{name}_crashes": float(not server.is_running()),
     }
-
-
-# Path, body and headers.
-Bodies = Iterator[tuple[str, bytes, dict[str, str]]]
-
-
-@contextmanager
-def _senders(server: ServerProcess) -> Iterator[Callable[[Bodies], list[tuple[int, float]]]]:
-    """Yield a function that posts bodies from four threads; it returns status and time of each."""
-    local = threading.local()
-    opened: list[http.client.HTTPConnection] = []
-
-    def post(sent: tuple[str, bytes, dict[str, str]]) -> tuple[int, float]:
-        connection: http.client.HTTPConnection | None = getattr(local, "connection", None)
-        if connection is None:
-            connection = http.client.HTTPConnection(HOST, server.port, timeout=TIMEOUT_S)
-            local.connection = connection
-            opened.append(connection)
-        started = time.perf_counter()
-        try:
-            connection.request("POST", *sent)
-            answer = connection.getresponse()
-            answer.read()
-            status = answer.status
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            status = 0
-        return status, time.perf_counter() - started
-
-    lock = threading.Lock()
-
-    def post_all(bodies: Bodies) -> list[tuple[int, float]]:
-        found: list[tuple[int, float]] = []
-
-        def run() -> None:
-            while True:
-                with lock:
-                    sent = next(bodies, None)
-                if sent is None:
-                    return
-                found.append(post(sent))
-
-        with ThreadPoolExecutor(4) as pool:
-            for future in [pool.submit(run) for _ in range(4)]:
-                future.result()
-        return found
-
-    try:
-        yield post_all
-    finally:
-        for connection in opened:
-            connection.close()
