@@ -14,6 +14,9 @@ Detail = Literal["low", "high"]
 Reading = Literal["reader", "model", "both"]
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["live", "question", "background"]
+# A prompt ends with the start of the assistant's turn; with the whole last message; or with the
+# text of the last message, which the answer continues.
+PromptEnd = Literal["generation_prompt", "final_message", "final_text"]
 FinishReason = Literal["stop", "length", "loop", "cancelled"]
 Outcome = Literal["done", "cancelled", "superseded", "refused", "failed"]
 EngineState = Literal["loading", "ready", "failed"]
@@ -91,6 +94,8 @@ class AnswerTask:
     """The answer has this form, one that `vlm.engine.grammars.check_form` accepts."""
     stop_loops: bool = False
     """The answer ends before a sentence or six words come a third time, unless it has a form."""
+    prompt_end: PromptEnd = "generation_prompt"
+    """Whether the answer is a new turn, or goes on with the text of the last message."""
     reading: Reading | None = None
     """The maker of the answer about text: the reader, the model, or the model with its lines.
 
@@ -105,6 +110,13 @@ class AnswerTask:
     def is_greedy(self) -> bool:
         """Return whether the argmax of each step is all that is needed."""
         return self.sampling.is_argmax and self.top_logprobs is None and not self.has_form
+
+    @property
+    def begun_text(self) -> str:
+        """The text of the last message that the answer continues; empty if it is a new turn."""
+        if self.prompt_end != "final_text":
+            return ""
+        return "".join(part for part in self.messages[-1].parts if isinstance(part, str))
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from vlm.models.loading import load_engine
 from vlm.prompts import CHAT_MAX_CHARS, PRESETS
 from vlm.runtimes.torch.eager import load_model
 from vlm.settings import Settings
-from vlm.types import Message, Request, Result, Sampling, TokenChunk, TokenLogprob
+from vlm.types import Message, PromptEnd, Request, Result, Sampling, TokenChunk, TokenLogprob
 
 QUESTION = PRESETS[1].prompt
 SHORT = PRESETS[0].prompt
@@ -86,6 +86,29 @@ def test_ids_of_a_long_chat_equal_transformers(frames: list[Image.Image], nano_d
         text=text, images=[frames[:2]], do_image_splitting=False, return_tensors="np"
     )
     assert list(builder.chat_ids(turns)) == theirs["input_ids"][0].tolist()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("checkpoint", ["nano_dir", "smolvlm_dir"])
+def test_ids_of_each_end_of_a_prompt_equal_transformers(
+    request: pytest.FixtureRequest, checkpoint: str
+) -> None:
+    folder = request.getfixturevalue(checkpoint)
+    builder, processor = InputBuilder.load(folder), load_processor(folder)
+    ends: dict[PromptEnd, dict[str, bool]] = {
+        "generation_prompt": {"add_generation_prompt": True},
+        "final_message": {"add_generation_prompt": False},
+        "final_text": {"add_generation_prompt": False, "continue_final_message": True},
+    }
+    for parts in (("A red",), ("A red ",), (" A\n",), ("",), ("The picture: ", "A red ci")):
+        turns: Any = (("user", ("What is this?",)), ("assistant", parts))
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": part} for part in texts]}
+            for role, texts in turns
+        ]
+        for end, fields in ends.items():
+            text = processor.apply_chat_template(messages, **fields)
+            theirs = processor(text=text, return_tensors="np")["input_ids"][0].tolist()
+            assert list(builder.chat_ids(turns, end=end)) == theirs, (parts, end)
 
 
 def test_typed_image_tokens_are_plain_text(engine: Engine, frames: list[Image.Image]) -> None:

@@ -45,6 +45,11 @@ def test_the_same_text_passes_in_any_pieces() -> None:
         assert passed(text, list(range(len(text)))).rstrip() == expected, text
 
 
+def test_a_continued_message_keeps_the_white_space_at_its_start() -> None:
+    answer = AnswerText(continues=True)
+    assert answer.add("  circle.") + answer.finish() == "  circle."
+
+
 def test_an_answer_of_a_form_keeps_what_is_within() -> None:
     answer = AnswerText(has_form=True)
     text = '{"text": "<|im_end|> and </s>"}'

@@ -51,6 +51,11 @@ def test_every_setting_of_a_request_is_sent() -> None:
     other = request_body(chat_request(go, 9, sampling=penalties, form=form))
     assert (other["top_k"], other["presence_penalty"], other["logit_bias"]) == (4, 0.5, {"7": 1.0})
     assert other["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    continued = request_body(chat_request(go, 9, prompt_end="final_text"))
+    assert (continued["add_generation_prompt"], continued["continue_final_message"]) == (
+        False,
+        True,
+    )
     unlimited = chat_request(go, ANSWER_MAX_TOKENS)
     assert "max_tokens" not in request_body(unlimited)
     body = request_body(request)

@@ -202,6 +202,7 @@ class Engine:
             prepared.request.task.stop,
             prepared.limit,
             loop_guard(prepared.request.task),
+            keeps_lead=prepared.request.task.prompt_end == "final_text",
         )
         return EngineJob(Generation(self._model, prepared, is_cancelled, draft), text, is_cancelled)
 

@@ -85,7 +85,7 @@ class Model:
                     parts.append(self.inputs.image_processor.grid_of(part.size, task.detail))
             turns.append((message.role, tuple(parts)))
         context_tokens = self.runtime.context_tokens
-        input_ids = self.inputs.chat_ids(tuple(turns), context_tokens)
+        input_ids = self.inputs.chat_ids(tuple(turns), context_tokens, task.prompt_end)
         return Prepared(
             request,
             tuple(images),
@@ -166,7 +166,7 @@ class Generation:
         return features
 
     def _greedy(self) -> Passes[Token]:
-        question = (self.prepared.request.camera, self.prepared.turns)
+        question = (self.prepared.request.camera, self.prepared.turns, self._task.prompt_end)
         last = LastAnswer(self._draft or ())
         if self._draft is None and self._runtime.exact_splits:
             last = self._model.answers.get(question)
@@ -195,7 +195,7 @@ class Generation:
         task = self._task
         processors = processors_of(task.sampling, self.prepared.input_ids)
         if task.has_form:
-            processors.append(self._model.grammars.for_one_answer(task.form))
+            processors.append(self._model.grammars.for_one_answer(task.form, task.begun_text))
         sampler = Sampler(task.sampling, task.top_logprobs, processors)
         after = yield from self._prefill((), want_logits=True)
         while True:

@@ -35,6 +35,7 @@ _ANY_OBJECT: Final = Form("json_schema", '{"type": "object"}')
 _MAY_BREAK: Final = ("uniqueItems",)
 _KEYS: Final = re.compile(r"Unimplemented keys: \[(.*)\]")
 _REASON_MAX_CHARS: Final = 200
+_WHITE_SPACE: Final = "JSON has one blank after each colon and comma, and no other white space."
 
 
 def check_form(form: Form) -> tuple[str, ...]:
@@ -70,16 +71,24 @@ class Grammars:
 
         self._tokenizer = LLTokenizer(tokenizer_json, eos_token=sorted(end_ids))
 
-    def for_one_answer(self, form: Form | None) -> FormGrammar:
-        """Return a processor in its initial state; for JSON of any object if `form` is None.
+    def for_one_answer(self, form: Form | None, begun: str = "") -> FormGrammar:
+        """Return a processor for the rest of an answer that begins with `begun`.
 
-        Raise FormError if answers cannot have this form.
+        It is for JSON of any object if `form` is None. Raise FormError if answers cannot have this
+        form, or cannot begin so.
         """
         from llguidance import LLMatcher
 
         matcher = LLMatcher(self._tokenizer, _grammar(form or _ANY_OBJECT), log_level=0)
         if matcher.is_error():
             raise FormError(f"The form of the answer: {_complaint(matcher.get_error())}")
+        ids = self._tokenizer.tokenize_str(begun)
+        if matcher.try_consume_tokens(ids) < len(ids) or matcher.is_stopped():
+            is_json = form is None or form.kind == "json_schema"
+            raise FormError(
+                "The last message is not the beginning of an answer of the demanded form."
+                + (f" {_WHITE_SPACE}" if is_json else "")
+            )
         return FormGrammar(matcher)
 
 

@@ -15,7 +15,7 @@ from vlm.errors import BadRequestError, CheckpointError
 from vlm.processing.chat_template import ChatTemplate
 from vlm.processing.image_processor import ImageProcessor, TileGrid
 from vlm.processing.tokenizer import FAKE, IMAGE, Tokenizer
-from vlm.types import Role
+from vlm.types import PromptEnd, Role
 
 # Marks the place of a text in the template; no text can hold it (see prompts.py).
 _TEXT_MARK: Final = "\ufffd"
@@ -83,18 +83,25 @@ class InputBuilder:
         template = ChatTemplate.load(folder, tokenizer.special_tokens)
         return cls(ImageProcessor.load(folder), tokenizer, template, image_seq_len)
 
-    def chat_ids(self, turns: Sequence[Turn], context_tokens: int = sys.maxsize) -> tuple[int, ...]:
+    def chat_ids(
+        self,
+        turns: Sequence[Turn],
+        context_tokens: int = sys.maxsize,
+        end: PromptEnd = "generation_prompt",
+    ) -> tuple[int, ...]:
         """Return the ids of a chat up to where its answer begins, fewer than `context_tokens`.
 
         Raise BadRequestError if there are more, if the tokenizer cannot encode a text, or if the
         checkpoint's template has no place for a part of the chat.
         """
-        return self._ids_of(tuple(turns), context_tokens)
+        return self._ids_of(tuple(turns), context_tokens, end)
 
-    def _tokenise(self, turns: tuple[Turn, ...], context_tokens: int) -> tuple[int, ...]:
+    def _tokenise(
+        self, turns: tuple[Turn, ...], context_tokens: int, end: PromptEnd
+    ) -> tuple[int, ...]:
         ids: list[int] = []
         literal = typed = ""
-        for piece in self._pieces(turns):
+        for piece in self._pieces(turns, end):
             if not isinstance(piece, _Typed):
                 literal += piece
                 continue
@@ -124,11 +131,15 @@ class InputBuilder:
             )
         return ids
 
-    def _pieces(self, turns: tuple[Turn, ...]) -> list[str | _Typed]:
+    def _pieces(
+        self, turns: tuple[Turn, ...], end: PromptEnd = "generation_prompt"
+    ) -> list[str | _Typed]:
         """Return the rendered chat: the template's text, and the texts and images in between."""
         chat = [part for _, parts in turns for part in parts]
         try:
-            text = self._template.render([_message(*turn) for turn in turns])
+            text = self._template.render(
+                [_message(*turn) for turn in turns], end == "generation_prompt"
+            )
         except CheckpointError as error:
             raise BadRequestError(_NO_PLACE) from error
         written = _PLACES.split(text)
@@ -139,7 +150,12 @@ class InputBuilder:
         pieces: list[str | _Typed] = [written[0]]
         for part, after in zip(chat, written[2::2], strict=True):
             pieces += [_Typed(part) if isinstance(part, str) else self._image_text(part), after]
-        return pieces
+        if end != "final_text":
+            return pieces
+        if not chat or not isinstance(chat[-1], str):
+            raise BadRequestError("The last message must end with a text, to be continued.")
+        # Without the end of the message.
+        return pieces[:-1]
 
     def _image_text(self, grid: TileGrid) -> str:
         """Return the text that stands for an image in the tiles of `grid`, and whole."""

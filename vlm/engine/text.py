@@ -23,17 +23,18 @@ class AnswerText:
         stop_texts: Sequence[str],
         limit: int,
         loops: LoopGuard | None = None,
+        keeps_lead: bool = False,
     ) -> None:
         """`limit` is the maximum number of tokens; `stop_ids` end the answer and are not shown.
 
-        `loops` ends an answer that repeats itself.
+        `loops` ends an answer that repeats itself. `keeps_lead`: white space at the start is shown.
         """
         self._tokenizer = tokenizer
         self._stop_ids = stop_ids
         self._stop_texts = stop_texts
         self._limit = limit
         self._loops = loops
-        self._detokenizer = Detokenizer(tokenizer.decode)
+        self._detokenizer = Detokenizer(tokenizer.decode, keeps_lead)
         self._held = ""
         self._shown: list[str] = []
         self._logprobs: list[TokenLogprob] = []
@@ -135,13 +136,16 @@ class Detokenizer:
     may depend on the one before it (a leading space, the rest of a character).
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
-        """`decode` is the tokenizer's own, without special tokens and without clean-up."""
+    def __init__(self, decode: Callable[[Sequence[int]], str], keeps_lead: bool = False) -> None:
+        """`decode` is the tokenizer's own, without special tokens and without clean-up.
+
+        `keeps_lead`: leading white space belongs to the text, which continues another one.
+        """
         self._decode = decode
         self._ids: list[int] = []
         self._context_start = 0
         self._shown_end = 0
-        self._begun = False
+        self._begun = keeps_lead
 
     def add(self, token_id: int) -> str:
         """Return the text that became complete with `token_id`, empty if none did."""

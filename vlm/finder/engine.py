@@ -55,10 +55,15 @@ class FinderEngine:
         return self._engine.max_batch
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> FinderJob:
-        """Return a job; the finder may answer about one image, without logprobs and schemas."""
+        """Return a job; the finder may answer about one image, in a new turn of free text."""
         inner = self._engine.begin(request, is_cancelled)
         task = request.task
-        may_speak = len(images_of(task)) == 1 and task.top_logprobs is None and task.form is None
+        may_speak = (
+            len(images_of(task)) == 1
+            and task.top_logprobs is None
+            and task.form is None
+            and task.prompt_end == "generation_prompt"
+        )
         unfamiliar = self._unfamiliar if may_speak and self._speaker.can_speak else ()
         usual_s = LIVE_LIMIT_S if request.kind == "live" else QUESTION_LIMIT_S
         limit_s = usual_s if self._limit_s is None else self._limit_s

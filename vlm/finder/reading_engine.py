@@ -37,7 +37,7 @@ def reading_of(request: Request, takes_lines: bool = True) -> Reading:
     A model that `takes_lines` was trained on prompts that quote text.
     """
     task = request.task
-    if len(images_of(task)) != 1:
+    if len(images_of(task)) != 1 or task.prompt_end != "generation_prompt":
         return "model"
     reading = task.reading
     if reading is None:

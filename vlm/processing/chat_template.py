@@ -59,15 +59,18 @@ class ChatTemplate:
             raise CheckpointError(f"The checkpoint {folder} has no chat template. {_REMEDY}")
         return cls(found, special_tokens)
 
-    def render(self, messages: list[dict[str, object]]) -> str:
-        """Return `messages` as text, up to the start of the answer; raise CheckpointError."""
+    def render(self, messages: list[dict[str, object]], add_generation_prompt: bool = True) -> str:
+        """Return `messages` as text, by default up to the start of the answer.
+
+        Raise CheckpointError.
+        """
         try:
             return self._template.render(
                 **self._special_tokens,
                 messages=messages,
                 tools=None,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=add_generation_prompt,
             )
         # A template is a program: it can raise anything.
         except Exception as error:

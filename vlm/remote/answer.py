@@ -47,7 +47,12 @@ class UpstreamAnswer:
         self._request = request
         self._key = key
         self._keeps_limit = keeps_limit
-        self._filter = AnswerText(request.task.stop, request.task.has_form, is_thinking)
+        self._filter = AnswerText(
+            request.task.stop,
+            request.task.has_form,
+            is_thinking,
+            continues=request.task.prompt_end == "final_text",
+        )
         self._loops = loop_guard(request.task)
         self._texts: list[str] = []
         # The first half of a character that two events share.

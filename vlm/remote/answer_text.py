@@ -54,11 +54,16 @@ class AnswerText:
     """
 
     def __init__(
-        self, stops: Sequence[str] = (), has_form: bool = False, is_thinking: bool = False
+        self,
+        stops: Sequence[str] = (),
+        has_form: bool = False,
+        is_thinking: bool = False,
+        continues: bool = False,
     ) -> None:
         """`stops` end the answer. With `has_form`, end-of-turn tokens count only at its end.
 
-        `is_thinking`: the prompt already holds the mark with which thoughts begin.
+        `is_thinking`: the prompt already holds the mark with which thoughts begin. `continues`: the
+        text goes on with a message, so that white space at its start belongs to it.
         """
         anywhere = tuple(filter(None, (*stops, *(() if has_form else _TURN_ENDS))))
         self._anywhere = _one_of(anywhere) if anywhere else None
@@ -67,7 +72,7 @@ class AnswerText:
         self._held = ""
         # Number of characters of the thoughts in it that were searched for their end.
         self._searched = 0
-        self._has_text = False
+        self._has_text = continues
         self._has_passed = False
         self._guesses_thoughts = is_thinking
         # The marks that end the thoughts, while they last.

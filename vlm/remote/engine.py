@@ -18,6 +18,7 @@ from typing import Final, Literal
 from vlm.checkpoints.catalogue import aliases
 from vlm.errors import (
     BadRequestError,
+    FormError,
     GenerationError,
     ModelFailedError,
     SightlineError,
@@ -165,6 +166,11 @@ class RemoteEngine:
         """
         if request.task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
+        if request.task.has_form and request.task.prompt_end == "final_text":
+            raise FormError(
+                "The server of this model applies a form to new answers only, not to one that "
+                "continues a message."
+            )
         job = RemoteJob(on_event)
         work = self._run(request, job)
         try:

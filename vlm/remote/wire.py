@@ -46,6 +46,10 @@ def request_body(request: Request) -> dict[str, Any]:
     if request.task.form is not None:
         # A form that is not of OpenAI's API is added for the server that is chosen.
         body |= form_fields(request.task.form, "") or {}
+    if request.task.prompt_end != "generation_prompt":
+        body["add_generation_prompt"] = False
+    if request.task.prompt_end == "final_text":
+        body["continue_final_message"] = True
     if request.camera is not None:
         body["user"] = request.camera
     return body

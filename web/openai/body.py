@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from vlm.types import ANSWER_MAX_TOKENS, AnswerTask, Message, Request, Sampling
+from vlm.types import ANSWER_MAX_TOKENS, AnswerTask, Message, PromptEnd, Request, Sampling
 from web.chats.fields import check_texts, role_of, seed_of, written_calls
 from web.chats.ignored import ignored_fields
 from web.chats.images import ImageReader
@@ -80,6 +80,7 @@ def chat_request(
         json_object=asked.json_object,
         form=asked.form,
         stop_loops=limit is None if body.stop_loops is None else body.stop_loops,
+        prompt_end=_prompt_end(body, messages[-1], asked.tool),
     )
     ignored = ignored_fields(body, [*asked.ignored, *images.ignored])
     return ChatRequest(Request(task, camera=body.user), ignored, asked.tool)
@@ -104,6 +105,24 @@ def sampling_of(body: SamplingFields) -> Sampling:
         frequency_penalty=body.frequency_penalty or 0.0,
         logit_bias=tuple((int(token), bias) for token, bias in (body.logit_bias or {}).items()),
     )
+
+
+def _prompt_end(body: ChatCompletionRequest, last: Message, tool: str | None) -> PromptEnd:
+    """Return where the prompt ends; raises FieldError for what cannot be continued."""
+    if not body.continue_final_message:
+        return "final_message" if body.add_generation_prompt is False else "generation_prompt"
+    param, reason = "continue_final_message", ""
+    if body.add_generation_prompt:
+        reason = "`add_generation_prompt` starts a new turn. Leave out one of them"
+    elif last.role != "assistant":
+        reason = "the last of the `messages` must be the assistant's"
+    elif not isinstance(last.parts[-1], str):
+        reason = "the last of the `messages` must end with a text"
+    elif tool is not None:
+        reason = "the call of a tool is a new turn"
+    if reason:
+        raise FieldError(f"`{param}` cannot be used here: {reason}.", param)
+    return "final_text"
 
 
 def texts_of(content: Content | None) -> list[str]:

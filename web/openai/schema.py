@@ -210,6 +210,16 @@ class ChatCompletionRequest(RefusedFields, SamplingFields):
     max_tokens: TokenLimit | None = Field(
         None, description="The older name of `max_completion_tokens`; the smaller one holds."
     )
+    continue_final_message: bool | None = Field(
+        None,
+        description="Whether the answer goes on with the text of the last message, which must be "
+        "the assistant's. The answer has only what is new. As for vLLM.",
+    )
+    add_generation_prompt: bool | None = Field(
+        None,
+        description="False: the prompt ends with the last message, without the start of the "
+        "assistant's turn. As for vLLM.",
+    )
     stop: Stop | None = Field(
         None, description=f"Up to {MAX_STOPS} texts at which the answer ends, without them."
     )
