@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, Literal
 
 from vlm.loops import loop_guard
@@ -162,7 +163,7 @@ class UpstreamAnswer:
         limit = _EVENTS_PER_TOKEN * self._request.task.max_tokens + _SPARE_EVENTS
         if self._events - self._thoughts > limit or self._thoughts > _MAX_THOUGHTS:
             fail("sends more events than the answer has tokens.")
-        if data.strip() == _DONE:
+        if data.strip().upper() == _DONE:
             self._is_done = True
             return None
         choice = self._choice(parse_object(data), event)
@@ -240,6 +241,11 @@ class UpstreamAnswer:
     def _words_of_nothing(self) -> str:
         if self._refusal:
             return f"answered that its model refuses{quoted(self._refusal, self._key)}."
+        if self.has_only_thoughts and self._finish_reason != "length":
+            return (
+                "sent thoughts and no answer. Switch its parser of thoughts off if the model does "
+                "not think, or use another model."
+            )
         if self.has_only_thoughts:
             return (
                 "spent its whole answer on thinking. Raise --max-tokens (in a request: "
@@ -254,7 +260,9 @@ class UpstreamAnswer:
         # Some servers send an empty error beside each text.
         if chunk.get("error") or chunk.get("object") == "error" or event == "error":
             reason = quoted(error_message(chunk), self._key)
-            raise UpstreamFailure("broken", f"ended the answer with an error{reason}.")
+            # Some servers refuse a field in the stream.
+            body = json.dumps(chunk).encode()
+            raise UpstreamFailure("broken", f"ended the answer with an error{reason}.", body=body)
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self._usage = usage

@@ -108,10 +108,11 @@ class Balancer:
         chosen = choose(models, upstream.model)
         if len(models) > 1 and not chosen.sees:
             names = ", ".join(each.name for each in models[:_MAX_LISTED])
+            more = " ..." if len(models) > _MAX_LISTED else ""
             self._warn(
                 upstream,
                 "model",
-                f"lists {len(models)} models ({names} ...) and does not say which sees pictures. "
+                f"lists {len(models)} models ({names}{more}) and does not say which sees pictures. "
                 f"{chosen.name} is used; --remote-model names another.",
             )
         return chosen, version

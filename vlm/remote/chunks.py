@@ -90,7 +90,7 @@ def read_choice(choice: dict[str, Any], takes_message: bool) -> Piece:
     delta = delta or {"content": choice.get("text")}
     if not isinstance(delta, dict):
         fail("sends text that is not a string.")
-    text, has_thought = _content(delta.get("content"))
+    text, has_thought = _content(delta.get("content") or delta.get("text"))
     refusal = delta.get("refusal")
     return Piece(
         text=text,
@@ -132,8 +132,11 @@ def _content(content: object) -> tuple[str, bool]:
     for part in content:
         if part.get("type") in _THOUGHT_PARTS:
             has_thought = True
-        elif isinstance(part.get("text"), str):
-            texts.append(part["text"])
+            continue
+        text = part.get("text")
+        text = text.get("value") if isinstance(text, dict) else text
+        if isinstance(text, str):
+            texts.append(text)
     return "".join(texts), has_thought
 
 

@@ -135,14 +135,13 @@ class Client:
                     if _EVENTS.match(start):
                         response.headers["content-type"] = "text/event-stream"
                     async for event in httpx2.EventSource(response, _MAX_EVENT_BYTES):
-                        if not event.data:
-                            continue
-                        chunk = answer.add(event.data, event.event)
-                        if chunk is not None:
-                            on_chunk(chunk)
-                        if answer.is_cut:
-                            return
-                        clock.note_event()
+                        for data in _data_of(event):
+                            chunk = answer.add(data, event.event)
+                            if chunk is not None:
+                                on_chunk(chunk)
+                            if answer.is_cut:
+                                return
+                            clock.note_event()
                     answer.end()
             except httpx2.HTTPError as error:
                 if not answer.is_complete:
@@ -157,6 +156,15 @@ class Client:
     async def _refusal(self, response: httpx2.Response) -> UpstreamFailure:
         body = b"" if _is_compressed(response) else await _read(response, _MAX_ERROR_BYTES)
         return failure_of_status(response.status_code, response.headers, body, self._key)
+
+
+def _data_of(event: httpx2.ServerSentEvent) -> list[str]:
+    """Return the data of `event`; of several events, if no empty lines are between them."""
+    lines = [line.strip() for line in event.data.split("\n")]
+    is_each_whole = all(
+        (line.startswith("{") and line.endswith("}")) or line.startswith("[") for line in lines
+    )
+    return lines if is_each_whole else [event.data] if event.data else []
 
 
 def _add_json(data: str, answer: UpstreamAnswer, on_chunk: Callable[[TokenChunk], object]) -> None:
@@ -244,6 +252,8 @@ class _Body(httpx2.AsyncByteStream):
         async for part in self._parts:
             self._clock.note_bytes(len(part))
             yield part
+        # Some servers leave out the empty line behind their last event.
+        yield b"\n\n"
 
     async def aclose(self) -> None:
         if isinstance(self._parts, AsyncGenerator):

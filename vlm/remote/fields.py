@@ -58,6 +58,10 @@ _BEFORE_NAME: Final = (
     r"(?:['\"`./#\[]|\b(?:param|parameter|field|arg|argument|property|propertie|key|option|supplied|"
     r"unknown|unrecognized|unsupported|input)s?\b[^A-Za-z0-9]{1,4})"
 )
+# Gateways quote another server's refusal, as JSON or as Python writes it.
+_PATH_IN_TEXT: Final = re.compile(
+    r"""['"]loc\\*['"]\s*:\s*[(\[]([^)\]]*)[)\]]|['"]param\\*['"]\s*:\s*\\*['"]([^'"\\]+)"""
+)
 _FIELD: Final = re.compile(r"field|param|argument|propert|\bkeys?\b|inputs", re.IGNORECASE)
 _MAX_DEPTH: Final = 8
 
@@ -225,8 +229,11 @@ def _named(body: bytes, text: str, fields: set[str]) -> list[str]:
 
 
 def _paths(value: object, depth: int = 0) -> Iterator[list[str]]:
-    """Yield the paths in `param` (OpenAI) and `loc` (pydantic)."""
-    if isinstance(value, list) and depth < _MAX_DEPTH:
+    """Yield the paths in `param` (OpenAI) and `loc` (pydantic), in the texts of `value` too."""
+    if isinstance(value, str):
+        for found in _PATH_IN_TEXT.finditer(value):
+            yield list(filter(None, re.split(r"[^A-Za-z0-9_]+", found[1] or found[2])))
+    elif isinstance(value, list) and depth < _MAX_DEPTH:
         for each in value:
             yield from _paths(each, depth + 1)
     elif isinstance(value, dict) and depth < _MAX_DEPTH:

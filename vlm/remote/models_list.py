@@ -19,7 +19,8 @@ _MAX_NAMED: Final = 5
 
 # Objects in a model's entry that may say what it can do.
 _GROUPS: Final = (
-    *("architecture", "capabilities", "details", "info", "meta", "metadata", "model_spec"),
+    *("architecture", "capabilities", "details", "info", "meta", "metadata", "modalities"),
+    "model_spec",
 )
 _INPUTS: Final = (
     *("input_modalities", "supported_input_modalities", "modalities", "modality", "input"),
