@@ -182,6 +182,21 @@ def test_the_limit_has_two_names_and_is_kept_here_if_both_are_refused(
     assert (result.text, result.finish_reason) == ("on " * 16, "length")
 
 
+def test_stops_that_are_refused_are_kept_here(server: UpstreamServer) -> None:
+    def behave(exchange: Exchange) -> None:
+        if "stop" in exchange.body:
+            refusing(REFUSALS["llama.cpp"], "stop")(exchange)
+            return
+        for text in ("A red circle.", "\nEN", "D of it"):
+            exchange.text(text)
+        exchange.wait_for_hang_up()
+
+    server.behaviour = behave
+    with engine_over(server) as engine:
+        result = caption(engine, with_task(QUESTION, stop=("\nEND",)))
+    assert (result.text, result.finish_reason) == (TEXT, "stop")
+
+
 def test_a_wrong_value_is_told_and_its_field_is_kept(server: UpstreamServer) -> None:
     too_large = "max_tokens is too large: 16. This model supports at most 8."
     # Not a word of the prompt either.
@@ -243,6 +258,24 @@ def test_what_a_person_asked_for_is_never_left_out(server: UpstreamServer) -> No
                 failure(engine, request)
                 bodies = [exchange.body for exchange in server.exchanges[sent:]]
                 assert len(bodies) == 1, (name, refusal.body(name))
+
+
+def test_a_model_that_sees_no_pictures_is_told_with_a_way_on(server: UpstreamServer) -> None:
+    cases = (
+        (400, "tiny is not a multimodal model"),
+        (500, "image input is not supported - hint: you may need to provide the mmproj"),
+        (404, "No endpoints found that support image input"),
+        (400, "this model is missing data required for image input"),
+        (422, "unknown variant `image_url`, expected `text`"),
+    )
+    for status, words in cases:
+        server.behaviour = partial(
+            Exchange.respond, status=status, content={"error": {"message": words}}
+        )
+        with engine_over(server) as engine:
+            message = str(failure(engine))
+            assert words in message
+            assert "sees no pictures, name one that does with --remote-model" in message, words
 
 
 def test_a_refusal_without_a_name_drops_what_changes_no_answer(server: UpstreamServer) -> None:

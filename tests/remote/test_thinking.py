@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from remote_kit import QUESTION, caption, engine_over, failure, stream
+from remote_kit import QUESTION, caption, captions, engine_over, failure, stream
 from test_odd_servers import DONE, choice, ended, event
-from upstream_server import TEXT, Behaviour, Exchange, UpstreamServer, upstreams
+from upstream_server import TEXT, Behaviour, Exchange, UpstreamServer, answer, upstreams
 
 from vlm.errors import SightlineError, UpstreamError
 from vlm.types import Result
+from worker_kit import GUARD_S
 
 SWITCHES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "chat_template_kwargs": lambda body: (
@@ -65,6 +67,25 @@ def test_thinking_is_switched_off_once_it_is_seen() -> None:
     assert wrong == []
 
 
+def test_a_server_that_fails_by_the_switches_gets_none(server: UpstreamServer) -> None:
+    thoughts = event(choices=[choice(None, delta={"reasoning": "Hm."})])
+    for status, words in ((400, b""), (422, b"Bad request"), (500, b"{}"), (500, b"KeyError")):
+
+        def behave(exchange: Exchange, status: int = status, words: bytes = words) -> None:
+            if set(SWITCHES) & set(exchange.body):
+                exchange.respond(status, words)
+                return
+            exchange.raw(thoughts)
+            answer(exchange)
+
+        server.behaviour = behave
+        with engine_over(server) as engine:
+            sent = len(server.exchanges)
+            assert [caption(engine).text for _ in range(3)] == [TEXT] * 3
+            assert len(server.exchanges) == sent + 4
+            assert engine.upstreams()[0].failures == 0
+
+
 def test_an_effort_that_the_server_knows_is_taken(server: UpstreamServer) -> None:
     def behave(exchange: Exchange) -> None:
         effort = exchange.body.get("reasoning_effort")
@@ -98,6 +119,27 @@ def test_an_answer_that_is_only_thoughts_is_told_as_that(server: UpstreamServer)
             assert "--max-tokens" in str(error)
         # Once it was asked to think and once not to; later only not to.
         assert len(server.exchanges) == len(ENDLESS) + 1
+
+
+def test_requests_in_flight_together_are_all_asked_for_again(server: UpstreamServer) -> None:
+    are_here = threading.Barrier(4)
+
+    def behave(exchange: Exchange) -> None:
+        if "think" not in exchange.body:
+            are_here.wait(GUARD_S)
+        thinking_unless("think", ENDLESS["reasoning"])(exchange)
+
+    server.behaviour = behave
+    with engine_over(server) as engine:
+        assert captions(engine, 4) == [TEXT] * 4
+
+
+def test_an_answer_that_is_all_parsed_as_thoughts_is_told_as_that(server: UpstreamServer) -> None:
+    server.behaviour = lambda exchange: exchange.respond(
+        200, ENDLESS["reasoning_content"] + ended("stop") + DONE
+    )
+    with engine_over(server) as engine:
+        assert "sent thoughts and no answer" in str(failure(engine))
 
 
 def test_thoughts_that_only_their_end_marks_are_shown_once_at_most(server: UpstreamServer) -> None:

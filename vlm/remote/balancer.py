@@ -13,11 +13,11 @@ from typing import Any, Final
 import anyio
 
 from vlm.errors import BusyError, FormError, SightlineError, UpstreamDownError
-from vlm.remote.answer import UpstreamAnswer
+from vlm.remote.asking import ask
 from vlm.remote.client import Client
 from vlm.remote.failures import UpstreamFailure
-from vlm.remote.fields import MAX_LESSONS, ServerFields
-from vlm.remote.forms import form_fields, keeps_to_form
+from vlm.remote.fields import ServerFields
+from vlm.remote.forms import form_fields
 from vlm.remote.models_list import ListedModel, choose
 from vlm.remote.upstream import Upstream, UpstreamLimits
 from vlm.remote.wire import request_body
@@ -109,8 +109,7 @@ class Balancer:
         if len(models) > 1 and not chosen.sees:
             names = ", ".join(each.name for each in models[:_MAX_LISTED])
             more = " ..." if len(models) > _MAX_LISTED else ""
-            self._warn(
-                upstream,
+            upstream.warn(
                 "model",
                 f"lists {len(models)} models ({names}{more}) and does not say which sees pictures. "
                 f"{chosen.name} is used; --remote-model names another.",
@@ -131,12 +130,6 @@ class Balancer:
         upstream.model = model.name
         if before is not None and has_changed:
             self._on_health()
-
-    def _warn(self, upstream: Upstream, subject: str, words: str) -> None:
-        """Log a sentence about a server, one for each `subject`."""
-        if subject not in upstream.warned:
-            upstream.warned.add(subject)
-            log.warning("%s %s", upstream.origin, words)
 
     def _miss_check(self, upstream: Upstream, words: str) -> None:
         upstream.missed_checks += 1
@@ -201,7 +194,7 @@ class Balancer:
         upstream.outstanding += 1
         upstream.last_sent_s = time.monotonic()
         try:
-            answer = await self._answer(upstream, request, body, on_chunk)
+            answer = await ask(self._client, upstream, request, body, self._key, on_chunk)
         finally:
             upstream.outstanding -= 1
         upstream.faults_in_a_row = 0
@@ -212,69 +205,6 @@ class Balancer:
         self._set_problem(upstream, None)
         stats = answer.stats(ttft_s, time.perf_counter() - started_s)
         on_event(Result(answer.text, answer.finish_reason(), stats))
-
-    async def _answer(
-        self,
-        upstream: Upstream,
-        request: Request,
-        body: dict[str, Any],
-        on_chunk: Callable[[TokenChunk], object],
-    ) -> UpstreamAnswer:
-        """Return a complete answer, whose text went to `on_chunk`.
-
-        A request is sent again without the fields that the server refuses, and without thinking if
-        it only thought. Raise UpstreamFailure.
-        """
-        learnt: set[str] = set()
-        for lesson in range(MAX_LESSONS + 1):
-            may_learn = lesson < MAX_LESSONS
-            fields = upstream.fields
-            sent = fields.body(_asked(upstream, request, body))
-            answer = UpstreamAnswer(
-                request,
-                self._key,
-                is_thinking=fields.starts_thinking,
-                keeps_limit=fields.keeps_limit,
-            )
-            try:
-                await self._client.complete(upstream, sent, answer, on_chunk)
-            except UpstreamFailure as failure:
-                if not answer.is_complete:
-                    failure.has_begun = answer.stage != "waiting"
-                    if answer.has_thoughts:
-                        fields.ask_for_no_thoughts()
-                    if may_learn and self._learn(upstream, failure, sent, learnt):
-                        continue
-                    raise
-            rest = answer.rest()
-            if rest is not None:
-                on_chunk(rest)
-            fields.was_answered(sent)
-            if not (may_learn and _learn_thoughts(fields, answer)):
-                break
-        answer.finish_reason()
-        form = request.task.form
-        if form is not None and answer.is_whole and not keeps_to_form(answer.text, form):
-            raise UpstreamFailure("broken", "did not keep to the choice that was asked for.")
-        if answer.unknown_reason:
-            self._warn(
-                upstream,
-                "finish_reason",
-                f'ended an answer for the unknown reason "{answer.unknown_reason}". It is taken '
-                "for whole.",
-            )
-        return answer
-
-    def _learn(
-        self, upstream: Upstream, failure: UpstreamFailure, sent: dict[str, Any], learnt: set[str]
-    ) -> bool:
-        """Return whether the request is to be sent again, with other fields."""
-        if failure.has_begun:
-            return False
-        left_out = upstream.fields.learn(failure, sent, learnt)
-        for name in left_out or []:
-            self._warn(upstream, name, f"does not take {name}: its answers are made without it.")
-        return left_out is not None
 
     async def _choose(self, tried: Sequence[Upstream], request: Request) -> Upstream:
         """Return the server for `request`, preferably one that was not `tried`.
@@ -331,20 +261,3 @@ class Balancer:
 
 def _takes(upstream: Upstream, form: Form | None) -> bool:
     return form is None or form_fields(form, upstream.owner) is not None
-
-
-def _asked(upstream: Upstream, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a request to `upstream`, before it has refused any."""
-    form = request.task.form
-    own = None if form is None else form_fields(form, upstream.owner)
-    return {"model": upstream.model, **body, **(own or {})}
-
-
-def _learn_thoughts(fields: ServerFields, answer: UpstreamAnswer) -> bool:
-    """Remember how the model thinks; return whether to ask again, without thinking."""
-    if answer.has_shown_thoughts:
-        fields.starts_thinking = True
-    elif answer.guessed_wrong:
-        fields.starts_thinking = False
-    has_thoughts = answer.has_thoughts or answer.has_shown_thoughts
-    return has_thoughts and fields.ask_for_no_thoughts() and answer.has_only_thoughts

@@ -204,7 +204,7 @@ class _AnswerClock:
         self._answer.count(size)
         if not self._is_ending:
             deadline = anyio.current_time() + self._limits.silence_s
-            if not self._answer.text:
+            if self._answer.stage != "answering":
                 deadline = max(deadline, self._first_text)
             self.scope.deadline = min(deadline, self._end)
 

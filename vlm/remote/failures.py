@@ -103,8 +103,9 @@ def failure_of_status(
     if status in (404, 405):
         return UpstreamFailure(
             "denied",
-            f"has no such address or model ({status}). Check --base-url, which usually ends in "
-            "/v1, and --remote-model.",
+            f"has no such address or model ({status}){_quoted_error(body, key)}. Check --base-url, "
+            "which usually ends in /v1, and --remote-model.",
+            body=body,
         )
     if status in (400, 413, 415, 422):
         words = f"rejects the request ({status}){_quoted_error(body, key)}."

@@ -106,10 +106,9 @@ class ServerFields:
         self._taken.update(_sent_fields(sent))
         self._guessed.clear()
 
-    def ask_for_no_thoughts(self) -> bool:
-        """Switch the thinking off from now on; return False if that was asked for before."""
-        asked, self._asks_no_thoughts = self._asks_no_thoughts, True
-        return not asked
+    def ask_for_no_thoughts(self) -> None:
+        """Switch the thinking off from now on."""
+        self._asks_no_thoughts = True
 
     def learn(
         self, failure: UpstreamFailure, sent: dict[str, Any], learnt: set[str]
@@ -121,14 +120,18 @@ class ServerFields:
         """
         text = _text(failure.body)
         is_unknown = _NOT_TAKEN.search(text) is not None
+        if failure.kind not in ("refused", "broken"):
+            return None
         if self._guessed:
             # It was something else.
             self._refused -= self._guessed
             self._taken |= self._guessed
             self._guessed.clear()
-        if failure.kind != "refused" and not is_unknown:
-            return None
         fields = _sent_fields(sent)
+        # These were added here, and no server must fail because of them.
+        untried = [name for name in _NO_THOUGHTS if name in fields - self._taken]
+        if failure.kind == "broken" and not (is_unknown or untried):
+            return None
         named = [name for name in _named(failure.body, text, fields) if name in fields]
         if not is_unknown and _WRONG_VALUE.search(text) is not None:
             return self._learn_value(named, sent, text)
@@ -137,9 +140,11 @@ class ServerFields:
         if len(named) > 1 and "stream" in named:
             # It is named beside the fields that go with it.
             named.remove("stream")
-        if not named and failure.kind == "refused" and _is_about_fields(text, fields):
-            named = [name for name in _SILENT if name in fields and name != "stream"]
-            named = [name for name in named if name not in self._taken]
+        if not named:
+            named = untried
+            if not untried and failure.kind == "refused" and _is_about_fields(text, fields):
+                guessable = fields - self._taken - {"stream"}
+                named = [name for name in _SILENT if name in guessable]
             self._guessed.update(named)
         for name, other in (LIMIT_NAMES, LIMIT_NAMES[::-1]):
             if name in named and other not in learnt:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from vlm.remote.fields import ServerFields
+
+log = logging.getLogger("sightline")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,12 @@ class Upstream:
         self.last_sent_s = 0.0
         """Time of its newest request, by `time.monotonic`."""
         self._rests_until_s = 0.0
+
+    def warn(self, subject: str, words: str) -> None:
+        """Log a sentence that begins with the server's origin, one for each `subject`."""
+        if subject not in self.warned:
+            self.warned.add(subject)
+            log.warning("%s %s", self.origin, words)
 
     @property
     def rest_s(self) -> float:
