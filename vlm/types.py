@@ -93,7 +93,9 @@ class AnswerTask:
     form: Form | None = None
     """The answer has this form, one that `vlm.engine.grammars.check_form` accepts."""
     stop_loops: bool = False
-    """The answer ends before a sentence or six words come a third time, unless it has a form."""
+    """The answer ends before a sentence or six words come a third time.
+
+    JSON goes on to its end: a text, a number or a list in it that repeats itself is closed."""
     prompt_end: PromptEnd = "generation_prompt"
     """Whether the answer is a new turn, or goes on with the text of the last message."""
     reading: Reading | None = None
@@ -105,6 +107,11 @@ class AnswerTask:
     def has_form(self) -> bool:
         """Return whether the answer is more than words."""
         return self.json_object or self.form is not None
+
+    @property
+    def is_json(self) -> bool:
+        """Return whether the answer is JSON."""
+        return self.json_object or (self.form is not None and self.form.kind == "json_schema")
 
     @property
     def is_greedy(self) -> bool:

@@ -13,6 +13,7 @@ from vlm.engine.drafts import Draft, DraftCounts, LastAnswer, LastAnswers
 from vlm.engine.frame_cache import EncodedFrame, FrameCache
 from vlm.engine.grammars import Grammars
 from vlm.engine.inputs import InputBuilder, Turn
+from vlm.engine.json_ends import ClosingTokens, RepetitionEnd
 from vlm.engine.passes import (
     Decode,
     Encode,
@@ -59,6 +60,12 @@ class Model:
     def grammars(self) -> Grammars:
         """Made when the first answer of a given form is requested."""
         return Grammars(self.inputs.tokenizer.to_json(), self.stop_ids)
+
+    @cached_property
+    def closing_tokens(self) -> ClosingTokens:
+        """Made when the first answer in JSON is requested."""
+        tokenizer = self.inputs.tokenizer
+        return ClosingTokens(tokenizer.bytes_of, tokenizer.vocabulary_size)
 
     def forget(self) -> None:
         """Drop what earlier answers left."""
@@ -196,6 +203,9 @@ class Generation:
         processors = processors_of(task.sampling, self.prepared.input_ids)
         if task.has_form:
             processors.append(self._model.grammars.for_one_answer(task.form, task.begun_text))
+        if task.stop_loops and task.is_json:
+            begun = task.begun_text.encode()
+            processors.append(RepetitionEnd(self._model.closing_tokens, begun))
         sampler = Sampler(task.sampling, task.top_logprobs, processors)
         after = yield from self._prefill((), want_logits=True)
         while True:

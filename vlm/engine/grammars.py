@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from vlm.engine.sampling import FloatLogits
+from vlm.engine.schemas import narrowed
 from vlm.errors import FormError
 from vlm.types import Form
 
@@ -126,7 +127,7 @@ class FormGrammar:
 def _grammar(form: Form) -> str:
     """Return `form` as a grammar in llguidance's variant of Lark."""
     if form.kind == "json_schema":
-        schema: dict[str, Any] = {**json.loads(form.source), "x-guidance": _OPTIONS}
+        schema: dict[str, Any] = {**narrowed(json.loads(form.source)), "x-guidance": _OPTIONS}
         return f"{_BLANK}%json {json.dumps(schema)}"
     if form.kind == "choice":
         return _BLANK + " | ".join(json.dumps(each) for each in json.loads(form.source))

@@ -109,7 +109,7 @@ def _read(
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         json_object=body.format == "json",
         form=form,
-        stop_loops=limit <= 0,
+        stop_loops=limit <= 0 or form is not None or body.format == "json",
     )
     return ReadRequest(Request(task), ignored_fields(body, ignored))
 

@@ -79,7 +79,7 @@ def chat_request(
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         json_object=asked.json_object,
         form=asked.form,
-        stop_loops=limit is None if body.stop_loops is None else body.stop_loops,
+        stop_loops=(limit is None or asked.is_json) if body.stop_loops is None else body.stop_loops,
         prompt_end=_prompt_end(body, messages[-1], asked.tool),
     )
     ignored = ignored_fields(body, [*asked.ignored, *images.ignored])

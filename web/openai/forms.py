@@ -26,6 +26,11 @@ class AskedForm:
     ignored: tuple[str, ...] = ()
     """Names of fields, and of keywords of the schema, that have no effect."""
 
+    @property
+    def is_json(self) -> bool:
+        """Return whether the answer is JSON, of which a part is of no use."""
+        return self.json_object or (self.form is not None and self.form.kind == "json_schema")
+
 
 def asked_form(body: ChatCompletionRequest) -> AskedForm:
     """Return the form that `body` demands; raises FieldError for one that answers cannot have.
@@ -73,6 +78,8 @@ def checked_form(forms: list[tuple[str, Form]], json_object: bool, tools: Tools)
         ignored.append("tools")
     if tools.is_forced:
         tool, schema, param = _forced_tool(tools)
+        # Without parameters a function has no arguments.
+        schema = schema or {"properties": {}}
         forms = [(param, form_of_schema({"type": "object", **schema}))]
     if len(forms) > 1:
         message = f"`{forms[1][0]}` cannot be used beside `{forms[0][0]}`: an answer has one form."

@@ -55,7 +55,7 @@ def responses_request(
         top_logprobs=(body.top_logprobs or 0) if with_logprobs else None,
         json_object=asked.json_object,
         form=asked.form,
-        stop_loops=limit is None if body.stop_loops is None else body.stop_loops,
+        stop_loops=(limit is None or asked.is_json) if body.stop_loops is None else body.stop_loops,
     )
     ignored = [*asked.ignored, *images.ignored, *_without_effect(body, with_logprobs)]
     request = Request(task, camera=body.user)

@@ -226,8 +226,9 @@ class ChatCompletionRequest(RefusedFields, SamplingFields):
     stop_loops: bool | None = Field(
         None,
         description="Whether the answer ends before a sentence or six words come for the third "
-        "time, with the finish reason `stop`. Absent: if there is no limit of tokens. Not a field "
-        "of OpenAI's. No effect on JSON.",
+        "time, with the finish reason `stop`; in JSON, whether a text, a number or a list that "
+        "repeats itself is closed. Absent: in JSON, or if there is no limit of tokens. Not a field "
+        "of OpenAI's.",
     )
     stream: bool | None = Field(None, description="Whether to answer in server-sent events.")
     stream_options: StreamOptions | None = None
