@@ -56,6 +56,11 @@ def test_an_answer_of_a_form_keeps_what_is_within() -> None:
     assert answer.add(text) + answer.add(" </s>") + answer.finish() == text
 
 
+def test_an_answer_that_continues_a_message_does_not_begin_with_thoughts() -> None:
+    answer = AnswerText(is_thinking=True, continues=True)
+    assert (answer.add(" circle."), answer.is_thinking) == (" circle.", False)
+
+
 def test_the_time_is_linear_in_marks_and_white_space() -> None:
     for part in (" ", "</s>", "</think>", " </s> ", "<", "\n</think> "):
         answer = AnswerText()

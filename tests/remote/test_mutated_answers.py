@@ -5,16 +5,23 @@ With `-m slow`, 20,000 of them.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from remote_kit import FRAME, Running, engine_over
+from test_model_choice import LISTS
 from test_odd_servers import BODIES, TYPES
+from test_refused_fields import REFUSALS
 from upstream_server import Exchange, UpstreamServer
 
 from engine_kit import chat_request
 from vlm.errors import SightlineError
+from vlm.remote.failures import UpstreamFailure, failure_of_status
+from vlm.remote.fields import ServerFields
+from vlm.remote.models_list import choose, read_list
 from vlm.types import Message, Request
 
 # Pieces that a mutation puts in.
@@ -100,6 +107,22 @@ def unexpected(server: UpstreamServer, count: int, seed: int) -> list[tuple[byte
 
 def test_no_mutated_answer_ends_in_an_unexpected_exception(server: UpstreamServer) -> None:
     assert unexpected(server, 300, 1) == []
+
+
+def test_mutated_lists_and_refusals_are_read_or_refused() -> None:
+    pick = random.Random(3)
+    lists = [json.dumps({"data": models}).encode() for models, _ in LISTS.values()]
+    refusals = [json.dumps(each.body("seed"), default=str).encode() for each in REFUSALS.values()]
+    sent = {"messages": [{"role": "user", "content": "Go."}], "seed": 3, "temperature": 0, "x": 1}
+    for _ in range(2_000):
+        body = mutated(pick.choice(lists), pick)
+        with suppress(UpstreamFailure):
+            choose(read_list(body, 256), "a")
+        fields = ServerFields()
+        failure = failure_of_status(400, {}, mutated(pick.choice(refusals), pick), "key")
+        failure.words.encode()
+        fields.learn(failure, sent, set())
+        assert fields.body(sent)["messages"] == sent["messages"]
 
 
 @pytest.mark.slow

@@ -74,9 +74,9 @@ class AnswerText:
         self._searched = 0
         self._has_text = continues
         self._has_passed = False
-        self._guesses_thoughts = is_thinking
+        self._guesses_thoughts = is_thinking and not continues
         # The marks that end the thoughts, while they last.
-        self._ends: tuple[str, ...] = _THOUGHT_ENDS if is_thinking else ()
+        self._ends: tuple[str, ...] = _THOUGHT_ENDS if self._guesses_thoughts else ()
         self.had_thoughts = False
         """The answer has a block of thoughts."""
         self.is_over = False

@@ -115,7 +115,8 @@ def _reason(value: object) -> tuple[FinishReason | None, str]:
     if not isinstance(value, str) or value.lower() in _BROKEN_OFF:
         fail("ended the answer before it was complete.")
     known = _FINISH_REASONS.get(value.lower())
-    return known or "stop", "" if known else valid_text(value)[:_MAX_SHOWN_CHARS]
+    shown = "".join(char for char in value[:_MAX_SHOWN_CHARS] if char.isprintable())
+    return known or "stop", "" if known else shown
 
 
 def _content(content: object) -> tuple[str, bool]:
