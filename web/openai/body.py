@@ -20,6 +20,7 @@ from web.openai.schema import (
     Content,
     ImagePart,
     ImageUrl,
+    RefusalPart,
     RefusedFields,
     SamplingFields,
     StructuredOutputs,
@@ -129,7 +130,11 @@ def texts_of(content: Content | None) -> list[str]:
     """Return the texts of a message."""
     if isinstance(content, str):
         return [content]
-    return [part.text for part in content or () if isinstance(part, TextPart)]
+    return [_text_of(part) for part in content or () if not isinstance(part, ImagePart)]
+
+
+def _text_of(part: TextPart | RefusalPart) -> str:
+    return part.text if isinstance(part, TextPart) else part.refusal
 
 
 def content_parts(
@@ -141,7 +146,7 @@ def content_parts(
     return [
         _image(part.image_url, part.detail, f"{param}[{index}].image_url", images)
         if isinstance(part, ImagePart)
-        else part.text
+        else _text_of(part)
         for index, part in enumerate(content or ())
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from vlm.types import ANSWER_MAX_TOKENS, AnswerTask, Message, Request
-from web.chats.fields import check_texts, role_of, written_call
+from web.chats.fields import FunctionCall, check_texts, role_of, written_call
 from web.chats.forms import form_of_schema
 from web.chats.ignored import ignored_fields
 from web.chats.images import ImageReader
@@ -47,11 +47,13 @@ def responses_request(
     images = ImageReader(is_cancelled)
     with_logprobs = LOGPROBS in (body.include or ())
     limit = token_limit(body.max_output_tokens)
+    stop = body.stop or ()
     task = AnswerTask(
         tuple(_messages(body, images)),
         max_tokens=limit or ANSWER_MAX_TOKENS,
         detail=images.detail,
         sampling=sampling_of(body),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
         top_logprobs=(body.top_logprobs or 0) if with_logprobs else None,
         json_object=asked.json_object,
         form=asked.form,
@@ -82,7 +84,8 @@ def _message(
     item: InputMessage | InputCall | InputCallOutput, param: str, images: ImageReader
 ) -> Message:
     if isinstance(item, InputCall):
-        return Message("assistant", (written_call(item),))
+        call = item if item.input is None else FunctionCall(name=item.name, arguments=item.input)
+        return Message("assistant", (written_call(call),))
     if isinstance(item, InputMessage):
         parts = content_parts(item.content, f"{param}.content", images)
         return Message(role_of(item.role), tuple(parts) or ("",))

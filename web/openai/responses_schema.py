@@ -16,6 +16,7 @@ from web.chats.fields import (
     NAME_MAX_CHARS,
     ChatPart,
     FunctionCall,
+    Stop,
     Text,
     Whole,
     form_of,
@@ -48,28 +49,30 @@ WithoutEffect = Literal[
 class InputMessage(ChatPart):
     """One turn of the chat, or an earlier answer."""
 
-    type: Literal["message"] = "message"
+    type: Literal["message"] | None = None
     role: Literal["system", "developer", "user", "assistant"] = Field(
         description="`developer` is read as `system`."
     )
     content: Content | None
     id: Any = None
     status: Any = None
+    phase: Any = None
 
 
 class InputCall(FunctionCall):
-    """A function that an earlier answer called."""
+    """A function that an earlier answer called, or another tool."""
 
-    type: Literal["function_call"]
+    type: Literal["function_call", "custom_tool_call"]
+    input: Any = Field(None, description="The arguments of another tool.")
     call_id: Any = None
     id: Any = None
     status: Any = None
 
 
 class InputCallOutput(ChatPart):
-    """What a function returned; it is read as the user's words."""
+    """What a function or another tool returned; it is read as the user's words."""
 
-    type: Literal["function_call_output"]
+    type: Literal["function_call_output", "custom_tool_call_output"]
     output: Content | None
     call_id: Any = None
     id: Any = None
@@ -86,7 +89,9 @@ class OtherItem(ChatPart):
 
 def _kind_of(item: Any) -> str:
     kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
-    return "other" if kind in get_args(WithoutEffect) else "message" if kind is None else str(kind)
+    if kind in get_args(WithoutEffect):
+        return "other"
+    return "message" if kind is None else str(kind).replace("custom_tool", "function")
 
 
 Item = Annotated[
@@ -158,6 +163,7 @@ class ResponsesRequest(RefusedResponsesFields, SamplingFields):
         None, description="As in `/v1/chat/completions`. Not a field of OpenAI's."
     )
     stream: bool | None = Field(None, description="Whether to answer in server-sent events.")
+    stop: Stop | None = Field(None, description="As in chats. Not a field of OpenAI's.")
     text: TextConfig | None = None
     tools: list[Any] | None = Field(
         None, description="Ignored, and answered in text, unless `tool_choice` forces one."

@@ -52,6 +52,13 @@ class TextPart(ChatPart):
     text: Text
 
 
+class RefusalPart(ChatPart):
+    """An earlier answer that refused."""
+
+    type: Literal["refusal"]
+    refusal: Text
+
+
 class ImageUrl(ChatPart):
     """An image, sent with the request: the server fetches nothing from an address."""
 
@@ -77,7 +84,7 @@ class ImagePart(ChatPart):
     detail: str | None = Field(None, description="As in `image_url`, if that is a string.")
 
 
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Part = Annotated[TextPart | ImagePart | RefusalPart, Field(discriminator="type")]
 Parts = Annotated[list[Part], Field(max_length=MAX_PARTS)]
 Content = Annotated[
     Annotated[Text, Tag("string")] | Annotated[Parts, Tag("parts")], Discriminator(form_of)

@@ -33,6 +33,8 @@ SCHEMA = {**Scene.model_json_schema(), "additionalProperties": False}
 TOOL = {"type": "function", "name": "look", "parameters": SCHEMA}
 CALL = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"at": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "A door."}
+CUSTOM_OUTPUT = {**OUTPUT, "type": "custom_tool_call_output"}
+REFUSAL = {"type": "refusal", "refusal": "No."}
 EARLIER = {
     "type": "message",
     "id": "msg_1",
@@ -173,6 +175,9 @@ CASES = [
     Case({"input": [USER, CALL, {**OUTPUT, "output": [IMAGE, TEXT]}]}),
     Case({"input": [REASONING, USER]}, "input.reasoning"),
     Case({"input": [{"role": "user", "content": [*question()[0]["content"]]}]}),
+    Case({"input": [USER, {**CALL, "type": "custom_tool_call", "input": "a"}, CUSTOM_OUTPUT]}),
+    Case({"input": [USER, {**EARLIER, "content": [REFUSAL], "phase": "final_answer"}, USER]}),
+    Case({"stop": ["no such words"]}),
     Case({"store": True, "metadata": {"a": "b"}}, "metadata, store"),
     Case({"store": False, "previous_response_id": None, "background": False, "include": []}),
     Case({"tools": [TOOL], "tool_choice": "auto"}, "tools"),
