@@ -194,7 +194,7 @@ def test_a_named_model_is_used_whatever_is_listed(server: UpstreamServer) -> Non
 
 
 NO_LIST = (
-    *((status, {"error": "x"}) for status in (400, 403, 404, 405, 410, 501)),
+    *((status, {"error": "x"}) for status in (400, 403, 404, 405, 410, 500, 501)),
     (200, b"<html>Welcome</html>"),
     (200, {"models": []}),
     (200, {"data": []}),

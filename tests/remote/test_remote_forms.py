@@ -61,6 +61,7 @@ def test_a_form_is_sent_in_the_servers_own_fields_or_refused_by_name() -> None:
                     assert caption(engine, asking(form)).text == "yes"
                     body = server.exchanges[-1].body
                     assert {name: body[name] for name in FORM_FIELDS & set(body)} == expected
+                server.behaviour = lambda exchange: answering('"A"', exchange)
                 caption(engine, asking(SCHEMA))
                 sent = server.exchanges[-1].body["response_format"]
                 assert sent["json_schema"]["schema"] == {"type": "string"}
@@ -78,16 +79,29 @@ def test_a_form_goes_to_the_server_that_takes_it() -> None:
             assert (len(plain.exchanges), len(vllm.exchanges)) == (0, 3)
 
 
-@pytest.mark.parametrize("text", ["perhaps", "yes, of course"])
-def test_an_answer_that_is_none_of_the_choices_is_an_error(
-    server: UpstreamServer, text: str
+OBJECT = chat_request((Message("user", ("Go.",)),), 16, json_object=True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (asking(CHOICE), "perhaps"),
+        (asking(CHOICE), "yes, of course"),
+        (asking(SCHEMA), "A red circle."),
+        (asking(SCHEMA), '{"colour": "red"'),
+        (OBJECT, "A red circle."),
+        (OBJECT, '["red"]'),
+    ],
+)
+def test_an_answer_of_another_form_is_an_error(
+    server: UpstreamServer, request_: Request, text: str
 ) -> None:
     server.models = {"data": [{"id": MODEL, "owned_by": "vllm"}]}
     server.behaviour = lambda exchange: answering(text, exchange)
     with engine_over(server) as engine:
-        error = failure(engine, asking(CHOICE))
+        error = failure(engine, request_)
     assert isinstance(error, UpstreamError)
-    assert "did not keep to the choice" in str(error)
+    assert "did not keep to the form of the answer" in str(error)
 
 
 def test_a_form_that_the_server_lacks_is_a_bad_request(server: UpstreamServer) -> None:

@@ -92,11 +92,12 @@ def _learn_thoughts(fields: ServerFields, answer: UpstreamAnswer) -> None:
 
 
 def _check(upstream: Upstream, request: Request, answer: UpstreamAnswer) -> None:
-    """Raise UpstreamFailure for an answer that is empty, or none of the choices."""
+    """Raise UpstreamFailure for an answer that is empty, or not of the form that was asked for."""
     answer.finish_reason()
-    form = request.task.form
-    if form is not None and answer.is_whole and not keeps_to_form(answer.text, form):
-        raise UpstreamFailure("broken", "did not keep to the choice that was asked for.")
+    if answer.is_whole and not keeps_to_form(answer.text, request.task):
+        raise UpstreamFailure(
+            "broken", "did not keep to the form of the answer that was asked for."
+        )
     if answer.unknown_reason:
         upstream.warn(
             "finish_reason",

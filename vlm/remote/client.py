@@ -21,9 +21,9 @@ from vlm.types import TokenChunk
 
 _MAX_EVENT_BYTES: Final = 2**20
 _MAX_LIST_BYTES: Final = 2**20
-# Statuses of servers without a list of models, and of those that keep it from some keys.
+# Statuses of servers without a list of models, and of those that cannot show it, or not to a key.
 _NO_LIST: Final = (404, 405, 410, 501)
-_LIST_REFUSED: Final = (400, 403)
+_LIST_REFUSED: Final = (400, 403, 500)
 _MAX_NAME_CHARS: Final = 256
 _MAX_ERROR_BYTES: Final = 64 * 2**10
 # Shorter than the five seconds after which common servers close an idle connection.

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from vlm.types import Form
+from vlm.types import AnswerTask, Form
 
 
 def form_fields(form: Form, owner: str) -> dict[str, Any] | None:
@@ -34,9 +34,21 @@ def form_fields(form: Form, owner: str) -> dict[str, Any] | None:
     return None
 
 
-def keeps_to_form(text: str, form: Form) -> bool:
-    """Return whether `text` is one of the choices; True for other forms, which are not checked."""
-    return form.kind != "choice" or text.strip() in json.loads(form.source)
+def keeps_to_form(text: str, task: AnswerTask) -> bool:
+    """Return whether `text` is one of the choices, or JSON, if that was asked for.
+
+    Servers that do not know a field ignore it. Regular expressions and schemas are not checked.
+    """
+    kind = None if task.form is None else task.form.kind
+    if kind == "choice" and task.form is not None:
+        return text.strip() in json.loads(task.form.source)
+    if not task.json_object and kind != "json_schema":
+        return True
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) or not task.json_object
 
 
 def _escaped(text: str) -> str:
