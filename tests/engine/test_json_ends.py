@@ -67,6 +67,8 @@ ENDLESS: list[dict[str, Any]] = [
     an_object(count=INTEGER, size={"type": "number"}),
     an_object(objects={"type": "array", "items": TEXT}, count=INTEGER),
     an_object(objects={"type": "array", "items": an_object(name=TEXT, x={"type": "number"})}),
+    an_object(texts={"type": "array", "items": TEXT}, more={"additionalProperties": TEXT}),
+    {"type": "object"},
     {},
 ]
 
@@ -112,6 +114,8 @@ def test_what_a_model_never_closes_itself_is_closed(nano_dir: Path, stops: froze
         ({**many, "minItems": 90}, ""),
         ({"type": "array", "items": an_object(a={"const": 1})}, ""),
         ({"type": "object", "additionalProperties": {"const": 1}}, ""),
+        ({"type": "array", "items": TEXT}, ""),
+        ({"type": "object", "additionalProperties": TEXT}, ""),
         (TEXT, ""),
         (TEXT, '"It is \\\\'),
         (an_object(a={"type": "array", "items": {"const": 7}}, b=TEXT), '{"a": [7, '),

@@ -17,7 +17,9 @@ from vlm.engine.sampling import FloatLogits
 # So many tokens of one text or number, of which so few differ, are no words and no measurement.
 SCALAR_TOKENS: Final = 32
 SCALAR_KINDS: Final = 6
-# A list or an object goes on if its newest tokens are so many, and so many times the same ones.
+# After so many of them were closed, the model is lost: each list and object is closed, too.
+LOST_AFTER: Final = 3
+# A list or an object repeats itself if its newest so many tokens are so many times the same ones.
 LIST_TOKENS: Final = 64
 LIST_TIMES: Final = 8
 _LIST_MAX_PERIOD: Final = 64
@@ -64,6 +66,8 @@ class RepetitionEnd:
         self._scalar_start = 0
         self._read_ids = 0
         self._ends_list = False
+        # Number of texts and numbers that were closed here.
+        self._closed = 0
         self._read(begun, 0)
 
     def __call__(self, ids: Sequence[int], logits: FloatLogits) -> FloatLogits:
@@ -72,11 +76,17 @@ class RepetitionEnd:
         self._read_ids = len(ids)
         if self._is_escaped:
             return logits
-        if not self._ends_list and self._place != "between" and self._repeats_in_scalar(ids):
-            is_text = self._place == "text"
-            return _only(self._closing.of_texts if is_text else self._closing.of_numbers, logits)
         self._ends_list = self._ends_list or _repeats(ids)
-        return _only(self._closing.of_lists[self._place], logits) if self._ends_list else logits
+        is_lost = self._closed >= LOST_AFTER
+        if self._ends_list or (is_lost and self._place == "between"):
+            return _only(self._closing.of_lists[self._place], logits)
+        if not self._repeats_in_scalar(ids):
+            return logits
+        is_text = self._place == "text"
+        of_scalars = self._closing.of_texts if is_text else self._closing.of_numbers
+        closed = _only(self._closing.of_lists[self._place] if is_lost else of_scalars, logits)
+        self._closed += closed is not logits
+        return closed
 
     def is_over(self, ids: Sequence[int]) -> bool:
         return False
@@ -103,6 +113,8 @@ class RepetitionEnd:
                     self._ends_list = False
 
     def _repeats_in_scalar(self, ids: Sequence[int]) -> bool:
+        if self._place == "between":
+            return False
         newest = ids[max(self._scalar_start, len(ids) - SCALAR_TOKENS) :]
         return len(newest) == SCALAR_TOKENS and len(set(newest)) <= SCALAR_KINDS
 
