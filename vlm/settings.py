@@ -107,11 +107,11 @@ class Settings:
         None, "which of their models; without it the one that they serve"
     )
     client_key_file: str | None = _setting(
-        None, "file with the key that programs must send to use /v1 here"
+        None, "file with the key that programs must send to use /v1 or Ollama's API here"
     )
     allow_origin: tuple[str, ...] = _setting(
         (),
-        "other sites whose pages may use /v1 here, such as https://example.org or app://NAME; "
+        "other sites whose pages may use these APIs, such as https://example.org or app://NAME; "
         "null: all pages without an origin; several with commas between, or the flag again",
         option_types.page_origins,
     )
