@@ -60,6 +60,8 @@ def canonical_path(path: str) -> str:
     steps = [step for step in path.split("/") if step]
     count = next((n for n, step in enumerate(steps) if step not in _PREFIXES), len(steps))
     prefixes, rest = steps[:count], "/".join(steps[count:])
+    if rest == PROPS_PATH[1:]:
+        return PROPS_PATH
     is_v1 = prefixes[-1:] != ["api"]
     if "api" in prefixes and not is_v1 and rest.startswith("models/"):
         # Our own routes.

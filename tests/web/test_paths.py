@@ -25,6 +25,7 @@ CANONICAL = {
     ),
     "/v1/models": ("/models", "/v1/models/", "/api/v1/models", "/api/models", "/v1/v1/models"),
     "/v1/models/org/name": ("/models/org/name", "/api/v1/models/org/name/"),
+    "/props": ("/props/", "/v1/props", "/api/v1/props"),
     "/v1/embeddings": ("/api/v1/embeddings", "/embeddings"),
     "/api/embeddings": ("/api/api/embeddings",),
     "/api/chat": ("/api/chat/", "/api/api/chat", "/v1/api/chat", "/ollama/api/chat"),

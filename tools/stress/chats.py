@@ -21,7 +21,7 @@ _TOOL: Final = {"type": "function", "function": {"name": "see", "parameters": _S
 _CALL: Final = {"id": "c1", "type": "function", "function": {"name": "see", "arguments": "{}"}}
 # Values that some program sends in place of another, or that are at a bound.
 _ODD: Final[tuple[Any, ...]] = (
-    None, True, False, 0, -1, 1, 2**31, -(2**63), 2**64, 1e308, 0.5, "", "0", "a\u0000b", "\ufffd",
+    None, True, False, 0, -1, 1, 2**31, -(2**31), 2**64, 1e308, 0.5, "", "0", "a\u0000b", "\ufffd",
     "x" * 40_000, "\U0001f600", [], {}, [None], [[]], {"type": "text"}, {"url": ""}, [""] * 300,
     "data:image/jpeg;base64,", "http://127.0.0.1:9/a.jpg", {"$ref": "#/a"}, {"type": "object"},
 )  # fmt: skip

@@ -31,8 +31,8 @@ class ServerProcess:
         return float(times.user + times.system)
 
     def is_running(self) -> bool:
-        """Return whether the process has not ended."""
-        return bool(self._process.is_running())
+        """Return whether the process has not ended; one that has stays a zombie meanwhile."""
+        return bool(self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE)
 
 
 @contextmanager

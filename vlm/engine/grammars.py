@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
 # Building a grammar takes time that grows with its text.
 FORM_MAX_CHARS: Final = 64 * 2**10
+# The parser ends the process at some numbers further below zero (docs/surprises.md).
+_LEAST_NUMBER: Final = -(2**62)
+# Of the least common multiple. Each remainder is a state of the grammar: for a million of them the
+# model's thread would wait ten seconds.
+_MAX_REMAINDERS: Final = 10_000
 
 # One blank may lead, since models write one after the role; it is not shown. Otherwise no more
 # white space than one blank between two tokens: a model may continue it without end. What the
@@ -52,11 +59,43 @@ def check_form(form: Form) -> tuple[str, ...]:
         form.source.encode()
     except UnicodeEncodeError:
         raise FormError("It is not Unicode text.") from None
+    if form.kind == "json_schema":
+        _check_numbers(json.loads(form.source))
     is_wrong, messages = LLMatcher.validate_grammar_with_warnings(_grammar(form))
     if is_wrong:
         raise FormError(_complaint(messages[0]))
     broken = [keyword for message in messages for keyword in _broken(message)]
     return tuple(dict.fromkeys(broken))
+
+
+def _check_numbers(schema: object) -> None:
+    """Raise FormError for a number that ends the process, or makes a grammar of too many states."""
+    remainders = 1
+    rest = [schema]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            rest += value.values()
+            factor = value.get("multipleOf")
+            if isinstance(factor, int | float) and not isinstance(factor, bool):
+                remainders = math.lcm(remainders, _digits(factor))
+        elif isinstance(value, list):
+            rest += value
+        elif isinstance(value, int | float) and value < _LEAST_NUMBER:
+            raise FormError(f"No number below {_LEAST_NUMBER:,} is supported.")
+        if remainders > _MAX_REMAINDERS:
+            raise FormError(
+                "The keyword `multipleOf` is supported for values whose least common multiple is "
+                f"at most {_MAX_REMAINDERS:,}."
+            )
+
+
+def _digits(number: float) -> int:
+    """Return the digits of `number` that are not zeros at its ends; or raise FormError."""
+    if not 0 < number < math.inf:
+        raise FormError("The keyword `multipleOf` must be above 0.")
+    digits = Decimal(str(number)).normalize().as_tuple().digits
+    return int("".join(map(str, digits)))
 
 
 class Grammars:

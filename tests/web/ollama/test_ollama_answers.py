@@ -13,7 +13,16 @@ from jsonschema import validate
 
 from chat_kit import CHAT as OPENAI_CHAT
 from chat_kit import MODEL, client_of, failing, question
-from ollama_kit import CHAT, GENERATE, IMAGE, USER, chat_body, lines_of, text_of
+from ollama_kit import (
+    CHAT,
+    GENERATE,
+    IMAGE,
+    USER,
+    assert_ollama_refused,
+    chat_body,
+    lines_of,
+    text_of,
+)
 from vlm.engine.engine import Engine
 from vlm.errors import CheckpointError, GenerationError
 from vlm.scheduler.worker import Worker
@@ -125,6 +134,14 @@ def test_nothing_to_answer_is_a_request_to_load(web: FlaskClient) -> None:
             loaded = json.loads(line)
             assert (loaded["done"], loaded["done_reason"], text_of(loaded)) == (True, "load", "")
             assert (loaded["model"], "created_at" in loaded) == (MODEL, True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_without_text_is_told_as_what_it_is(web: FlaskClient, stream: bool) -> None:
+    text = text_of(web.post(CHAT, json=chat_body()).get_json())
+    for path, fields in ((CHAT, {"messages": [USER]}), (GENERATE, PROMPT)):
+        body = {**fields, "stream": stream, "options": {"stop": [text[:2]], "num_predict": 8}}
+        assert_ollama_refused(web.post(path, json=body), 422, "`options.stop`")
 
 
 def test_an_image_needs_no_prompt(web: FlaskClient) -> None:

@@ -86,6 +86,20 @@ def test_keywords_that_an_answer_may_break_are_named(web: FlaskClient) -> None:
     assert headers["X-Sightline-Ignored"] == "json_schema.format, json_schema.uniqueItems"
 
 
+def test_numbers_of_a_schema_may_have_common_bounds(web: FlaskClient) -> None:
+    least, most = -(2**53) + 1, 2**53 - 1
+    price = {"type": "number", "multipleOf": 0.01, "minimum": 0, "maximum": 9}
+    size = {"type": "integer", "multipleOf": 500, "minimum": least, "maximum": most}
+    properties = {"a": {"enum": [least, most]}, "b": price, "c": size}
+    schema = {"type": "object", "properties": properties, "required": ["a"]}
+    told = json.loads(
+        answer(web, json_schema={**schema, "additionalProperties": False}).get_json()["choices"][0][
+            "message"
+        ]["content"]
+    )
+    assert told["a"] in (least, most)
+
+
 def test_a_streamed_form_equals_the_whole_one(client: OpenAI) -> None:
     asked: Any = {"model": MODEL, "messages": question(), "response_format": JSON_SCHEMA}
     whole = client.chat.completions.create(**asked).choices[0].message.content

@@ -183,11 +183,18 @@ def cases() -> Iterator[Case]:
         ("pattern", "(?=a)b"),
         ("$ref", "https://example.org/x"),
         ("$ref", "#/$defs/none"),
+        ("multipleOf", 0),
+        ("multipleOf", -1),
+        ("multipleOf", 10_007),
     ):
         of_a = {"type": "object", "properties": {"a": {keyword: value}}}
         asked = {"type": "json_schema", "json_schema": {"name": "scene", "schema": of_a}}
         param = "response_format.json_schema.schema"
         yield Case(chat_body(response_format=asked), "invalid_value", param, f"`{keyword}`")
+    for name, value in (("enum", [-(2**62) - 1]), ("const", {"a": -5e18})):
+        asked = {"type": "json_object", "schema": {name: value}}
+        words, param = "No number below", "response_format.schema"
+        yield Case(chat_body(response_format=asked), "invalid_value", param, words)
     forced = chat_body(tools=[tool("look", {"not": {}})], tool_choice="required")
     yield Case(forced, "invalid_value", "tools[0].function.parameters", "`not`")
 
