@@ -45,7 +45,15 @@ ENDINGS = {
     "an unknown reason": Ending(WORDS + ended("because"), True, True),
     "[DONE] alone": Ending(WORDS + DONE, True, True),
     "no reason": Ending(WORDS, False, False),
-    "an empty reason": Ending(WORDS + ended(""), False, False),
+    "an empty reason": Ending(WORDS + ended(""), is_cut=False, is_whole=True),
+    "an empty reason, torn": Ending(WORDS + ended(""), True, False),
+    "an empty reason, then text": Ending(RED + ended("") + CIRCLE, False, False),
+    **{
+        f"the reason {reason} beside each text": Ending(
+            with_reason("A red", reason) + with_reason(" circle.", reason), False, False
+        )
+        for reason in ("null", "None")
+    },
     "an empty reason beside each text": Ending(
         with_reason("A red", "") + with_reason(" circle.", ""), False, False
     ),

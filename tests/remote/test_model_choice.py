@@ -100,6 +100,25 @@ LISTS: dict[str, tuple[object, str | None]] = {
         [model("a", capabilities=["completion", "vision"], architecture=SEES)],
         "a",
     ),
+    "names alone": (["llama3", "b-vlm"], "b-vlm"),
+    "Ollama's own list": (
+        {
+            "models": [
+                {"name": "a", "model": "a", "capabilities": ["completion"]},
+                {"name": "b", "model": "b", "capabilities": ["completion", "vision"]},
+            ]
+        },
+        "b",
+    ),
+    "LM Studio's own list": (
+        {
+            "models": [
+                {"key": "a", "capabilities": {"vision": False}},
+                {"key": "b", "capabilities": {"vision": True}},
+            ]
+        },
+        "b",
+    ),
     # By their names.
     "vLLM": (
         listed("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"),

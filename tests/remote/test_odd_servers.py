@@ -120,6 +120,10 @@ BODIES: dict[str, bytes] = {
         f"the reason {reason}": WORDS + ended(reason) + DONE
         for reason in ("STOP", "Stop", "eos", "eos_token", "end_turn", "END_TURN", "stop_sequence")
     },
+    "reasons that are a text null": PLAIN.replace(
+        b'"finish_reason": null', b'"finish_reason": "null"'
+    ),
+    "an empty reason at the end": WORDS + ended(""),
     "an unknown reason": WORDS + ended("because") + DONE,
     "a reason beside each text": event(choices=[choice("A red", finish_reason="stop")])
     + event(choices=[choice(" circle.", finish_reason="stop")]),

@@ -235,6 +235,22 @@ def test_a_server_that_refuses_a_temperature_of_zero_gets_almost_that(
     assert server.exchanges[-1].body["temperature"] == 0.5
 
 
+def test_images_are_plain_texts_for_a_server_that_wants_them_so(server: UpstreamServer) -> None:
+    def strict(exchange: Exchange) -> None:
+        (message,) = exchange.body["messages"]
+        if isinstance(message["content"][0]["image_url"], str):
+            answer_as_asked(exchange)
+            return
+        path = ["body", "messages", 0, "content", 0, "image_url"]
+        words = "Input should be a valid string"
+        exchange.respond(422, {"detail": [{"loc": path, "msg": words, "type": "string_type"}]})
+
+    server.behaviour = strict
+    with engine_over(server) as engine:
+        assert [caption(engine).text for _ in range(2)] == [TEXT] * 2
+    assert len(server.exchanges) == 3
+
+
 SCHEMA = Form("json_schema", '{"type": "object"}')
 CHAT = (Message("user", (FRAME, "Go.")),)
 
@@ -267,6 +283,7 @@ def test_a_model_that_sees_no_pictures_is_told_with_a_way_on(server: UpstreamSer
         (404, "No endpoints found that support image input"),
         (400, "this model is missing data required for image input"),
         (422, "unknown variant `image_url`, expected `text`"),
+        (422, "messages.0.content: Input should be a valid string"),
     )
     for status, words in cases:
         server.behaviour = partial(

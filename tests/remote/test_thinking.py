@@ -139,7 +139,7 @@ def test_an_answer_that_is_all_parsed_as_thoughts_is_told_as_that(server: Upstre
         200, ENDLESS["reasoning_content"] + ended("stop") + DONE
     )
     with engine_over(server) as engine:
-        assert "sent thoughts and no answer" in str(failure(engine))
+        assert "parser of thoughts" in str(failure(engine))
 
 
 def test_thoughts_that_only_their_end_marks_are_shown_once_at_most(server: UpstreamServer) -> None:

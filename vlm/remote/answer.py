@@ -68,12 +68,14 @@ class UpstreamAnswer:
         # Some servers send a reason with each text. Whether no text came beside the newest reason,
         # whether text came without one, and whether text came after one.
         self._is_reason_alone = self._has_plain_text = self._is_reason_doubtful = False
+        # Whether the newest event has an empty reason and no text, and whether a text had one.
+        self._is_reason_empty = self._has_empty_reasons = False
         self._refusal = ""
         self._calls_tool = False
         self._usage: dict[str, Any] = {}
         self._is_done = self._has_ended = False
-        self.unknown_reason = ""
-        """A finish reason that is not known."""
+        self.unknown_reason: str | None = None
+        """A finish reason that is not known, perhaps an empty one."""
 
     @property
     def text(self) -> str:
@@ -170,7 +172,12 @@ class UpstreamAnswer:
         return None if choice is None else self._add(read_choice(choice, not self._texts))
 
     def end(self) -> None:
-        """Take the end of the stream: the answer has ended if a finish reason came before."""
+        """Take the end of the stream: the answer has ended if a finish reason came before.
+
+        An empty one counts if it came last, and not with the texts.
+        """
+        if self._finish_reason is None and self._is_reason_empty and not self._has_empty_reasons:
+            self._finish_reason, self.unknown_reason = "stop", ""
         self._has_ended = self._has_ended or self._finish_reason is not None
 
     def rest(self) -> TokenChunk | None:
@@ -211,7 +218,7 @@ class UpstreamAnswer:
             return "stop"
         if self._is_at_limit:
             return "length"
-        if self._finish_reason is not None and not self.unknown_reason:
+        if self._finish_reason is not None and self.unknown_reason is None:
             return self._finish_reason
         return "length" if self._tokens() >= self._request.task.max_tokens else "stop"
 
@@ -243,8 +250,8 @@ class UpstreamAnswer:
             return f"answered that its model refuses{quoted(self._refusal, self._key)}."
         if self.has_only_thoughts and self._finish_reason != "length":
             return (
-                "sent thoughts and no answer. Switch its parser of thoughts off if the model does "
-                "not think, or use another model."
+                "spent its whole answer on thinking. Use a model that does not think; if this one "
+                "does not, switch its server's parser of thoughts off."
             )
         if self.has_only_thoughts:
             return (
@@ -295,6 +302,8 @@ class UpstreamAnswer:
             self._is_reason_doubtful |= self._finish_reason is not None
             self._is_reason_alone = False
             self._has_plain_text |= piece.reason is None
+            self._has_empty_reasons |= piece.has_empty_reason
+        self._is_reason_empty = piece.has_empty_reason and not has_more
         if piece.reason is not None:
             self._finish_reason, self.unknown_reason = piece.reason, piece.unknown_reason
             self._is_reason_alone = not has_more

@@ -16,7 +16,7 @@ from vlm.types import Request, TokenChunk
 
 _SEES_NOTHING: Final = re.compile(
     r"\b(?:not|no|only|without|missing|expected)\b.{0,80}(?:image|vision|multi-?modal|picture)|"
-    r"(?:image|vision|multi-?modal|picture).{0,80}(?:\bnot\b|n't|unsupported|missing|mmproj|expected)",
+    r"content\b.{0,40}\bstring|(?:image|vision|multi-?modal|picture).{0,80}(?:\bnot\b|n't|unsupported|missing|mmproj|expected)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -98,7 +98,7 @@ def _check(upstream: Upstream, request: Request, answer: UpstreamAnswer) -> None
         raise UpstreamFailure(
             "broken", "did not keep to the form of the answer that was asked for."
         )
-    if answer.unknown_reason:
+    if answer.unknown_reason is not None:
         upstream.warn(
             "finish_reason",
             f'ended an answer for the unknown reason "{answer.unknown_reason}". It is taken for '

@@ -38,6 +38,7 @@ _BROKEN_OFF: Final = frozenset(
         *("language", "spii"),
     }
 )
+_NO_REASONS: Final = ("", "null", "none", "None")
 _MAX_SHOWN_CHARS: Final = 40
 
 
@@ -50,8 +51,10 @@ class Piece:
     """It holds thoughts of the model."""
     reason: FinishReason | None
     """Why the answer ended, None if it goes on."""
-    unknown_reason: str
+    unknown_reason: str | None
     """A reason that is not known; it counts as "stop"."""
+    has_empty_reason: bool
+    """The reason is an empty text."""
     refusal: str
     """Words with which the model refuses."""
     calls_tool: bool
@@ -97,6 +100,7 @@ def read_choice(choice: dict[str, Any], takes_message: bool) -> Piece:
         has_thought=has_thought or any(_holds_text(delta.get(name)) for name in _THOUGHTS),
         reason=reason,
         unknown_reason=unknown,
+        has_empty_reason=choice.get("finish_reason") == "",
         refusal=refusal if isinstance(refusal, str) else "",
         calls_tool=bool(delta.get("tool_calls") or delta.get("function_call")),
         logprobs=choice.get("logprobs"),
@@ -108,15 +112,15 @@ def valid_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _reason(value: object) -> tuple[FinishReason | None, str]:
-    # An empty one comes with each text of some servers.
-    if value is None or value == "" or value is False:
-        return None, ""
+def _reason(value: object) -> tuple[FinishReason | None, str | None]:
+    # Some servers send one of these with each text.
+    if value is None or value is False or value in _NO_REASONS:
+        return None, None
     if not isinstance(value, str) or value.lower() in _BROKEN_OFF:
         fail("ended the answer before it was complete.")
     known = _FINISH_REASONS.get(value.lower())
     shown = "".join(char for char in value[:_MAX_SHOWN_CHARS] if char.isprintable())
-    return known or "stop", "" if known else shown
+    return known or "stop", None if known else shown
 
 
 def _content(content: object) -> tuple[str, bool]:

@@ -77,6 +77,7 @@ class ServerFields:
         self._guessed: set[str] = set()
         self._effort = 0
         self._is_zero_refused = False
+        self._wants_plain_urls = False
         self._asks_no_thoughts = False
         self.starts_thinking = False
         """Its answers begin with thoughts, without a mark before them."""
@@ -95,8 +96,10 @@ class ServerFields:
             body["temperature"] = _ALMOST_ZERO
         if self._asks_no_thoughts:
             body |= {**_NO_THOUGHTS, "reasoning_effort": _EFFORTS[self._effort]}
-        if "detail" in self._refused:
-            body["messages"] = [_without_detail(each) for each in body["messages"]]
+        if self._wants_plain_urls:
+            body["messages"] = [_with_urls(each, is_plain=True) for each in body["messages"]]
+        elif "detail" in self._refused:
+            body["messages"] = [_with_urls(each, is_plain=False) for each in body["messages"]]
         if "stream" in self._refused:
             del body["stream"], body["stream_options"]
         return {name: value for name, value in body.items() if name not in self._refused}
@@ -132,6 +135,9 @@ class ServerFields:
         untried = [name for name in _NO_THOUGHTS if name in fields - self._taken]
         if failure.kind == "broken" and not (is_unknown or untried):
             return None
+        if not self._wants_plain_urls and _is_of_url(failure.body, text):
+            self._wants_plain_urls = True
+            return []
         named = [name for name in _named(failure.body, text, fields) if name in fields]
         if not is_unknown and _WRONG_VALUE.search(text) is not None:
             return self._learn_value(named, sent, text)
@@ -176,13 +182,15 @@ class ServerFields:
         return False
 
 
-def _without_detail(message: dict[str, Any]) -> dict[str, Any]:
+def _with_urls(message: dict[str, Any], *, is_plain: bool) -> dict[str, Any]:
+    """Return `message` with each image as an object with its URL alone, or as a plain text."""
     content = message["content"]
     if isinstance(content, str):
         return message
+    urls = [part["image_url"]["url"] if "image_url" in part else None for part in content]
     parts = [
-        {**part, "image_url": {"url": part["image_url"]["url"]}} if "image_url" in part else part
-        for part in content
+        part if url is None else {**part, "image_url": url if is_plain else {"url": url}}
+        for part, url in zip(content, urls, strict=True)
     ]
     return {**message, "content": parts}
 
@@ -258,6 +266,13 @@ def _field_of(path: list[str]) -> str | None:
     if "messages" in names:
         return "detail" if names[-1] == "detail" else None
     return next((name for name in names if name in _KNOWN), None)
+
+
+def _is_of_url(body: bytes, text: str) -> bool:
+    """Return whether a refusal wants images as plain texts."""
+    paths = _paths(_parsed(body))
+    is_there = any(path[-1:] == ["image_url"] for path in paths) or "image_url" in text
+    return is_there and re.search(r"(?:be|expected) a (?:valid )?str(?:ing)?\b", text) is not None
 
 
 def _is_about_fields(text: str, fields: set[str]) -> bool:

@@ -96,7 +96,7 @@ def read_list(body: bytes, max_name_chars: int) -> list[ListedModel]:
     """
     try:
         value = json.loads(body)
-        listed = value if isinstance(value, list) and value else value["data"]
+        listed = [{"id": each} if isinstance(each, str) else each for each in _entries(value)]
         ready = [each for each in listed if not _is_loading(each)]
         names = [each["id"] for each in ready]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -150,6 +150,17 @@ def _listed_model(name: str, entry: dict[str, Any]) -> ListedModel:
             f"{key}: {value}" for key in _VERSIONS if isinstance(value := entry.get(key), str)
         ),
     )
+
+
+def _entries(value: Any) -> list[Any]:
+    """Return the entries of a list; raise an error of Python's if it is none."""
+    if isinstance(value, list) and value:
+        return value
+    if "data" not in value and value.get("models"):
+        # As the own lists of Ollama and LM Studio.
+        return [{"id": each.get("model") or each.get("key"), **each} for each in value["models"]]
+    entries: list[Any] = value["data"]
+    return entries
 
 
 def _entries_beside(value: object) -> dict[str, dict[str, Any]]:
