@@ -160,11 +160,11 @@ def test_an_empty_answer_is_told_as_what_it_is(server: UpstreamServer) -> None:
 def test_signs_of_life_keep_an_answer_alive(server: UpstreamServer) -> None:
     def waits(exchange: Exchange) -> None:
         exchange.raw(b": waiting\n\n")
-        time.sleep(1.2)
+        time.sleep(1.7)
         answer(exchange)
 
     server.behaviour = waits
-    with engine_over(server, first_text_s=1.0) as engine:
+    with engine_over(server, first_text_s=1.5) as engine:
         assert caption(engine).text == TEXT
 
 

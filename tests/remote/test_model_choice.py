@@ -249,7 +249,7 @@ def test_the_model_is_kept_while_it_is_listed_and_then_told(server: UpstreamServ
     def list_now(*names: str) -> None:
         server.models = {"data": listed(*names)}
         lists = server.lists
-        wait_until(lambda: server.lists >= lists + 2)
+        wait_until(lambda: server.lists >= lists + 3)
 
     with engine_over(server) as engine, running(engine) as worker:
         for names, used in (
@@ -275,6 +275,6 @@ def test_a_choice_that_is_a_guess_is_told_once(
     server.models = {"data": listed("first", "second")}
     with engine_over(server):
         lists = server.lists
-        wait_until(lambda: server.lists >= lists + 2)
+        wait_until(lambda: server.lists >= lists + 3)
     (record,) = caplog.records
     assert "first is used; --remote-model names another" in record.getMessage()
