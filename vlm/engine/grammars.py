@@ -26,6 +26,11 @@ _LEAST_NUMBER: Final = -(2**62)
 # Of the least common multiple. Each remainder is a state of the grammar: for a million of them the
 # model's thread would wait ten seconds.
 _MAX_REMAINDERS: Final = 10_000
+# Of all `maxLength` in a schema, times its `pattern`s: each character may be a state for each
+# pattern, 20 microseconds of the model's thread.
+_MAX_PATTERN_CHARS: Final = 50_000
+# Of the parser's own unit, a fifth of its default: a regular expression is prepared in 0.1 s.
+_LEXER_FUEL: Final = 200_000
 
 # One blank may lead, since models write one after the role; it is not shown. Otherwise no more
 # white space than one blank between two tokens: a model may continue it without end. What the
@@ -70,7 +75,7 @@ def check_form(form: Form) -> tuple[str, ...]:
 
 def _check_numbers(schema: object) -> None:
     """Raise FormError for a number that ends the process, or makes a grammar of too many states."""
-    remainders = 1
+    remainders, chars, patterns = 1, 0.0, 0
     rest = [schema]
     while rest:
         value = rest.pop()
@@ -79,6 +84,10 @@ def _check_numbers(schema: object) -> None:
             factor = value.get("multipleOf")
             if isinstance(factor, int | float) and not isinstance(factor, bool):
                 remainders = math.lcm(remainders, _digits(factor))
+            patterns += "pattern" in value
+            most_chars = value.get("maxLength")
+            if isinstance(most_chars, int | float):
+                chars += min(max(most_chars, 0), _MAX_PATTERN_CHARS + 1)
         elif isinstance(value, list):
             rest += value
         elif isinstance(value, int | float) and value < _LEAST_NUMBER:
@@ -88,6 +97,11 @@ def _check_numbers(schema: object) -> None:
                 "The keyword `multipleOf` is supported for values whose least common multiple is "
                 f"at most {_MAX_REMAINDERS:,}."
             )
+    if patterns * chars > _MAX_PATTERN_CHARS:
+        raise FormError(
+            "The values of the keyword `maxLength` together, times the number of `pattern`s, are "
+            f"supported up to {_MAX_PATTERN_CHARS:,}."
+        )
 
 
 def _digits(number: float) -> int:
@@ -117,9 +131,11 @@ class Grammars:
         It is for JSON of any object if `form` is None. Raise FormError if answers cannot have this
         form, or cannot begin so.
         """
-        from llguidance import LLMatcher
+        from llguidance import LLMatcher, LLParserLimits
 
-        matcher = LLMatcher(self._tokenizer, _grammar(form or _ANY_OBJECT), log_level=0)
+        limits = LLParserLimits(initial_lexer_fuel=_LEXER_FUEL)
+        grammar = _grammar(form or _ANY_OBJECT)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
         if matcher.is_error():
             raise FormError(f"The form of the answer: {_complaint(matcher.get_error())}")
         ids = self._tokenizer.tokenize_str(begun)

@@ -191,6 +191,8 @@ def cases() -> Iterator[Case]:
         asked = {"type": "json_schema", "json_schema": {"name": "scene", "schema": of_a}}
         param = "response_format.json_schema.schema"
         yield Case(chat_body(response_format=asked), "invalid_value", param, f"`{keyword}`")
+    long = {"type": "object", "properties": {"a": {"pattern": "a"}, "b": {"maxLength": 50_001}}}
+    yield Case(chat_body(json_schema=long), "invalid_value", "json_schema", "`maxLength`")
     for name, value in (("enum", [-(2**62) - 1]), ("const", {"a": -5e18})):
         asked = {"type": "json_object", "schema": {name: value}}
         words, param = "No number below", "response_format.schema"
