@@ -16,32 +16,20 @@ from flask import Blueprint, Response
 
 from vlm import __version__
 from vlm.images.decode import MAX_IMAGE_BYTES
-from vlm.models.candidates import ModelsStatus
 from vlm.settings import Settings
-from vlm.types import Result
 from web.caption_fields import caption_fields
-from web.captions import Token
-from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
-from web.ollama.models import OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion
-from web.openai.props import Props
-from web.openai.routes import Model, ModelList
+from web.openapi_schemas import REF, Json, schemas
 from web.paths import PROPS_PATH, Family, family_of
 from web.picture_body import RAW_TYPES
-from web.status import SWITCH_FIELDS, Health, Status
+from web.status import SWITCH_FIELDS
 from web.things import (
     BOXES_FIELDS,
     TEXT_FIELDS,
     THINGS_FIELDS,
-    BoxesAnswer,
-    TextAnswer,
-    ThingsAnswer,
 )
-
-Json = dict[str, Any]
 
 OPENAPI_VERSION: Final = "3.2.0"
 
-_REF: Final = "#/components/schemas/"
 _CAPTION: Final = (
     "The image is the body, or the field `image` of a form. A field in the query takes precedence "
     "over one in the form. The stream has tokens, then `done`, or `error` if the work fails; while "
@@ -83,7 +71,7 @@ _ERROR_OF: Final[dict[Family, str]] = {
     "openai": "OpenAIErrorAnswer",
     "ollama": "OllamaErrorAnswer",
 }
-_REFUSALS: Final = {
+REFUSALS: Final = {
     400: "A field or the body is not valid.",
     401: "The key is missing or wrong.",
     403: "A page of another site sent the request, or the host name is not this server's.",
@@ -98,7 +86,7 @@ _REFUSALS: Final = {
     503: "Not now: the model is loading, off or failed, or too many requests are in flight.",
     504: "The server that runs the model took too long.",
 }
-_REFUSALS_OF_ALL: Final = (403, 431, 500)
+REFUSALS_OF_ALL: Final = (403, 431, 500)
 _RETRY_AFTER: Final = {
     "description": "Seconds until a retry makes sense. Absent if waiting does not help.",
     "schema": {"type": "integer", "minimum": 1},
@@ -133,7 +121,7 @@ def document(settings: Settings) -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": _paths(settings),
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": schemas()},
     }
     if settings.client_key_file is not None:
         scheme = {"type": "http", "scheme": "bearer", "description": "The key of this server."}
@@ -258,8 +246,8 @@ def _operation(
     own = next((tag for start, tag in _TAG_OF.items() if path.startswith(start)), "service")
     responses: Json = {str(status): {"description": "Success.", "content": answer}}
     error = _json(_ERROR_OF[family])
-    for refusal in sorted({*refusals, *_REFUSALS_OF_ALL}):
-        responses[str(refusal)] = {"description": _REFUSALS[refusal], "content": error}
+    for refusal in sorted({*refusals, *REFUSALS_OF_ALL}):
+        responses[str(refusal)] = {"description": REFUSALS[refusal], "content": error}
     if "503" in responses:
         responses["503"]["headers"] = {"Retry-After": _RETRY_AFTER}
     tags = [own if family == "own" else family]
@@ -287,7 +275,7 @@ def _image_bodies(fields: Mapping[str, Json]) -> Json:
 
 
 def _json(schema: str) -> Json:
-    return {"application/json": {"schema": {"$ref": _REF + schema}}}
+    return {"application/json": {"schema": {"$ref": REF + schema}}}
 
 
 def _stream(*events: Json) -> Json:
@@ -296,67 +284,13 @@ def _stream(*events: Json) -> Json:
 
 def _lines(schema: str) -> Json:
     """Return the whole answer, and the same line by line, with an error as the last."""
-    lines = [{"$ref": _REF + name} for name in (schema, "OllamaErrorAnswer")]
+    lines = [{"$ref": REF + name} for name in (schema, "OllamaErrorAnswer")]
     return _json(schema) | {"application/x-ndjson": {"itemSchema": {"anyOf": lines}}}
 
 
 def _event(schema: str, name: str | None = None) -> Json:
     """Return the schema of an event whose data is JSON; OpenAI's events have no name."""
-    data = {"contentMediaType": "application/json", "contentSchema": {"$ref": _REF + schema}}
+    data = {"contentMediaType": "application/json", "contentSchema": {"$ref": REF + schema}}
     properties: Json = {"event": {"const": name}} if name else {}
     properties["data"] = {"type": "string"} | data
     return {"properties": properties, "required": [*properties]}
-
-
-def _schemas() -> Json:
-    """Return the schemas of all bodies and events by name."""
-    # Imported here: pydantic takes long to import, and most servers are never asked for this.
-    from pydantic import TypeAdapter
-    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
-
-    from web.ollama.answers import OllamaChatAnswer, OllamaGenerateAnswer
-    from web.ollama.schema import OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest
-    from web.openai.answers import ChatCompletion, ChatCompletionChunk
-    from web.openai.responses_answers import ResponseAnswer, ResponseEvent
-    from web.openai.responses_schema import ResponsesRequest
-    from web.openai.schema import ChatCompletionRequest
-
-    class Schemas(GenerateJsonSchema):
-        """Leaves out titles, which only repeat the names of fields."""
-
-        def field_title_should_be_set(self, schema: object) -> bool:
-            return False
-
-    class CompleteSchemas(Schemas):
-        """Makes all fields required: our answers have them all, those with a default too."""
-
-        def field_is_required(self, field: object, total: bool) -> bool:
-            return True
-
-    def schemas(
-        mode: JsonSchemaMode, generator: type[GenerateJsonSchema], prefix: str, *classes: type[Any]
-    ) -> Json:
-        _, made = TypeAdapter.json_schemas(
-            [(each.__name__, mode, TypeAdapter(each)) for each in classes],
-            ref_template=f"{_REF}{prefix}{{model}}",
-            schema_generator=generator,
-        )
-        return {prefix + name: schema for name, schema in made["$defs"].items()}
-
-    # OpenAI's answers have a prefix: some have the name of one of ours.
-    openai = (
-        ChatCompletion, ChatCompletionChunk, Model, ModelList, ResponseAnswer, ResponseEvent,
-    )  # fmt: skip
-    own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Props, Result, Status, Token)
-    found = (BoxesAnswer, ThingsAnswer, TextAnswer)
-    ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
-    requests = (
-        ChatCompletionRequest, OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest,
-        ResponsesRequest,
-    )  # fmt: skip
-    return (
-        schemas("validation", Schemas, "", *requests)
-        | schemas("serialization", Schemas, "", OllamaChatAnswer, OllamaGenerateAnswer)
-        | schemas("serialization", Schemas, "OpenAI", *openai)
-        | schemas("serialization", CompleteSchemas, "", *own, *found, *ollama)
-    )
