@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from web.chats.fields import (
     MAX_MESSAGES,
@@ -80,12 +80,17 @@ class _AnyRequest(ChatPart):
     options: Options | None = None
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 class OllamaMessage(ChatPart):
     """One turn of a chat."""
 
-    role: Literal["system", "user", "assistant", "tool"] = Field(
-        description="`tool` is read as `user`."
-    )
+    role: Annotated[
+        Literal["system", "developer", "user", "assistant", "tool", "function"],
+        BeforeValidator(_lower),
+    ] = Field(description="`tool` and `function` are read as `user`, `developer` as `system`.")
     content: Text | None = None
     images: Images | None = Field(
         None,

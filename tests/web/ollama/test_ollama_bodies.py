@@ -66,6 +66,7 @@ CASES = [
     options("options.mirostat, options.num_ctx", num_ctx=4096, mirostat=2, numa=False),
     # Messages.
     turns({"role": "system", "content": "Be brief."}),
+    turns({"role": "User", "content": "Be brief."}, {"role": "developer", "content": "a"}),
     turns({"role": "assistant", "content": "", "tool_calls": [CALL]}),
     turns({"role": "assistant", "tool_calls": [CALL]}),
     turns({"role": "tool", "content": "now", "tool_name": "look", "tool_call_id": "c"}),
