@@ -70,6 +70,9 @@ class Settings:
         "auto", "number format of the weights; each runtime has some of them", click.Choice(DTYPES)
     )
     int8_vision: bool = _setting(False, "encode frames in int8 too, with OpenVINO")
+    exact: bool = _setting(
+        False, "encode each live frame whole, not only what has changed since the last one"
+    )
     detector: str = _setting(
         BUNDLED_DETECTOR,
         "what finds things in a frame; none: nothing does",

@@ -256,6 +256,9 @@ class Stats:
     """Wait before the engine's work."""
     total_s: float
     """The engine's work, without the wait."""
+    patches: int = 0
+    """Patches of the camera's frame that were computed, with the others kept from its last frames;
+    0 if it was encoded whole, or before."""
     by: By = "model"
     """The maker of the text: the model, the object finder or the reader."""
     checks: tuple[Check, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vlm.errors import SightlineError
 
-NAMES = ("real",)
+NAMES = ("real", "changed")
 _USAGE = f"usage: python -m tools.evals {{{','.join(NAMES)}}} [-h] [OPTIONS]"
 
 
@@ -19,8 +19,10 @@ def main(argv: Sequence[str]) -> int:
         print(_USAGE, file=sys.stderr)
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     # Imported here: other evaluations need not be importable.
-    from tools.evals.real.command import run
-
+    if argv[0] == "changed":
+        from tools.evals.changed.command import run
+    else:
+        from tools.evals.real.command import run
     try:
         return run(argv[1:])
     except (SightlineError, OSError) as error:

@@ -75,7 +75,7 @@ def _near_boundary(position: float) -> bool:
     return any(abs(position - line) < PLACE_MARGIN for line in (1 / 3, 2 / 3))
 
 
-def _place(
+def free_place(
     rng: np.random.Generator,
     size: str,
     taken: list[tuple[float, float, float]],
@@ -95,7 +95,7 @@ def _place(
     return None
 
 
-def _paint_object(
+def paint_object(
     canvas: Canvas,
     rng: np.random.Generator,
     shape: str,
@@ -131,10 +131,10 @@ def paint_objects(canvas: Canvas, rng: np.random.Generator, count: int) -> None:
     for _ in range(count):
         sizes = ["small", "medium", "large"] if count < 3 else ["small", "medium"]
         size = sizes[rng.integers(len(sizes))]
-        at = _place(rng, size, taken, canvas.view.frame_size)
+        at = free_place(rng, size, taken, canvas.view.frame_size)
         if at is None:
             size = "small"
-            at = _place(rng, size, taken, canvas.view.frame_size)
+            at = free_place(rng, size, taken, canvas.view.frame_size)
         if at is None:
             continue
         shape = shapes.SHAPES[rng.integers(len(shapes.SHAPES))]
@@ -150,7 +150,7 @@ def paint_objects(canvas: Canvas, rng: np.random.Generator, count: int) -> None:
         used = {o.colour for o in painted if o.shape == shape}
         if rarely_twins and len(used) < len(COLOURS):
             colours = [colour for colour in colours if colour not in used]
-        _paint_object(canvas, rng, shape, colours, size, at)
+        paint_object(canvas, rng, shape, colours, size, at)
         taken.append(at)
 
 
@@ -179,4 +179,4 @@ def paint_words(canvas: Canvas, rng: np.random.Generator) -> None:
         column = rng.choice([0.24, 0.5, 0.76])
         at = (column * frame_width / short, (1 - text_y) * frame_height / short, radius)
         shape = shapes.SHAPES[rng.integers(len(shapes.SHAPES))]
-        _paint_object(canvas, rng, shape, _shuffled(rng, COLOURS), "medium", at)
+        paint_object(canvas, rng, shape, _shuffled(rng, COLOURS), "medium", at)

@@ -13,6 +13,7 @@ from vlm.engine.inputs import InputBuilder
 from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_group
 from vlm.engine.sampling import Token
 from vlm.engine.text import AnswerText
+from vlm.engine.vision_reuse import VisionReuse
 from vlm.errors import CheckpointError
 from vlm.loops import loop_guard
 from vlm.prompts import DEFAULT_PROMPT
@@ -85,6 +86,7 @@ class EngineJob:
             self._is_cancelled(),
             len(prepared.input_ids),
             prepared.image_tokens,
+            self._generation.patches,
             self._generation.counts,
         )
 
@@ -98,9 +100,15 @@ class Engine:
         inputs: InputBuilder,
         stop_token_ids: frozenset[int],
         model_name: str,
+        is_exact: bool = False,
     ) -> None:
-        """`inputs` are the checkpoint's own; `stop_token_ids` end an answer and are not shown."""
-        self._model = Model(runtime, inputs, stop_token_ids)
+        """`inputs` are the checkpoint's own; `stop_token_ids` end an answer and are not shown.
+
+        With `is_exact` a camera's frames are encoded whole, if the runtime could do less.
+        """
+        does_reuse = not is_exact and "changed" in runtime.capabilities
+        reuse = VisionReuse(runtime) if does_reuse else None
+        self._model = Model(runtime, inputs, stop_token_ids, reuse)
         self.max_batch = runtime.max_batch
         """Number of requests that are best advanced together; 1: one after the other."""
         self._good_batches = 0

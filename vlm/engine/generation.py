@@ -17,6 +17,7 @@ from vlm.engine.json_ends import ClosingTokens, RepetitionEnd
 from vlm.engine.passes import (
     Decode,
     Encode,
+    EncodeChanged,
     Pass,
     Passes,
     Prefill,
@@ -25,6 +26,7 @@ from vlm.engine.passes import (
 )
 from vlm.engine.penalties import processors_of
 from vlm.engine.sampling import Sampler, Token
+from vlm.engine.vision_reuse import VisionReuse
 from vlm.errors import BadRequestError, LogitBiasError
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import clean_text
@@ -53,6 +55,8 @@ class Model:
     inputs: InputBuilder
     stop_ids: frozenset[int]
     """Each ends an answer."""
+    reuse: VisionReuse | None = None
+    """None if each frame is encoded whole."""
     frames: FrameCache = field(default_factory=FrameCache)
     answers: LastAnswers = field(default_factory=LastAnswers)
 
@@ -70,6 +74,8 @@ class Model:
     def forget(self) -> None:
         """Drop what earlier answers left."""
         self.frames, self.answers = FrameCache(), LastAnswers()
+        if self.reuse is not None:
+            self.reuse.forget()
 
     def prepare(self, request: Request) -> Prepared:
         """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
@@ -119,6 +125,8 @@ class Generation:
         has exact splits: then a draft saves time and never changes the answer.
         """
         self.counts = DraftCounts()
+        self.patches = 0
+        """Patches of images that were computed."""
         self.prepared = prepared
         self._model = model
         self._runtime = model.runtime
@@ -128,6 +136,8 @@ class Generation:
         self._answer: list[int] = []
         self._keys: list[bytes] = []
         self._frames: list[EncodedFrame] = []
+        # What was encoded in part is not kept for requests that want all of it.
+        self._is_whole = True
         # Set by the prefill.
         self._state: KVState | None = None
 
@@ -150,12 +160,50 @@ class Generation:
             key = self._model.frames.key(image, self._task.detail)
             frame = self._model.frames.get(key)
             if frame is None:
-                frame = EncodedFrame((yield from self._encode(image)))
+                if self._may_reuse:
+                    features = yield from self._encode_changed(image)
+                else:
+                    features = yield from self._encode(image)
+                frame = EncodedFrame(features)
                 if self._is_cancelled():
                     return
-                self._model.frames.put(key, frame)
+                if self._is_whole:
+                    self._model.frames.put(key, frame)
             self._keys.append(key)
             self._frames.append(frame)
+
+    @property
+    def _may_reuse(self) -> bool:
+        request, reuse = self.prepared.request, self._model.reuse
+        return (
+            reuse is not None
+            and reuse.is_on
+            and request.kind == "live"
+            and request.camera is not None
+            and self._task.detail == "low"
+            and len(self.prepared.images) == 1
+        )
+
+    def _encode_changed(self, image: Image.Image) -> Generator[Pass, Any, list[ImageFeatures]]:
+        """Return the features of a camera's `image`."""
+        reuse, camera = self._model.reuse, self.prepared.request.camera
+        assert reuse is not None and camera is not None
+        pixel_values = self._model.inputs.image_processor.pixel_values(image, "low")
+        plan = reuse.plan(camera, pixel_values)
+        if plan is None:
+            return (yield from self._encode(image))
+        features = plan.kept
+        if len(plan.changed):
+            try:
+                features = yield EncodeChanged(plan.state, pixel_values, plan.changed)
+            except BaseException:
+                reuse.drop(plan)
+                raise
+        self.patches += len(plan.changed)
+        if not reuse.keep(plan, features):
+            return (yield from self._encode(image))
+        self._is_whole = plan.is_whole
+        return [features]
 
     def _encode(self, image: Image.Image) -> Generator[Pass, Any, list[ImageFeatures]]:
         """Return the features of `image`, in some passes; fewer than all if it was cancelled."""
@@ -271,7 +319,8 @@ class Generation:
 
     def _keep_state(self) -> None:
         """Keep the state for another question about the same images."""
-        if self._keys and self._state is not None and self._runtime.exact_splits:
+        is_kept = self._is_whole and self._runtime.exact_splits
+        if self._keys and self._state is not None and is_kept:
             fed = [*self.prepared.input_ids, *self._answer][: self._state.length]
             kept = EncodedFrame(self._frames[-1].features, self._state, fed, self._keys)
             self._model.frames.put(self._keys[-1], kept)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from vlm.errors import SightlineError
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import ImageFeatures, KVState, Runtime
+from vlm.runtimes.base import ImageFeatures, KVState, Runtime, VisionState
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,17 @@ class Encode:
 
     pixel_values: PixelValues
     """[tiles, 3, side, side]"""
+
+
+@dataclass(frozen=True)
+class EncodeChanged:
+    """Encode some patches of one tile. Its output: the ImageFeatures of the whole tile."""
+
+    state: VisionState
+    pixel_values: PixelValues
+    """[1, 3, side, side]"""
+    changed: npt.NDArray[np.int64]
+    """Indices of the patches; of the others `state` has what was computed last."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +67,8 @@ class Decode:
     want_logits: bool = False
 
 
-Pass: TypeAlias = Encode | Prefill | Verify | Decode
-PASSES: Final = (Encode, Prefill, Verify, Decode)
+Pass: TypeAlias = Encode | EncodeChanged | Prefill | Verify | Decode
+PASSES: Final = (Encode, EncodeChanged, Prefill, Verify, Decode)
 
 T = TypeVar("T")
 Passes: TypeAlias = Generator[Pass | T, Any, None]
@@ -84,10 +96,12 @@ def run_alone(runtime: Runtime[Any], passes: Passes[T]) -> Iterator[T]:
         passes.close()
 
 
-def run_pass(runtime: Runtime[Any], wanted: Pass) -> Any:
+def run_pass(runtime: Any, wanted: Pass) -> Any:
     """Run one pass and return its output; raise what the runtime raises."""
     if isinstance(wanted, Encode):
         return runtime.encode_image(wanted.pixel_values)
+    if isinstance(wanted, EncodeChanged):
+        return runtime.encode_changed(wanted.state, wanted.pixel_values, wanted.changed)
     if isinstance(wanted, Prefill):
         return runtime.prefill(
             wanted.input_ids, wanted.features, wanted.count, want_logits=wanted.want_logits

@@ -67,7 +67,12 @@ class AnswerText:
         return chunks
 
     def finish(
-        self, is_cancelled: bool, prompt_tokens: int, image_tokens: int, drafts: DraftCounts
+        self,
+        is_cancelled: bool,
+        prompt_tokens: int,
+        image_tokens: int,
+        patches: int,
+        drafts: DraftCounts,
     ) -> list[TokenChunk | Result]:
         """Return the text that was held back, if any, and the result. No token comes after it."""
         reason = self._finish_reason or ("cancelled" if is_cancelled else "stop")
@@ -83,6 +88,7 @@ class AnswerText:
             accepted=drafts.accepted,
             queued_s=0.0,
             total_s=total_s,
+            patches=patches,
         )
         return [*last, Result("".join(self._shown), reason, stats)]
 

@@ -142,7 +142,9 @@ class _Loading:
 
         try:
             runtime = load_runtime(self._folder, settings, self._on_progress, check)
-            engine = Engine(runtime, inputs, stops, display_name(settings.model))
+            engine = Engine(
+                runtime, inputs, stops, display_name(settings.model), is_exact=settings.exact
+            )
             engine.warm_up()
         except Exception as error:
             # The checkpoint would fail on the CPU too.

@@ -15,13 +15,16 @@ LARGE_MODEL_PARAMETERS: Final = 100_000_000
 # Bound of the engine's frame cache: four or more frames of SmolVLM-256M, with question and answer.
 MAX_CACHED_BYTES: Final = 48 * 2**20
 
+# Bound of what is kept of cameras' frames: two cameras of SmolVLM-256M in bfloat16.
+MAX_VISION_STATE_BYTES: Final = 160 * 2**20
+
 Logits: TypeAlias = npt.NDArray[np.float32]
 
 # Opaque to the engine except for `nbytes`: each runtime keeps features on its own device.
 ImageFeatures: TypeAlias = Any
 
 # Optional abilities; each has a protocol of its own in this file.
-Capability = Literal["batch"]
+Capability = Literal["batch", "changed"]
 
 
 class KVState(Protocol):
@@ -30,6 +33,14 @@ class KVState(Protocol):
     @property
     def length(self) -> int:
         """Number of tokens."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+
+
+class VisionState(Protocol):
+    """What the vision encoder has computed of one tile, in a runtime's own form."""
 
     @property
     def nbytes(self) -> int:
@@ -110,3 +121,22 @@ class BatchRuntime(Runtime[State], Protocol[State]):
         self, states: Sequence[State], token_ids: Sequence[int], want_logits: bool = False
     ) -> list[Predicted]:
         """Do what `decode` does, for each of `states`, all different, with its own token."""
+
+
+class ChangedRuntime(Runtime[State], Protocol[State]):
+    """A runtime with the capability "changed": it encodes the changed patches of a tile alone."""
+
+    patches: int
+    """Patches of a tile; they lie in rows, from its top left corner."""
+
+    def new_vision_state(self) -> VisionState:
+        """Return a state without content; its first pass must compute all patches."""
+
+    def encode_changed(
+        self, state: VisionState, pixel_values: PixelValues, changed: npt.NDArray[np.int64]
+    ) -> ImageFeatures:
+        """Return the features of one tile, [1, 3, side, side], of which `changed` are computed.
+
+        `changed` are indices of patches, at least one. Of the others `state` has what was computed
+        last. If all are computed, the features are those of `encode_image`.
+        """

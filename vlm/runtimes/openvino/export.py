@@ -25,34 +25,24 @@ from vlm.runtimes.openvino.cache import (
     seal,
 )
 from vlm.runtimes.openvino.platform import core
+from vlm.runtimes.torch.changed_vision import ChangedVision
 
 _EXAMPLE_TOKENS: Final = 4
 _EXAMPLE_PAST: Final = 3
 
 
 class _VisionModel(torch.nn.Module):
-    """Vision encoder and connector without a mask, which only padded tiles need."""
+    """`ChangedVision` with features in float32."""
 
-    def __init__(self, model: Any, side_px: int, dtype: torch.dtype) -> None:
+    def __init__(self, vision: ChangedVision) -> None:
         super().__init__()
-        self._dtype = dtype
-        self._vision = model.model.vision_model.to(dtype)
-        self._connector = model.model.connector.to(dtype)
-        # The positions of a tile's patches depend on the mask only, so they are constant here.
-        outputs: list[torch.Tensor] = []
-        table = self._vision.embeddings.position_embedding
-        hook = table.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-        self._vision(torch.zeros(1, 3, side_px, side_px, dtype=dtype))
-        hook.remove()
-        self._positions = outputs[0]
+        self._changed = vision
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden]."""
-        patches = self._vision.embeddings.patch_embedding(pixel_values.to(self._dtype))
-        hidden = patches.flatten(2).transpose(1, 2) + self._positions
-        hidden = self._vision.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
-        features: torch.Tensor = self._connector(self._vision.post_layernorm(hidden))
-        return features.flatten(0, 1).float()
+    def forward(
+        self, pixel_values: torch.Tensor, changed: torch.Tensor, state: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
+        features, *new_state = self._changed(pixel_values, changed, state)
+        return (features.float(), *new_state)
 
 
 class _Past:
@@ -111,16 +101,23 @@ class _TextModel(torch.nn.Module):
 
 
 def convert_vision(model: Any, bfloat16: bool) -> Any:
-    """Return the vision encoder and connector, for any number of tiles.
+    """Return the vision encoder and connector for one tile, stateful as `ChangedVision`.
 
     A float32 model could run in bfloat16 too, but would keep its weights in both formats.
     """
     side_px = model.config.vision_config.image_size
-    return ov.convert_model(
-        _VisionModel(model, side_px, torch.bfloat16 if bfloat16 else torch.float32),
-        example_input=torch.zeros(2, 3, side_px, side_px),
-        input=[([-1, 3, side_px, side_px], ov.Type.f32)],
-    )
+    vision = ChangedVision(model, side_px, torch.bfloat16 if bfloat16 else torch.float32)
+    state = vision.new_state()
+    pixel_values = torch.zeros(1, 3, side_px, side_px)
+    example = {"pixel_values": pixel_values, "changed": torch.arange(2), "state": state}
+    converted = ov.convert_model(_VisionModel(vision), example_input=example)
+    shapes = [list(pixel_values.shape), [-1], *[list(each.shape) for each in state]]
+    converted.reshape(dict(zip(converted.inputs, shapes, strict=True)))
+    for name, model_input in zip(example, converted.inputs[:2], strict=False):
+        model_input.get_tensor().set_names({name})
+    _make_stateful(converted, converted.inputs[2:], converted.outputs[1:])
+    converted.validate_nodes_and_infer_types()
+    return converted
 
 
 def convert_text(model: Any) -> Any:
@@ -143,15 +140,9 @@ def convert_text(model: Any) -> Any:
     converted.reshape(
         dict(zip(inputs, [*shapes, *[[1, heads, -1, head_dim]] * tensors], strict=True))
     )
-    names = [f"past_{index}" for index in range(tensors)]
-    for name, past_in, present in zip(
-        names, inputs[len(shapes) :], converted.outputs[2:], strict=True
-    ):
-        past_in.get_tensor().set_names({name})
-        present.get_tensor().set_names({f"{name}_present"})
     for name, model_input in zip(example, inputs[: len(shapes)], strict=False):
         model_input.get_tensor().set_names({name})
-    apply_make_stateful_transformation(converted, {name: f"{name}_present" for name in names})
+    _make_stateful(converted, inputs[len(shapes) :], converted.outputs[2:])
     # The plugin recognises attention over a state only if the state has an initial value.
     empty = constant(np.zeros([1, heads, 0, head_dim], np.float32))
     for node in converted.get_ops():
@@ -159,6 +150,17 @@ def convert_text(model: Any) -> Any:
             node.set_arguments([empty])
     converted.validate_nodes_and_infer_types()
     return converted
+
+
+def _make_stateful(model: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Let each request of `model` keep each of `outputs` as the next one of `inputs`."""
+    pairs = {}
+    for index, (past, present) in enumerate(zip(inputs, outputs, strict=True)):
+        name = f"past_{index}"
+        past.get_tensor().set_names({name})
+        present.get_tensor().set_names({f"{name}_present"})
+        pairs[name] = f"{name}_present"
+    apply_make_stateful_transformation(model, pairs)
 
 
 def save(

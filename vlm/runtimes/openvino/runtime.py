@@ -52,7 +52,7 @@ class OpenVinoRuntime:
     device = "cpu"
     tiles_per_pass = 1
     # A batch of eight is as fast as eight passes one after the other (docs/experiments.md).
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset({"changed"})
 
     def __init__(
         self,
@@ -90,8 +90,10 @@ class OpenVinoRuntime:
         vision = compile_on_cpu(
             source.folder / VISION_FILE, properties | precision.vision_properties
         )
-        self._side_px: int = vision.input(0).partial_shape[-1].get_length()
-        self._vision = vision.create_infer_request()
+        self._side_px: int = vision.input("pixel_values").partial_shape[-1].get_length()
+        self._vision = vision
+        self._whole = self.new_vision_state()
+        self.patches = self._whole.patches
         self._bytes_per_row = sum(
             4 * state.state.shape[1] * state.state.shape[3]
             for state in self._text.create_infer_request().query_state()
@@ -142,9 +144,25 @@ class OpenVinoRuntime:
             raise ValueError(
                 f"tiles of {pixel_values.shape[-1]} pixels, but a model for {self._side_px}"
             )
+        every = np.arange(self.patches)
+        return np.concatenate(
+            [self.encode_changed(self._whole, tile[None], every) for tile in pixel_values]
+        )
+
+    def new_vision_state(self) -> OpenVinoVisionState:
         with _memory_errors():
-            self._vision.infer([pixel_values], share_inputs=True)
-            return np.array(self._vision.get_output_tensor(0).data)
+            return OpenVinoVisionState(self._vision.create_infer_request())
+
+    def encode_changed(
+        self,
+        state: OpenVinoVisionState,
+        pixel_values: PixelValues,
+        changed: npt.NDArray[np.int64],
+    ) -> Features:
+        inputs = {"pixel_values": pixel_values, "changed": changed}
+        with _memory_errors():
+            state.request.infer(inputs, share_inputs=True)
+            return np.array(state.request.get_output_tensor(0).data)
 
     def prefill(
         self,
@@ -221,6 +239,17 @@ def _memory_errors() -> Iterator[None]:
         if not any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS):
             raise
         raise MemoryError(first_line(error)) from None
+
+
+class OpenVinoVisionState:
+    """The keys, values and last hidden states of a tile in `request`."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+        states = request.query_state()
+        self.patches: int = states[0].state.shape[1]
+        # The plugin writes to a second copy and swaps.
+        self.nbytes: int = 2 * sum(each.state.byte_size for each in states)
 
 
 # The CPU plugin doubles its capacity whenever it is full.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import AutoModelForImageTextToText, DynamicCache
 from transformers.utils import logging
@@ -15,6 +18,7 @@ from vlm.checkpoints.files import CONFIG_FILE
 from vlm.errors import CheckpointError, first_line
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
+from vlm.runtimes.torch.changed_vision import ChangedVision
 from vlm.runtimes.torch.devices import device_errors
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
@@ -37,16 +41,32 @@ class TorchKVState:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
 
 
+class TorchVisionState:
+    """A `VisionState`: see `ChangedVision`."""
+
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
+        self.tensors = tensors
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in self.tensors)
+
+
 class TorchRuntime:
     """`Runtime` over an Idefics3 or SmolVLM model, by PyTorch's operations one by one."""
 
     name = "torch"
     max_batch = 1
-    capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, model: Any, device: torch.device) -> None:
         """`model` is loaded and in evaluation mode; `device` is where its inputs go."""
         self._model = model
+        # The parts of a model that is spread over devices are moved by hooks of accelerate.
+        is_spread = len({each.device for each in model.parameters()}) > 1
+        self.capabilities: frozenset[Capability] = frozenset(() if is_spread else ("changed",))
+        vision = model.config.vision_config
+        self._side_px: int = vision.image_size
+        self.patches: int = (vision.image_size // vision.patch_size) ** 2
         self._embed = model.get_input_embeddings()
         self._image_token_id: int = model.config.image_token_id
         self._device = device
@@ -71,6 +91,25 @@ class TorchRuntime:
             pixels = torch.from_numpy(pixel_values).unsqueeze(0).to(self._device)
             # The model casts to its own dtype.
             return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
+
+    def new_vision_state(self) -> TorchVisionState:
+        with device_errors():
+            return TorchVisionState(self._changed_vision.new_state(self._device))
+
+    @torch.inference_mode()
+    def encode_changed(
+        self, state: TorchVisionState, pixel_values: PixelValues, changed: npt.NDArray[np.int64]
+    ) -> torch.Tensor:
+        with self._step():
+            pixels = torch.from_numpy(pixel_values).to(self._device)
+            indices = torch.from_numpy(changed).to(self._device)
+            features: torch.Tensor
+            features, *state.tensors = self._changed_vision(pixels, indices, state.tensors)
+            return features
+
+    @cached_property
+    def _changed_vision(self) -> ChangedVision:
+        return ChangedVision(self._model, self._side_px, self._model.dtype, self._device)
 
     @torch.inference_mode()
     def prefill(

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import Capability, Logits, Predicted
 from vlm.runtimes.torch.devices import Placement, device_errors
-from vlm.runtimes.torch.eager import TorchRuntime
+from vlm.runtimes.torch.eager import TorchRuntime, TorchVisionState
 from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS, KVSlots, StaticKVState
 from vlm.runtimes.torch.step import WIDTHS, Append, StaticStep
 
@@ -28,7 +29,6 @@ class StaticTorchRuntime:
     """`Runtime` over an Idefics3 or SmolVLM model on one device, which can batch its steps."""
 
     name = "torch"
-    capabilities: frozenset[Capability] = frozenset({"batch"})
 
     def __init__(
         self, model: Any, device: torch.device, slots: int = SLOTS, block_tokens: int = BLOCK_TOKENS
@@ -42,6 +42,8 @@ class StaticTorchRuntime:
         self.device = self._eager.device
         self.dtype = self._eager.dtype
         self.exact_splits = self._eager.exact_splits
+        self.capabilities: frozenset[Capability] = self._eager.capabilities | {"batch"}
+        self.patches = self._eager.patches
         self.context_tokens = self._eager.context_tokens
         self.tiles_per_pass = self._eager.tiles_per_pass
         text = model.config.text_config
@@ -60,6 +62,14 @@ class StaticTorchRuntime:
     def encode_image(self, pixel_values: PixelValues) -> torch.Tensor:
         """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden]."""
         return self._eager.encode_image(pixel_values)
+
+    def new_vision_state(self) -> TorchVisionState:
+        return self._eager.new_vision_state()
+
+    def encode_changed(
+        self, state: TorchVisionState, pixel_values: PixelValues, changed: npt.NDArray[np.int64]
+    ) -> torch.Tensor:
+        return self._eager.encode_changed(state, pixel_values, changed)
 
     @torch.inference_mode()
     def prefill(

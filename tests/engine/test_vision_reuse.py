@@ -1,0 +1,282 @@
+"""Encoding only what changed in a camera's frame: laws of the passes, and of their choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine_kit import torch_runtime
+from tools.nano.scenes import make_frame
+from vlm.engine.engine import Engine
+from vlm.engine.inputs import InputBuilder
+from vlm.engine.vision_reuse import (
+    STATE_LIFETIME_S,
+    WHOLE_EVERY_FRAMES,
+    WHOLE_EVERY_S,
+    VisionReuse,
+)
+from vlm.prompts import DEFAULT_PROMPT
+from vlm.runtimes.openvino.platform import precision_here
+from vlm.runtimes.openvino.runtime import OpenVinoRuntime
+from vlm.types import Request, Result
+
+Values = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def builder(nano_dir: Path) -> InputBuilder:
+    return InputBuilder.load(nano_dir)
+
+
+@pytest.fixture(scope="module")
+def openvino(nano_dir: Path) -> OpenVinoRuntime:
+    pytest.importorskip("openvino")
+    return OpenVinoRuntime.load(nano_dir, precision_here("float32", 0), print)
+
+
+@pytest.fixture(params=["torch", "openvino"])
+def runtime(request: pytest.FixtureRequest, nano_dir: Path) -> Any:
+    if request.param == "torch":
+        return torch_runtime(nano_dir)
+    return request.getfixturevalue("openvino")
+
+
+def still(seed: int = 3) -> Image.Image:
+    return make_frame(seed, "test").image
+
+
+def with_spot(image: Image.Image, level: int = 0, size: int = 24) -> Image.Image:
+    """Return `image` with a square in a corner."""
+    changed = image.copy()
+    changed.paste((level, level, level), (0, 0, size, size))
+    return changed
+
+
+def values_of(builder: InputBuilder, image: Image.Image) -> Values:
+    return builder.image_processor.pixel_values(image, "low")
+
+
+# -- passes --
+
+
+def test_all_patches_give_the_features_of_a_whole_pass(runtime: Any, builder: InputBuilder) -> None:
+    state, every = runtime.new_vision_state(), np.arange(runtime.patches)
+    for image in (still(), with_spot(still(), 255)):
+        values = values_of(builder, image)
+        features = np.asarray(runtime.encode_changed(state, values, every))
+        assert np.abs(features - np.asarray(runtime.encode_image(values))).max() < 1e-3
+
+
+def test_tokens_of_unchanged_patches_keep_their_features_to_the_bit(
+    runtime: Any, builder: InputBuilder
+) -> None:
+    state, every = runtime.new_vision_state(), np.arange(runtime.patches)
+    before = np.asarray(runtime.encode_changed(state, values_of(builder, still()), every))
+    # Patches of the first token: two of the first row and two of the second.
+    side = int(runtime.patches**0.5)
+    changed = np.array([0, 1, side, side + 1])
+    after = np.asarray(
+        runtime.encode_changed(state, values_of(builder, with_spot(still())), changed)
+    )
+    assert not np.array_equal(after[0], before[0])
+    assert np.array_equal(after[1:], before[1:])
+
+
+def test_states_do_not_mix(runtime: Any, builder: InputBuilder) -> None:
+    every, few = np.arange(runtime.patches), np.arange(8)
+    one, other = values_of(builder, still(3)), values_of(builder, still(5))
+    states = [runtime.new_vision_state() for _ in range(2)]
+    alone = [runtime.new_vision_state() for _ in range(2)]
+    for state, values in zip(states, (one, other), strict=True):
+        runtime.encode_changed(state, values, every)
+    for index, values in enumerate((one, other)):
+        runtime.encode_changed(alone[index], values, every)
+        expected = np.asarray(runtime.encode_changed(alone[index], values, few))
+        found = np.asarray(runtime.encode_changed(states[index], values, few))
+        assert np.array_equal(found, expected)
+
+
+# -- what is encoded --
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def run_frame(reuse: VisionReuse, runtime: Any, values: Values, camera: str = "a") -> int:
+    """Encode a frame; return the number of patches."""
+    plan = reuse.plan(camera, values)
+    assert plan is not None
+    features = plan.kept
+    if len(plan.changed):
+        features = runtime.encode_changed(plan.state, values, plan.changed)
+    assert reuse.keep(plan, features)
+    return len(plan.changed)
+
+
+def noisy(values: Values, seed: int, sigma: float) -> Values:
+    noise = np.random.default_rng(seed).normal(0, sigma, values.shape)
+    return (values + noise).astype(np.float32)
+
+
+def test_what_changed_is_encoded_and_nothing_else(
+    openvino: OpenVinoRuntime, builder: InputBuilder
+) -> None:
+    reuse = VisionReuse(openvino, clock=Clock())
+    values = values_of(builder, still())
+    spot = values_of(builder, with_spot(still()))
+    every = openvino.patches
+    frames: list[tuple[str, Values, Callable[[int], bool]]] = [
+        ("the first", values, lambda count: count == every),
+        ("the same", values, lambda count: count == 0),
+        ("with noise", noisy(values, 1, 0.03), lambda count: count == 0),
+        # Three by three patches of 12 pixels have changed or lie beside one that has.
+        ("with a spot", spot, lambda count: 4 <= count <= 16),
+        ("with the spot again", spot, lambda count: count == 0),
+        ("without it", values, lambda count: 4 <= count <= 16),
+        ("another scene", values_of(builder, still(9)), lambda count: count == every),
+        ("in the dark, with much noise", noisy(-0.8 + 0 * values, 2, 0.1), lambda n: n == every),
+        ("the same with other noise", noisy(-0.8 + 0 * values, 3, 0.1), lambda n: n == 0),
+    ]
+    for name, frame, is_right in frames:
+        count = run_frame(reuse, openvino, frame)
+        assert is_right(count), f"{name}: {count} patches"
+
+
+def test_a_frame_is_whole_from_time_to_time(
+    openvino: OpenVinoRuntime, builder: InputBuilder
+) -> None:
+    clock = Clock()
+    reuse = VisionReuse(openvino, clock=clock)
+    values = values_of(builder, still())
+    counts = [run_frame(reuse, openvino, values) for _ in range(WHOLE_EVERY_FRAMES + 2)]
+    assert [index for index, count in enumerate(counts) if count] == [0, WHOLE_EVERY_FRAMES + 1]
+    assert reuse.error == 0.0
+    clock.now_s = WHOLE_EVERY_S
+    assert run_frame(reuse, openvino, values) == openvino.patches
+
+
+def test_states_are_bounded_and_end_with_their_camera(
+    openvino: OpenVinoRuntime, builder: InputBuilder
+) -> None:
+    clock = Clock()
+    room = openvino.new_vision_state().nbytes * 2
+    reuse = VisionReuse(openvino, room, clock)
+    values = values_of(builder, still())
+    for camera in "abc":
+        assert run_frame(reuse, openvino, values, camera) == openvino.patches
+    # "a" was evicted.
+    assert run_frame(reuse, openvino, values, "c") == 0
+    assert run_frame(reuse, openvino, values, "a") == openvino.patches
+    clock.now_s = STATE_LIFETIME_S + 1
+    assert run_frame(reuse, openvino, values, "a") == openvino.patches
+    # Of another size.
+    half = np.ascontiguousarray(values[..., ::2, ::2])
+    plan = reuse.plan("a", half)
+    assert plan is not None
+    assert plan.is_whole
+
+
+def test_a_large_error_lowers_the_threshold_and_ends_it_at_last(
+    openvino: OpenVinoRuntime, builder: InputBuilder
+) -> None:
+    clock = Clock()
+    reuse = VisionReuse(openvino, clock=clock)
+    values = values_of(builder, still())
+    run_frame(reuse, openvino, values)
+    for _ in range(3):
+        assert reuse.is_on
+        clock.now_s += WHOLE_EVERY_S
+        plan = reuse.plan("a", values)
+        assert plan is not None
+        assert plan.kept is not None
+        wrong = replace(plan, kept=-np.asarray(plan.kept))
+        features = openvino.encode_changed(plan.state, values, plan.changed)
+        assert reuse.keep(wrong, features)
+    assert not reuse.is_on
+
+
+def test_features_that_are_no_numbers_end_a_state(
+    openvino: OpenVinoRuntime, builder: InputBuilder
+) -> None:
+    reuse = VisionReuse(openvino, clock=Clock())
+    values = values_of(builder, still())
+    plan = reuse.plan("a", values)
+    assert plan is not None
+    assert not reuse.keep(plan, np.full((64, 192), np.nan, np.float32))
+    assert run_frame(reuse, openvino, values) == openvino.patches
+
+
+# -- captions --
+
+
+def caption(engine: Engine, image: Image.Image, **fields: Any) -> Result:
+    fields = {"camera": "desk", "kind": "live"} | fields
+    return engine.run(Request.about(image, DEFAULT_PROMPT, 24, **fields))
+
+
+def test_only_live_frames_of_a_camera_are_encoded_in_part(
+    openvino: OpenVinoRuntime, builder: InputBuilder, stops: frozenset[int]
+) -> None:
+    engine = Engine(openvino, builder, stops, "nano")
+    every = openvino.patches
+    assert caption(engine, still()).stats.patches == every
+    assert 0 < caption(engine, with_spot(still())).stats.patches < every / 2
+    # A question about the same frame has it encoded whole.
+    asked = caption(engine, with_spot(still()), kind="question")
+    exact = Engine(openvino, builder, stops, "nano", is_exact=True)
+    assert asked.text == caption(exact, with_spot(still())).text
+    assert caption(engine, with_spot(still(), 200), camera=None).stats.patches == 0
+    assert caption(engine, with_spot(still(), 201), detail="high").stats.patches == 0
+    assert caption(exact, with_spot(still(), 202)).stats.patches == 0
+
+
+def test_without_memory_for_a_state_frames_are_whole(
+    openvino: OpenVinoRuntime,
+    builder: InputBuilder,
+    stops: frozenset[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    engine = Engine(openvino, builder, stops, "nano")
+    expected = caption(Engine(openvino, builder, stops, "nano", is_exact=True), still()).text
+    monkeypatch.setattr(openvino, "new_vision_state", fail)
+    assert caption(engine, still()).text == expected
+    assert "no memory" in caplog.text
+
+
+def test_a_frame_that_is_cancelled_or_fails_leaves_no_state(
+    openvino: OpenVinoRuntime,
+    builder: InputBuilder,
+    stops: frozenset[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(openvino, builder, stops, "nano")
+    expected = caption(Engine(openvino, builder, stops, "nano", is_exact=True), still()).text
+    real = openvino.encode_changed
+
+    def fail(*given: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(openvino, "encode_changed", fail)
+    with pytest.raises(MemoryError):
+        caption(engine, still())
+    monkeypatch.setattr(openvino, "encode_changed", real)
+    job = engine.begin(Request.about(still(), DEFAULT_PROMPT, 24, camera="desk", kind="live"))
+    job.start()
+    job.close()
+    done = caption(engine, still())
+    assert (done.text, done.stats.patches) == (expected, openvino.patches)

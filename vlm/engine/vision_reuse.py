@@ -1,0 +1,253 @@
+"""Which patches of a camera's next frame are encoded, and what is kept of the others.
+
+A camera that stands still shows mostly what it showed before. A patch is encoded again if it
+differs from what was last encoded there by more than noise, or if a patch beside it does. Frames
+come whole from time to time, which bounds the drift and measures it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vlm.processing.image_processor import PixelValues
+from vlm.runtimes.base import MAX_VISION_STATE_BYTES, ImageFeatures, VisionState
+
+log = logging.getLogger("sightline")
+
+# Mean absolute difference of a patch's cells, whose values are -1 to 1: `python -m tools.evals
+# changed` compares such values on nano (docs/experiments.md).
+CHANGED: Final = 0.03
+# A noisy camera's patches differ by more; the threshold follows up to here.
+MOST_CHANGED: Final = 0.20
+_NOISE_FACTOR: Final = 1.6
+# The newest frame's share in the mean, and the most that counts, in medians of the frame.
+_NOISE_SHARE: Final = 0.2
+_MOST_NOISE: Final = 3.0
+# Rows and columns of cells of a patch, whose pixels are averaged; the first that divides its side.
+_CELLS: Final = (4, 2, 1)
+# If more than this share has changed, all of the frame is encoded: it was a cut or a pan.
+_WIDE_CHANGE: Final = 0.5
+# At rest a frame is encoded whole if so many patches were encoded since the last whole one; fewer
+# are noise.
+_RENEWED_AT_REST: Final = 0.08
+# A frame is encoded whole at the latest after so many others, or so long.
+WHOLE_EVERY_FRAMES: Final = 30
+WHOLE_EVERY_S: Final = 20.0
+# A camera's state is dropped so long after its last frame, when another frame comes.
+STATE_LIFETIME_S: Final = 60.0
+# Relative error of the kept features, measured whenever a frame is encoded whole. Above it the
+# threshold is lowered, and in the end nothing is kept. On nano it is 0.1 to 0.36 after a thing came
+# or went, or the noise of the camera changed.
+_MAX_ERROR: Final = 0.5
+_LOWERED: Final = 0.6
+_LOWEST: Final = 0.3
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass
+class _Camera:
+    state: VisionState
+    encoded: PixelValues
+    """[1, 3, side, side]: of each patch the pixels that were last encoded."""
+    last: PixelValues
+    """The last frame."""
+    noise: npt.NDArray[np.float32] | None = None
+    """Of each patch the usual difference of two frames, [rows, columns]."""
+    features: ImageFeatures | None = None
+    """None while a frame is being encoded."""
+    frames: int = 0
+    """Frames since the last whole one."""
+    renewed: int = 0
+    """Patches that were encoded since then, each time counted."""
+    whole_s: float = 0.0
+    used_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the next frame of a camera is encoded."""
+
+    camera: str
+    state: VisionState
+    pixel_values: PixelValues
+    changed: npt.NDArray[np.int64]
+    """The patches to encode. If there are none, the frame's features are `kept`."""
+    is_whole: bool
+    kept: ImageFeatures | None = None
+    """Features of the frame before, unless most of it has changed."""
+    mask: Mask | None = None
+    """With `kept`: the patches that have changed, [rows, columns]."""
+
+
+class VisionReuse:
+    """The cameras' vision states. `runtime` has the capability "changed"."""
+
+    def __init__(
+        self,
+        runtime: Any,
+        max_bytes: int = MAX_VISION_STATE_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.error: float | None = None
+        """The last measured relative error of kept features."""
+        self._runtime = runtime
+        self._side = math.isqrt(runtime.patches)
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._scale = 1.0
+        self._cameras: OrderedDict[str, _Camera] = OrderedDict()
+
+    @property
+    def is_on(self) -> bool:
+        """Return False once the error has stayed too large."""
+        return self._scale >= _LOWEST
+
+    def plan(self, camera: str, pixel_values: PixelValues) -> Plan | None:
+        """Return how to encode one tile, [1, 3, side, side], of `camera`.
+
+        None: without a state, because another frame of the camera is being encoded or there is no
+        memory for one. A plan must be followed by `keep` or `drop`.
+        """
+        now_s = self._clock()
+        for name, each in list(self._cameras.items()):
+            if now_s - each.used_s > STATE_LIFETIME_S:
+                del self._cameras[name]
+        found = self._cameras.get(camera)
+        if found is None or found.encoded.shape != pixel_values.shape:
+            return self._first(camera, pixel_values, now_s)
+        if found.features is None:
+            return None
+        mask = self._changed(found, pixel_values)
+        kept, found.features = found.features, None
+        found.last, found.used_s = pixel_values, now_s
+        self._cameras.move_to_end(camera)
+        every = np.arange(mask.size)
+        if mask.mean() > _WIDE_CHANGE:
+            return Plan(camera, found.state, pixel_values, every, is_whole=True)
+        # The scene has come to rest: what was kept has seen things that are gone.
+        is_at_rest = found.renewed > _RENEWED_AT_REST * mask.size and not mask.any()
+        is_due = found.frames >= WHOLE_EVERY_FRAMES or now_s - found.whole_s >= WHOLE_EVERY_S
+        if is_at_rest or is_due:
+            return Plan(camera, found.state, pixel_values, every, True, kept, mask)
+        changed = np.flatnonzero(mask)
+        return Plan(camera, found.state, pixel_values, changed, False, kept, mask)
+
+    def keep(self, plan: Plan, features: ImageFeatures) -> bool:
+        """Note the features of a plan; return False, and drop them, if they are no numbers."""
+        found = self._cameras.get(plan.camera)
+        if not np.isfinite(_numbers(features)).all():
+            self.drop(plan)
+            return False
+        if found is None or found.state is not plan.state:
+            return True
+        found.features = features
+        if plan.is_whole:
+            found.encoded = plan.pixel_values
+            found.frames, found.whole_s, found.renewed = 0, found.used_s, 0
+            self._measure(plan, features)
+            return True
+        found.frames += 1
+        found.renewed += len(plan.changed)
+        patches = self._patches_of(found.encoded.copy())
+        rows, columns = np.divmod(plan.changed, self._side)
+        patches[:, rows, :, columns] = self._patches_of(plan.pixel_values)[:, rows, :, columns]
+        found.encoded = patches.reshape(found.encoded.shape)
+        return True
+
+    def drop(self, plan: Plan) -> None:
+        """Drop the state of a plan that was not run to its end."""
+        found = self._cameras.get(plan.camera)
+        if found is not None and found.state is plan.state:
+            del self._cameras[plan.camera]
+
+    def forget(self) -> None:
+        """Drop all states."""
+        self._cameras.clear()
+
+    def _first(self, camera: str, pixel_values: PixelValues, now_s: float) -> Plan | None:
+        self._cameras.pop(camera, None)
+        try:
+            state = self._runtime.new_vision_state()
+        except MemoryError:
+            log.warning("There is no memory to keep what a camera's frames have in common")
+            return None
+        others = sum(each.state.nbytes for each in self._cameras.values())
+        while self._cameras and others + state.nbytes > self._max_bytes:
+            _, oldest = self._cameras.popitem(last=False)
+            others -= oldest.state.nbytes
+        self._cameras[camera] = _Camera(state, pixel_values, pixel_values, used_s=now_s)
+        return Plan(camera, state, pixel_values, np.arange(self._runtime.patches), is_whole=True)
+
+    def _changed(self, found: _Camera, pixel_values: PixelValues) -> Mask:
+        """Return which patches to encode, [rows, columns]."""
+        noise = self._differences(pixel_values, found.last)
+        usual = float(np.median(noise))
+        if found.noise is None:
+            found.noise = np.full_like(noise, usual)
+        # What moves is not noise.
+        found.noise += _NOISE_SHARE * (noise.clip(max=_MOST_NOISE * usual) - found.noise)
+        threshold = _NOISE_FACTOR * np.maximum(found.noise, usual)
+        threshold = threshold.clip(CHANGED, MOST_CHANGED) * self._scale
+        mask = self._differences(pixel_values, found.encoded) > threshold
+        # Each with its neighbours, eight of them.
+        padded = np.pad(mask, 1)
+        side = self._side
+        ringed = np.zeros_like(mask)
+        for down in range(3):
+            for right in range(3):
+                ringed |= padded[down : down + side, right : right + side]
+        return ringed
+
+    def _differences(self, one: PixelValues, other: PixelValues) -> npt.NDArray[np.float32]:
+        """Return the mean absolute difference of each patch, [rows, columns]."""
+        difference = self._patches_of(one - other)
+        # Means of cells: noise is averaged out, and what is drawn is not.
+        height = difference.shape[2]
+        cells = next(each for each in _CELLS if height % each == 0)
+        shape = (3, self._side, cells, height // cells, self._side, cells, height // cells)
+        means = difference.reshape(shape).mean((3, 6))
+        return np.asarray(np.abs(means).mean((0, 2, 4)), np.float32)
+
+    def _patches_of(self, pixel_values: PixelValues) -> PixelValues:
+        """Return [1, 3, side, side] as [3, rows, height, columns, width]."""
+        pixels = pixel_values.shape[-1] // self._side
+        return pixel_values.reshape(3, self._side, pixels, self._side, pixels)
+
+    def _measure(self, plan: Plan, features: ImageFeatures) -> None:
+        """Measure the error of the features that would have been kept."""
+        if plan.kept is None or plan.mask is None:
+            return
+        fresh, kept = _numbers(features), _numbers(plan.kept)
+        # A token covers a square of patches.
+        tokens = math.isqrt(len(fresh))
+        width = self._side // tokens
+        changed = plan.mask.reshape(tokens, width, tokens, width).any((1, 3)).ravel()
+        if changed.all():
+            return
+        error = np.linalg.norm(kept[~changed] - fresh[~changed])
+        self.error = float(error / max(float(np.linalg.norm(fresh[~changed])), 1e-9))
+        if self.error > _MAX_ERROR:
+            self._scale *= _LOWERED
+            if not self.is_on:
+                self.forget()
+                log.warning(
+                    "Frames are encoded whole from now on: what was kept of them differed by %.2f",
+                    self.error,
+                )
+
+
+def _numbers(features: ImageFeatures) -> npt.NDArray[np.float32]:
+    """Return features of any runtime, [tokens, hidden]."""
+    if isinstance(features, np.ndarray):
+        return features
+    return np.asarray(features.float().cpu().numpy(), np.float32)
