@@ -20,7 +20,9 @@ class CountingRuntime:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
         self.exact_splits = runtime.exact_splits
         self.context_tokens, self.tiles_per_pass = runtime.context_tokens, runtime.tiles_per_pass
-        self.max_batch, self.capabilities = runtime.max_batch, runtime.capabilities
+        self.max_batch = runtime.max_batch
+        # Each frame is encoded whole, so that whole passes can be counted.
+        self.capabilities = runtime.capabilities - {"changed"}
         self._runtime = runtime
         self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.verified = 0
         """`verified` counts the tokens fed to verify."""

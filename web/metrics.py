@@ -41,6 +41,7 @@ _TOKENS: Final = (
     ("generated_tokens", "tokens", "Generated tokens."),
     ("prompt_tokens", "prompt_tokens", "Prompt tokens, image tokens included."),
     ("image_tokens", "image_tokens", "Image tokens in prompts."),
+    ("encoded_patches", "patches", "Patches of cameras' frames that were encoded."),
     ("drafted_tokens", "drafted", "Tokens drafted from an earlier answer."),
     ("accepted_tokens", "accepted", "Drafted tokens that were accepted."),
 )

@@ -68,6 +68,23 @@ def drawn_scene(number: int) -> Image.Image:
     return image.resize(FRAME_SIZE_PX, Image.Resampling.BICUBIC)
 
 
+def partly_changed(image: Image.Image, share: float, number: int, grid: int = 32) -> Image.Image:
+    """Return `image` with other blocks of colour in a square in its middle; `number` chooses them.
+
+    `share` is that of the patches that change or touch one that does, on a `grid` of patches.
+    """
+    side = 1.0 if share >= 1 else max(1, math.floor(math.sqrt(share) * grid) - 2) / grid
+    width, height = round(side * image.width), round(side * image.height)
+    levels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    blocks = Image.fromarray(levels).resize((width, height), Image.Resampling.NEAREST)
+    changed = image.copy()
+    # On the grid, so that no further patch is touched.
+    left = round(math.floor((1 - side) / 2 * grid) / grid * image.width)
+    top = round(math.floor((1 - side) / 2 * grid) / grid * image.height)
+    changed.paste(blocks, (left, top))
+    return changed
+
+
 def fitted(image: Image.Image, max_side_px: int) -> Image.Image:
     """Return `image` with its longest side at most `max_side_px`, as the page does; never larger.
 

@@ -73,6 +73,8 @@ class Measured:
     # Samples of the other implementations, by name (`--against`).
     references: dict[str, Samples] = field(default_factory=dict)
     reference_dtype: str | None = None
+    # Samples of frames of which a share has changed, by that share.
+    changed: dict[str, Samples] = field(default_factory=dict)
 
     def add(self, key: str, value: float | None, way: str | None = None) -> None:
         """Add a sample of a figure, ours or that of another `way`; None adds nothing."""

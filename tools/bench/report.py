@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any, Final
 
@@ -86,6 +86,14 @@ def make_report(
         key: median(measured.samples[key]) if key in measured.samples else None
         for key, *_ in SAMPLED
     }
+    changed = {
+        share: {
+            "ttft_s": median(samples["ttft_s"]),
+            "caption_s": median(samples["total_s"]),
+            "patches": median(samples["patches"]),
+        }
+        for share, samples in measured.changed.items()
+    }
     return {
         "model": setup.options.model,
         "runtime": info.runtime,
@@ -97,10 +105,12 @@ def make_report(
         "repeats": setup.options.repeats,
         **medians,
         **_derived(medians),
+        "changed": changed,
         "ratio": {
             way: {key: median(measured.samples[key]) / median(theirs[key]) for key in COMPARED}
             for way, theirs in measured.references.items()
-        },
+        }
+        | _changed_ratios(changed, medians, measured),
         "against": {
             way: {"dtype": measured.reference_dtype}
             | {key: median(values) for key, values in theirs.items()}
@@ -133,6 +143,13 @@ def table(report: Report) -> str:
         values = [spreads.get(name) for name in ("median", "min", "max")]
         lines.append(_row(label, values if values[1] != values[2] else values[:1], digits))
     lines += [_row(label, [report[key]], digits) for key, label, digits in DERIVED]
+    for share, ours in report["changed"].items():
+        lines.append(f"still camera, {float(share):.0%} changed: {ours['patches']:.0f} patches")
+        for key, label, digits in SAMPLED:
+            if key in COMPARED:
+                lines.append(_row(f"  {label}", [ours[key]], digits))
+                ratio = report["ratio"][f"changed_{share}_to_whole"][key]
+                lines.append(_row("  over a whole frame's", [ratio], 3))
     for way, theirs in report["against"].items():
         lines.append(f"{way}, {theirs['dtype']}, {theirs['prompt_tokens']:.0f} prompt tokens")
         for key, label, digits in SAMPLED:
@@ -142,6 +159,24 @@ def table(report: Report) -> str:
                 lines.append(_row(f"  {label}", values, digits))
                 lines.append(_row("  ours over theirs", [report["ratio"][way][key]], 3))
     return "\n".join(lines)
+
+
+def _changed_ratios(
+    changed: Mapping[str, Mapping[str, float]],
+    whole: Mapping[str, float | None],
+    measured: Measured,
+) -> dict[str, dict[str, float]]:
+    """Return our times of frames that changed in part over those of whole ones, by their names."""
+    others: dict[str, Mapping[str, float | None]] = {"whole": whole}
+    for way, theirs in measured.references.items():
+        others[way] = {key: median(theirs[key]) for key in COMPARED}
+    return {
+        f"changed_{share}_to_{name}": {
+            key: ours[key] / other for key in COMPARED if (other := times[key])
+        }
+        for share, ours in changed.items()
+        for name, times in others.items()
+    }
 
 
 def _derived(medians: dict[str, float | None]) -> dict[str, float | None]:

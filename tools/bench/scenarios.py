@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from tools.bench.frames import panned, touched
+from tools.bench.frames import panned, partly_changed, touched
 from tools.bench.measurements import Measured
 from tools.bench.setup import Setup
 from vlm.engine.engine import Engine
@@ -17,6 +18,10 @@ from vlm.types import Request, Result, Stats
 
 if TYPE_CHECKING:
     from tools.bench.references import Reference
+
+
+# Of the patches of a frame, as keys of the report.
+CHANGED_SHARES: Final = ("0.03", "0.10", "0.25", "0.50", "1.00")
 
 
 class Scenarios:
@@ -39,6 +44,11 @@ class Scenarios:
             )
 
     @property
+    def encodes_changes(self) -> bool:
+        """Return whether the engine encodes what changed alone."""
+        return self._engine.encodes_changes
+
+    @property
     def shares_passes(self) -> bool:
         """Return whether the engine batches requests."""
         return self._engine.max_batch > 1
@@ -55,6 +65,19 @@ class Scenarios:
     def steady_scene(self) -> Stats:
         """Caption a frame that shows the same as the one before."""
         return self._caption(self._frame(), self._prompt, "steady")
+
+    def changed_scene(self, share: float) -> Stats:
+        """Caption the second frame of a still camera, of which a share of the patches changed."""
+        self._number += 1
+        camera = f"still-{self._number}"
+
+        def caption(frame: Image.Image) -> Stats:
+            request = Request.about(frame, self._prompt, self._tokens, camera=camera, kind="live")
+            return self._engine.run(request).stats
+
+        # Encoded whole.
+        grid = math.isqrt(caption(self._frame()).patches)
+        return caption(partly_changed(self._image, share, self._number, grid))
 
     def second_question(self) -> Stats:
         """Ask a second question about a frame directly after the first."""
@@ -148,6 +171,12 @@ def _round(
     measured.add("steady_ttft_s", steady.ttft_s)
     measured.add("steady_caption_s", steady.total_s)
     measured.add("steady_accepted_share", _accepted_share(steady))
+    if scenarios.encodes_changes:
+        for name in CHANGED_SHARES:
+            stats = scenarios.changed_scene(float(name))
+            samples = measured.changed.setdefault(name, {})
+            for key in ("ttft_s", "total_s", "patches"):
+                samples.setdefault(key, []).append(getattr(stats, key))
     second = scenarios.second_question()
     measured.add("second_ttft_s", second.ttft_s)
     measured.add("prompt_tokens", new.prompt_tokens)

@@ -122,6 +122,11 @@ class Engine:
             chat_template=inputs.chat_template_source,
         )
 
+    @property
+    def encodes_changes(self) -> bool:
+        """Return whether live frames of a camera are encoded where they have changed alone."""
+        return self._model.reuse is not None and self._model.reuse.is_on
+
     def prepare(self, request: Request) -> Prepared:
         """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
         return self._model.prepare(request)

@@ -94,7 +94,16 @@ def test_table_comes_first(printed: list[str]) -> None:
 
 
 def test_ratios_are_ours_over_theirs(report: dict[str, Any]) -> None:
-    assert set(report["ratio"]) == set(WAYS)
+    shares = ("0.03", "0.10", "0.25", "0.50", "1.00")
+    others = ("whole", *WAYS)
+    expected = {f"changed_{share}_to_{other}" for share in shares for other in others}
+    assert set(report["ratio"]) == {*WAYS, *expected}
+    assert list(report["changed"]) == list(shares)
+    patches = [ours["patches"] for ours in report["changed"].values()]
+    assert patches == sorted(patches)
+    assert 0 < patches[0] < patches[-1] == 256
+    ratio = report["ratio"]["changed_0.10_to_whole"]["caption_s"]
+    assert ratio == pytest.approx(report["changed"]["0.10"]["caption_s"] / report["caption_s"])
     for way in WAYS:
         for key in ("ttft_s", "caption_s"):
             theirs = report["against"][way][key]
