@@ -173,9 +173,16 @@ def test_states_are_bounded_and_end_with_their_camera(
     room = openvino.new_vision_state().nbytes * 2
     reuse = VisionReuse(openvino, room, clock)
     values = values_of(builder, still())
-    for camera in "abc":
+    for camera in "ab":
         assert run_frame(reuse, openvino, values, camera) == openvino.patches
+    # Both are in use.
+    assert reuse.plan("c", values) is None
+    clock.now_s = 9.0
+    assert run_frame(reuse, openvino, values, "b") == 0
+    clock.now_s = 11.0
+    assert run_frame(reuse, openvino, values, "c") == openvino.patches
     # "a" was evicted.
+    clock.now_s = 22.0
     assert run_frame(reuse, openvino, values, "c") == 0
     assert run_frame(reuse, openvino, values, "a") == openvino.patches
     clock.now_s = STATE_LIFETIME_S + 1

@@ -44,6 +44,8 @@ WHOLE_EVERY_FRAMES: Final = 30
 WHOLE_EVERY_S: Final = 20.0
 # A camera's state is dropped so long after its last frame, when another frame comes.
 STATE_LIFETIME_S: Final = 60.0
+# Another camera takes its place after so long without a frame, if there is no room for both.
+_EVICTED_AFTER_S: Final = 10.0
 # Relative error of the kept features, measured whenever a frame is encoded whole. Above it the
 # threshold is lowered, and in the end nothing is kept. On nano it is 0.1 to 0.36 after a thing came
 # or went, or the noise of the camera changed.
@@ -104,6 +106,7 @@ class VisionReuse:
         self._side = math.isqrt(runtime.patches)
         self._max_bytes = max_bytes
         self._clock = clock
+        self._state_bytes = 0
         self._scale = 1.0
         self._cameras: OrderedDict[str, _Camera] = OrderedDict()
 
@@ -116,7 +119,7 @@ class VisionReuse:
         """Return how to encode one tile, [1, 3, side, side], of `camera`.
 
         None: without a state, because another frame of the camera is being encoded or there is no
-        memory for one. A plan must be followed by `keep` or `drop`.
+        room for one. A plan must be followed by `keep` or `drop`.
         """
         now_s = self._clock()
         for name, each in list(self._cameras.items()):
@@ -176,15 +179,18 @@ class VisionReuse:
 
     def _first(self, camera: str, pixel_values: PixelValues, now_s: float) -> Plan | None:
         self._cameras.pop(camera, None)
+        while self._cameras and (len(self._cameras) + 1) * self._state_bytes > self._max_bytes:
+            name, oldest = next(iter(self._cameras.items()))
+            if now_s - oldest.used_s < _EVICTED_AFTER_S:
+                # Many cameras would evict each other before their next frames.
+                return None
+            del self._cameras[name]
         try:
             state = self._runtime.new_vision_state()
         except MemoryError:
             log.warning("There is no memory to keep what a camera's frames have in common")
             return None
-        others = sum(each.state.nbytes for each in self._cameras.values())
-        while self._cameras and others + state.nbytes > self._max_bytes:
-            _, oldest = self._cameras.popitem(last=False)
-            others -= oldest.state.nbytes
+        self._state_bytes = state.nbytes
         self._cameras[camera] = _Camera(state, pixel_values, pixel_values, used_s=now_s)
         return Plan(camera, state, pixel_values, np.arange(self._runtime.patches), is_whole=True)
 
