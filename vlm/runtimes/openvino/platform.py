@@ -176,8 +176,8 @@ def openvino_bytes(size: ModelSize, precision: Precision) -> int:
     # The plugin keeps weights twice, as stored and as packed for its kernels; int8 text weights
     # take more when packed, depending on their shapes.
     vision = 2.0 if precision.int8_vision else 4.0 if precision.bfloat16_vision else 8.0
-    # Two vision states: that of frames that are encoded whole, and a camera's. Those of small models
-    # are in the constant.
+    # Two vision states: that of frames that are encoded whole, and a camera's. Those of small
+    # models are in the constant.
     if size.parameters >= LARGE_MODEL_PARAMETERS:
         keeps_bfloat16 = precision.bfloat16_vision and not precision.int8_vision
         vision += 1.7 if keeps_bfloat16 else 3.4
