@@ -153,6 +153,35 @@ def test_what_changed_is_encoded_and_nothing_else(
         assert is_right(count), f"{name}: {count} patches"
 
 
+class LargeModel:
+    """The geometry of SmolVLM-2.2B: 27 patches of 14 pixels in a row of 384."""
+
+    patches = 27 * 27
+
+    def new_vision_state(self) -> Any:
+        return self
+
+    nbytes = 1
+
+
+def test_patches_need_not_fill_a_tile() -> None:
+    reuse = VisionReuse(LargeModel(), clock=Clock())
+    values = np.zeros((1, 3, 384, 384), np.float32)
+    changed = values.copy()
+    # The patch of row 2 and column 3.
+    changed[..., 28:42, 42:56] = 1
+    for frame in (values, changed):
+        plan = reuse.plan("a", frame)
+        assert plan is not None
+        assert reuse.keep(plan, np.zeros((81, 8), np.float32))
+    rows, columns = np.divmod(plan.changed, 27)
+    assert {*rows.tolist()} == {1, 2, 3}
+    assert {*columns.tolist()} == {2, 3, 4}
+    again = reuse.plan("a", changed)
+    assert again is not None
+    assert len(again.changed) == 0
+
+
 def test_a_frame_is_whole_from_time_to_time(
     openvino: OpenVinoRuntime, builder: InputBuilder
 ) -> None:

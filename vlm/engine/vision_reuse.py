@@ -54,14 +54,16 @@ _LOWERED: Final = 0.6
 _LOWEST: Final = 0.3
 
 Mask = npt.NDArray[np.bool_]
+# [3, rows, height, columns, width]
+Patches = npt.NDArray[np.float32]
 
 
 @dataclass
 class _Camera:
     state: VisionState
-    encoded: PixelValues
-    """[1, 3, side, side]: of each patch the pixels that were last encoded."""
-    last: PixelValues
+    encoded: Patches
+    """Of each patch the pixels that were last encoded."""
+    last: Patches
     """The last frame."""
     noise: npt.NDArray[np.float32] | None = None
     """Of each patch the usual difference of two frames, [rows, columns]."""
@@ -125,14 +127,14 @@ class VisionReuse:
         for name, each in list(self._cameras.items()):
             if now_s - each.used_s > STATE_LIFETIME_S:
                 del self._cameras[name]
-        found = self._cameras.get(camera)
-        if found is None or found.encoded.shape != pixel_values.shape:
+        found, patches = self._cameras.get(camera), self._patches_of(pixel_values)
+        if found is None or found.encoded.shape != patches.shape:
             return self._first(camera, pixel_values, now_s)
         if found.features is None:
             return None
-        mask = self._changed(found, pixel_values)
+        mask = self._changed(found, patches)
         kept, found.features = found.features, None
-        found.last, found.used_s = pixel_values, now_s
+        found.last, found.used_s = patches, now_s
         self._cameras.move_to_end(camera)
         every = np.arange(mask.size)
         if mask.mean() > _WIDE_CHANGE:
@@ -154,17 +156,16 @@ class VisionReuse:
         if found is None or found.state is not plan.state:
             return True
         found.features = features
+        patches = self._patches_of(plan.pixel_values)
         if plan.is_whole:
-            found.encoded = plan.pixel_values
+            found.encoded = patches.copy()
             found.frames, found.whole_s, found.renewed = 0, found.used_s, 0
             self._measure(plan, features)
             return True
         found.frames += 1
         found.renewed += len(plan.changed)
-        patches = self._patches_of(found.encoded.copy())
         rows, columns = np.divmod(plan.changed, self._side)
-        patches[:, rows, :, columns] = self._patches_of(plan.pixel_values)[:, rows, :, columns]
-        found.encoded = patches.reshape(found.encoded.shape)
+        found.encoded[:, rows, :, columns] = patches[:, rows, :, columns]
         return True
 
     def drop(self, plan: Plan) -> None:
@@ -191,12 +192,13 @@ class VisionReuse:
             log.warning("There is no memory to keep what a camera's frames have in common")
             return None
         self._state_bytes = state.nbytes
-        self._cameras[camera] = _Camera(state, pixel_values, pixel_values, used_s=now_s)
+        patches = self._patches_of(pixel_values)
+        self._cameras[camera] = _Camera(state, patches, patches, used_s=now_s)
         return Plan(camera, state, pixel_values, np.arange(self._runtime.patches), is_whole=True)
 
-    def _changed(self, found: _Camera, pixel_values: PixelValues) -> Mask:
+    def _changed(self, found: _Camera, patches: Patches) -> Mask:
         """Return which patches to encode, [rows, columns]."""
-        noise = self._differences(pixel_values, found.last)
+        noise = self._differences(patches, found.last)
         usual = float(np.median(noise))
         if found.noise is None:
             found.noise = np.full_like(noise, usual)
@@ -204,7 +206,7 @@ class VisionReuse:
         found.noise += _NOISE_SHARE * (noise.clip(max=_MOST_NOISE * usual) - found.noise)
         threshold = _NOISE_FACTOR * np.maximum(found.noise, usual)
         threshold = threshold.clip(CHANGED, MOST_CHANGED) * self._scale
-        mask = self._differences(pixel_values, found.encoded) > threshold
+        mask = self._differences(patches, found.encoded) > threshold
         # Each with its neighbours, eight of them.
         padded = np.pad(mask, 1)
         side = self._side
@@ -214,9 +216,9 @@ class VisionReuse:
                 ringed |= padded[down : down + side, right : right + side]
         return ringed
 
-    def _differences(self, one: PixelValues, other: PixelValues) -> npt.NDArray[np.float32]:
+    def _differences(self, one: Patches, other: Patches) -> npt.NDArray[np.float32]:
         """Return the mean absolute difference of each patch, [rows, columns]."""
-        difference = self._patches_of(one - other)
+        difference = one - other
         # Means of cells: noise is averaged out, and what is drawn is not.
         height = difference.shape[2]
         cells = next(each for each in _CELLS if height % each == 0)
@@ -224,10 +226,12 @@ class VisionReuse:
         means = difference.reshape(shape).mean((3, 6))
         return np.asarray(np.abs(means).mean((0, 2, 4)), np.float32)
 
-    def _patches_of(self, pixel_values: PixelValues) -> PixelValues:
-        """Return [1, 3, side, side] as [3, rows, height, columns, width]."""
+    def _patches_of(self, pixel_values: PixelValues) -> Patches:
+        """Return the patches of [1, 3, side, side]; a rest at the right and below has none."""
         pixels = pixel_values.shape[-1] // self._side
-        return pixel_values.reshape(3, self._side, pixels, self._side, pixels)
+        used = self._side * pixels
+        used_values = pixel_values[0, :, :used, :used]
+        return used_values.reshape(3, self._side, pixels, self._side, pixels)
 
     def _measure(self, plan: Plan, features: ImageFeatures) -> None:
         """Measure the error of the features that would have been kept."""
