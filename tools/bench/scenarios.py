@@ -46,7 +46,7 @@ class Scenarios:
     @property
     def encodes_changes(self) -> bool:
         """Return whether the engine encodes what changed alone."""
-        return self._engine.encodes_changes
+        return self._engine.patches > 0
 
     @property
     def shares_passes(self) -> bool:
@@ -67,17 +67,14 @@ class Scenarios:
         return self._caption(self._frame(), self._prompt, "steady")
 
     def changed_scene(self, share: float) -> Stats:
-        """Caption the second frame of a still camera, of which a share of the patches changed."""
-        self._number += 1
-        camera = f"still-{self._number}"
-
-        def caption(frame: Image.Image) -> Stats:
-            request = Request.about(frame, self._prompt, self._tokens, camera=camera, kind="live")
-            return self._engine.run(request).stats
-
-        # Encoded whole.
-        grid = math.isqrt(caption(self._frame()).patches)
-        return caption(partly_changed(self._image, share, self._number, grid))
+        """Caption the next frame of a still camera, of which a share of the patches changed."""
+        grid = math.isqrt(self._engine.patches)
+        stats = None
+        for frame in (self._frame(), partly_changed(self._image, share, self._number, grid)):
+            request = Request.about(frame, self._prompt, self._tokens, camera="still", kind="live")
+            stats = self._engine.run(request).stats
+        assert stats is not None
+        return stats
 
     def second_question(self) -> Stats:
         """Ask a second question about a frame directly after the first."""

@@ -123,9 +123,10 @@ class Engine:
         )
 
     @property
-    def encodes_changes(self) -> bool:
-        """Return whether live frames of a camera are encoded where they have changed alone."""
-        return self._model.reuse is not None and self._model.reuse.is_on
+    def patches(self) -> int:
+        """Return how many patches a live frame has; 0 if all frames are encoded whole."""
+        reuse = self._model.reuse
+        return reuse.patches if reuse is not None and reuse.is_on else 0
 
     def prepare(self, request: Request) -> Prepared:
         """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""

@@ -105,6 +105,8 @@ class VisionReuse:
         self.error: float | None = None
         """The last measured relative error of kept features."""
         self._runtime = runtime
+        self.patches: int = runtime.patches
+        """Patches of a frame."""
         self._side = math.isqrt(runtime.patches)
         self._max_bytes = max_bytes
         self._clock = clock
