@@ -1,8 +1,8 @@
 """Which patches of a camera's next frame are encoded, and what is kept of the others.
 
 A camera that stands still shows mostly what it showed before. A patch is encoded again if it
-differs from what was last encoded there by more than noise, or if a patch beside it does. Frames
-come whole from time to time, which bounds the drift and measures it.
+differs from what was last encoded there by more than noise, or if a patch beside it does. From time
+to time a frame is encoded whole, which bounds the drift and measures it.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class VisionReuse:
     def plan(self, camera: str, pixel_values: PixelValues) -> Plan | None:
         """Return how to encode one tile, [1, 3, side, side], of `camera`.
 
-        None: without a state, because another frame of the camera is being encoded or there is no
-        room for one. A plan must be followed by `keep` or `drop`.
+        Return None if another frame of the camera is being encoded, or if there is no room for a
+        state: then the frame is encoded whole. A plan must be followed by `keep` or `drop`.
         """
         now_s = self._clock()
         for name, each in list(self._cameras.items()):
