@@ -21,7 +21,7 @@ from web_client import JPEG, ask, picture, read_events, served, started
 
 
 class Ending(NamedTuple):
-    """What a server sends, how it ends, and whether the answer is whole."""
+    """An answer as a server sends it, its end, and whether the answer is whole."""
 
     body: bytes
     is_cut: bool

@@ -1,4 +1,4 @@
-"""What passes of an answer does not depend on the pieces in which it arrives."""
+"""The text of an answer does not depend on the pieces in which it arrives."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def opening(server: UpstreamServer, settings: Settings) -> Iterator[tuple[Remote
 
 
 def used_model(server: UpstreamServer, settings: Settings | None = None) -> str | None:
-    """Return the model that is used, None if the person is told that none sees pictures."""
+    """Return the model that is used, None if the error is that none takes pictures."""
     with opening(server, settings or Settings()) as (engine, reports):
         if not reports:
             return engine.info.model

@@ -33,7 +33,7 @@ class Classifier:
         self.words = words
 
     def classify(self, image: Image.Image) -> list[Label]:
-        """Return what the picture shows, the likeliest first, and a place if one is told."""
+        """Return the things in the picture, the likeliest first, and a place if one is known."""
         return hedged_labels(self.words, self.probabilities(image))
 
     def probabilities(self, image: Image.Image, box: Box | None = None) -> Floats:

@@ -79,7 +79,7 @@ class _Camera:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the next frame of a camera is encoded."""
+    """The patches to encode of a camera's next frame, and the state to encode them with."""
 
     camera: str
     state: VisionState

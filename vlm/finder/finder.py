@@ -218,7 +218,7 @@ class Finder:
     def _detect(self, image: Image.Image, phrases: Sequence[str] = ()) -> list[Box]:
         detector = self.detector.get()
         if not detector.classes and not phrases:
-            # A detector that is told what to find is told the names of the bundled one.
+            # A detector that needs phrases gets the names of the bundled one.
             from vlm.classify.words import load_words
 
             phrases = tuple(load_words().boxes)

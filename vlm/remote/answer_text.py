@@ -86,7 +86,7 @@ class AnswerText:
         self.is_over = False
         """A stop or an end-of-turn token has come: the rest is dropped."""
         self.has_shown_thoughts = False
-        """What passed were thoughts: a mark ended them, and none had begun them."""
+        """The text so far was thoughts: an end mark came without a start mark."""
 
     @property
     def is_thinking(self) -> bool:

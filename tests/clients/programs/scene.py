@@ -1,4 +1,4 @@
-"""What the programs are started with, and the structured answer that they demand."""
+"""The arguments of the client programs, and the structured answer that they request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ data_uri = f"data:image/jpeg;base64,{base64.b64encode(Path(picture).read_bytes()
 
 
 class Scene(BaseModel):
-    """What a picture shows."""
+    """The contents of a picture."""
 
     shape: Literal["circle", "star", "square", "nothing"]
     count: Annotated[int, Field(ge=0, le=9)]
