@@ -86,6 +86,38 @@ def test_same_bytes_of_another_size_make_another_frame() -> None:
     assert len(keys) == 4
 
 
+def tile_of(image: Image.Image, row: int, column: int, grid: int = 2) -> tuple[int, int, int, int]:
+    """Return the middle of a tile of a square `image`, which no other tile of the grid has."""
+    side = image.width // grid
+    left, top = column * side + side // 4, row * side + side // 4
+    return left, top, left + side // 2, top + side // 2
+
+
+def test_only_tiles_that_changed_are_encoded(tiled_dir: Path, frames: list[Image.Image]) -> None:
+    engine, runtime = counting(tiled_dir)
+    side_px = 2 * engine.info.frame_size_px
+    frame = frames[0].resize((side_px, side_px))
+    spotted = frame.copy()
+    spotted.paste((255, 0, 0), tile_of(frame, 0, 1))
+    spotted_twice = spotted.copy()
+    spotted_twice.paste((0, 0, 255), tile_of(frame, 1, 0))
+    flat = Image.new("RGB", frame.size, (9, 99, 9))
+    # Each change of a tile also changes the tile of the whole.
+    for name, image, tiles in (
+        ("the first", frame, 5),
+        ("the same", frame, 0),
+        ("one tile", spotted, 2),
+        ("one more", spotted_twice, 2),
+        ("both back", frame, 0),
+        ("four equal tiles, and the whole like them", flat, 1),
+    ):
+        before = runtime.encoded_tiles
+        request = Request.about(image, PRESETS[0].prompt, 12, "high", camera="desk", kind="live")
+        ids = ids_of(engine, request)
+        assert runtime.encoded_tiles - before == tiles, name
+        assert ids == ids_of(counting(tiled_dir)[0], request), name
+
+
 def test_streams_about_one_frame_are_independent(
     nano_dir: Path, stops: frozenset[int], frames: list[Image.Image]
 ) -> None:
@@ -131,6 +163,28 @@ def test_too_large_frame_is_not_cached() -> None:
     cache = FrameCache(max_bytes=100)
     cache.put(b"a", EncodedFrame([Sized(101)]))
     assert (cache.get(b"a"), cache.nbytes) == (None, 0)
+
+
+def test_too_large_state_leaves_the_features() -> None:
+    cache = FrameCache(max_bytes=100)
+    cache.put(b"a", EncodedFrame([Sized(50)], Sized(90, 4), (1, 2, 3, 4)))
+    kept = cache.get(b"a")
+    assert kept is not None
+    assert (kept.state, kept.state_ids, cache.nbytes) == (None, (), 50)
+
+
+def test_shared_tiles_count_once_and_end_with_their_last_frame() -> None:
+    cache = FrameCache(max_bytes=100)
+    shared = Sized(40)
+    cache.note_tile(b"tile", shared)
+    cache.put(b"a", EncodedFrame([shared, Sized(20)]))
+    cache.put(b"b", EncodedFrame([shared, Sized(30)]))
+    assert cache.nbytes == 90
+    del shared
+    cache.put(b"c", EncodedFrame([Sized(20)]))
+    assert (cache.get(b"a"), cache.tile(b"tile") is None, cache.nbytes) == (None, False, 90)
+    cache.put(b"d", EncodedFrame([Sized(90)]))
+    assert (cache.tile(b"tile"), cache.nbytes) == (None, 90)
 
 
 def test_known_tokens_leave_at_least_one_to_feed() -> None:

@@ -1,16 +1,22 @@
-"""The newest few frames, encoded once for many questions."""
+"""The newest few frames, encoded once for many questions, and their tiles for later frames."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
+from weakref import WeakValueDictionary
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from vlm.runtimes.base import MAX_CACHED_BYTES, ImageFeatures, KVState
 from vlm.types import Detail
+
+_KEY_BYTES: Final = 24
 
 
 @dataclass
@@ -18,17 +24,12 @@ class EncodedFrame:
     """The features of a frame, and the state of the last chat that ended with it, if any."""
 
     features: Sequence[ImageFeatures]
+    """Of each tile."""
     state: KVState | None = None
     state_ids: Sequence[int] = ()
     """The tokens that `state` holds."""
     state_images: Sequence[bytes] = ()
     """The keys of the images among them."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory in bytes."""
-        kept = self.state.nbytes if self.state else 0
-        return kept + sum(int(each.nbytes) for each in self.features)
 
     def known_tokens(self, input_ids: Sequence[int]) -> int:
         """Return how many of the first `input_ids` the state holds; never all, one must be fed."""
@@ -41,23 +42,33 @@ class EncodedFrame:
 
 
 class FrameCache:
-    """Frames by their pixels, at most `max_bytes` together; the oldest are evicted first."""
+    """Frames by their pixels, at most `max_bytes` together; the oldest are evicted first.
+
+    Frames that have equal tiles share their features.
+    """
 
     def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self._max_bytes = max_bytes
         self._frames: OrderedDict[bytes, EncodedFrame] = OrderedDict()
+        # Kept by the frames alone: a tile ends with the last frame that has it.
+        self._tiles: WeakValueDictionary[bytes, ImageFeatures] = WeakValueDictionary()
 
     @staticmethod
     def key(image: Image.Image, detail: Detail) -> bytes:
         """Return a key that differs for any other RGB frame or detail."""
         return blake2b(
-            image.tobytes(), digest_size=24, person=f"{detail} {image.width}".encode()
+            image.tobytes(), digest_size=_KEY_BYTES, person=f"{detail} {image.width}".encode()
         ).digest()
+
+    @staticmethod
+    def tile_key(tile: npt.NDArray[np.uint8]) -> bytes:
+        """Return a key that differs for any other tile, [side, side, 3]."""
+        return blake2b(tile.data, digest_size=_KEY_BYTES).digest()
 
     @property
     def nbytes(self) -> int:
         """Memory of all frames in bytes."""
-        return sum(frame.nbytes for frame in self._frames.values())
+        return _nbytes(self._frames.values())
 
     def get(self, key: bytes) -> EncodedFrame | None:
         """Return the frame of `key`, which becomes the newest, or None."""
@@ -65,9 +76,32 @@ class FrameCache:
             self._frames.move_to_end(key)
         return self._frames.get(key)
 
+    def tile(self, key: bytes) -> ImageFeatures | None:
+        """Return the features of the tile of `key` if a frame has it, or None."""
+        return self._tiles.get(key)
+
+    def note_tile(self, key: bytes, features: ImageFeatures) -> None:
+        """Let later frames find the features of a tile, as long as a frame keeps them."""
+        self._tiles[key] = features
+
     def put(self, key: bytes, frame: EncodedFrame) -> None:
-        """Keep `frame` as the newest; evict the oldest beyond the bound."""
+        """Keep `frame` as the newest; evict the oldest beyond the bound.
+
+        If its state does not fit, its features are kept alone.
+        """
+        if _nbytes([frame]) > self._max_bytes:
+            frame = EncodedFrame(frame.features)
         self._frames[key] = frame
         self._frames.move_to_end(key)
         while self._frames and self.nbytes > self._max_bytes:
             self._frames.popitem(last=False)
+
+
+def _nbytes(frames: Iterable[EncodedFrame]) -> int:
+    """Return the memory of `frames` in bytes; tiles that they share count once."""
+    states = 0
+    tiles: dict[int, int] = {}
+    for frame in frames:
+        states += frame.state.nbytes if frame.state else 0
+        tiles |= {id(each): int(each.nbytes) for each in frame.features}
+    return states + sum(tiles.values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from vlm.engine.drafts import Draft, DraftCounts, LastAnswer, LastAnswers
@@ -161,9 +162,9 @@ class Generation:
             frame = self._model.frames.get(key)
             if frame is None:
                 if self._may_reuse:
-                    features = yield from self._encode_changed(image)
+                    features = yield from self._encode_changed(image, key)
                 else:
-                    features = yield from self._encode(image)
+                    features = yield from self._encode(image, key)
                 frame = EncodedFrame(features)
                 if self._is_cancelled():
                     return
@@ -184,14 +185,16 @@ class Generation:
             and len(self.prepared.images) == 1
         )
 
-    def _encode_changed(self, image: Image.Image) -> Generator[Pass, Any, list[ImageFeatures]]:
+    def _encode_changed(
+        self, image: Image.Image, key: bytes
+    ) -> Generator[Pass, Any, list[ImageFeatures]]:
         """Return the features of a camera's `image`."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
         assert reuse is not None and camera is not None
         pixel_values = self._model.inputs.image_processor.pixel_values(image, "low")
         plan = reuse.plan(camera, pixel_values)
         if plan is None:
-            return (yield from self._encode(image))
+            return (yield from self._encode(image, key))
         features = plan.kept
         if len(plan.changed):
             try:
@@ -201,24 +204,38 @@ class Generation:
                 raise
         self.patches += len(plan.changed)
         if not reuse.keep(plan, features):
-            return (yield from self._encode(image))
+            return (yield from self._encode(image, key))
         self._is_whole = plan.is_whole
         return [features]
 
-    def _encode(self, image: Image.Image) -> Generator[Pass, Any, list[ImageFeatures]]:
-        """Return the features of `image`, in some passes; fewer than all if it was cancelled."""
-        pixel_values = self._model.inputs.image_processor.pixel_values(image, self._task.detail)
-        tiles = self._runtime.tiles_per_pass
-        features: list[ImageFeatures] = []
-        for start in range(0, len(pixel_values), tiles):
+    def _encode(
+        self, image: Image.Image, frame_key: bytes
+    ) -> Generator[Pass, Any, list[ImageFeatures]]:
+        """Return the features of `image`, tile by tile; fewer than all if it was cancelled.
+
+        Tiles that a kept frame has are not encoded again.
+        """
+        processor, frames = self._model.inputs.image_processor, self._model.frames
+        tiles = processor.tiles(image, self._task.detail)
+        keys = [frames.tile_key(tile) for tile in tiles] if len(tiles) > 1 else [frame_key]
+        features = {key: found for key in keys if (found := frames.tile(key)) is not None}
+        # Equal tiles are encoded once.
+        missing = {key: tile for key, tile in zip(keys, tiles, strict=True) if key not in features}
+        count = self._runtime.tiles_per_pass
+        for start in range(0, len(missing), count):
             if self._is_cancelled():
                 break
-            wanted = Encode(pixel_values[start : start + tiles])
+            named = list(missing)[start : start + count]
+            wanted = Encode(processor.normalised(np.stack([missing[key] for key in named])))
             try:
-                features.append((yield wanted))
+                made = yield wanted
             except SharedPassError:
-                features.append((yield wanted))
-        return features
+                made = yield wanted
+            rows = len(made) // len(named)
+            for index, key in enumerate(named):
+                features[key] = made[index * rows : (index + 1) * rows]
+                frames.note_tile(key, features[key])
+        return [features[key] for key in keys if key in features]
 
     def _greedy(self) -> Passes[Token]:
         question = (self.prepared.request.camera, self.prepared.turns, self._task.prompt_end)

@@ -20,6 +20,8 @@ from vlm.types import Detail
 
 # [tiles, 3, side, side], normalised.
 PixelValues: TypeAlias = npt.NDArray[np.float32]
+# [tiles, side, side, 3], levels of 0 to 255.
+Tiles: TypeAlias = npt.NDArray[np.uint8]
 
 # Idefics3's and SmolVLM's do the same, in each of transformers' implementations.
 _TYPES: Final = tuple(
@@ -100,10 +102,14 @@ class ImageProcessor:
         return _WHOLE_ONLY if grid == (1, 1) else grid
 
     def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
+        """Return the tiles of an RGB `image`, normalised."""
+        return self.normalised(self.tiles(image, detail))
+
+    def tiles(self, image: Image.Image, detail: Detail) -> Tiles:
         """Return the tiles of an RGB `image`: row by row, the whole image last."""
         grid = self.grid_of(image.size, detail)
         side_px = self.tile_px
-        pixel_values = np.empty((grid.tiles, _CHANNELS, side_px, side_px), np.float32)
+        tiles = np.empty((grid.tiles, side_px, side_px, _CHANNELS), np.uint8)
         image = resize(image, self._bounded_size(image.size), self._filter)
         if detail == "high":
             image = resize(image, self._tiled_size(image.size), self._filter)
@@ -111,10 +117,18 @@ class ImageProcessor:
             for index in range(grid.tiles - 1):
                 row, column = divmod(index, grid.columns)
                 top, left = side_px * row, side_px * column
-                tile = pixels[top : top + side_px, left : left + side_px]
-                self._normalise(tile, pixel_values[index])
-        whole = resize(image, (side_px, side_px), self._filter)
-        self._normalise(np.asarray(whole), pixel_values[-1])
+                tiles[index] = pixels[top : top + side_px, left : left + side_px]
+        tiles[-1] = np.asarray(resize(image, (side_px, side_px), self._filter))
+        return tiles
+
+    def normalised(self, tiles: Tiles) -> PixelValues:
+        """Return `tiles` as the vision encoder takes them."""
+        count, height, width, _ = tiles.shape
+        pixel_values = np.empty((count, _CHANNELS, height, width), np.float32)
+        for tile, out in zip(tiles, pixel_values, strict=True):
+            for channel, levels in enumerate(self._levels):
+                # With "clip" NumPy writes into `out` unbuffered; no index is out of bounds.
+                np.take(levels, tile[..., channel], out=out[channel], mode="clip")
         return pixel_values
 
     def _bounded_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -147,12 +161,6 @@ class ImageProcessor:
 
     def _whole_tiles(self, length_px: int) -> int:
         return math.ceil(length_px / self.tile_px) * self.tile_px
-
-    def _normalise(self, tile: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
-        """Write `tile`, [side, side, 3], into `out`, [3, side, side]."""
-        for channel, levels in enumerate(self._levels):
-            # With "clip" NumPy writes into `out` unbuffered; no index is out of bounds.
-            np.take(levels, tile[..., channel], out=out[channel], mode="clip")
 
 
 def _levels(config: dict[str, Any]) -> npt.NDArray[np.float32]:
