@@ -3,6 +3,7 @@
 import { createDriver } from "./core/driver.js";
 import { toneHz } from "./core/find.js";
 import { createLooker } from "./core/looker.js";
+import { keptText, sessionOf } from "./core/session-kept.js";
 import { initialState } from "./core/state.js";
 import { createStore } from "./core/store.js";
 import * as server from "./io/api.js";
@@ -25,6 +26,7 @@ import { createFrameClock } from "./io/frame-clock.js";
 import { createFrameSource } from "./io/frames.js";
 import { createGlances } from "./io/glances.js";
 import { watchPage } from "./io/page-life.js";
+import { createSessionStore, loadSession } from "./io/session-store.js";
 import { createTone } from "./io/tone.js";
 import { mountApp } from "./ui/app.js";
 
@@ -33,6 +35,7 @@ const TICK_MS = 500;
 
 const now = () => performance.now();
 const storage = () => window.localStorage;
+const tabStorage = () => window.sessionStorage;
 
 const store = createStore(
   initialState({
@@ -40,6 +43,7 @@ const store = createStore(
     secure: mayUseCamera(),
     visible: !document.hidden,
     platform: platformOf(navigator),
+    kept: sessionOf(loadSession(tabStorage)),
     at: now(),
   }),
   now,
@@ -51,6 +55,8 @@ function act(action, value) {
   if (action === "use" && !value) dispatch({ type: "any-camera-asked" });
   if (action === "retry") dispatch({ type: "retried" });
   if (action === "models") showModels();
+  if (action === "start") dispatch({ type: "started" });
+  if (action === "not-continued") dispatch({ type: "not-continued" });
   if (action === "localhost") location.assign(`http://localhost:${location.port || "80"}/`);
 }
 
@@ -89,7 +95,23 @@ function saveChangedSettings({ settings }) {
   savedSettings = settings;
 }
 
+let wasStarted = false;
+const sessionStore = createSessionStore(
+  tabStorage,
+  () => {
+    const { session, started, wasRunning } = store.state;
+    return keptText(session, wasStarted || started || wasRunning);
+  },
+  (isKept) => dispatch({ type: "session-kept", isKept }),
+);
+let keptSession = store.state.session;
+function keepChangedSession({ session }) {
+  if (session !== keptSession) sessionStore.changed();
+  keptSession = session;
+}
+
 store.subscribe(app.update);
+store.subscribe(keepChangedSession);
 store.subscribe(saveChangedSettings);
 store.subscribe(driver.update);
 store.subscribe(looker.update);
@@ -98,18 +120,22 @@ store.notify();
 
 setInterval(() => app.update(store.state, now()), TICK_MS);
 
-let wasStarted = false;
 watchPage({
-  onVisibility: (visible) => dispatch({ type: "visibility-changed", visible }),
+  onVisibility(visible) {
+    dispatch({ type: "visibility-changed", visible });
+    if (!visible) sessionStore.save();
+  },
   onLeave() {
     wasStarted = store.state.started;
     dispatch({ type: "visibility-changed", visible: false });
     dispatch({ type: "stopped" });
+    sessionStore.save();
   },
   async onReturn() {
     const maySee = wasStarted && (await cameraPermission()) === "granted";
     // Before the page is visible, so that no message says that captions are stopped.
     if (maySee) dispatch({ type: "started" });
+    wasStarted = false;
     dispatch({ type: "visibility-changed", visible: !document.hidden });
   },
 });
@@ -125,3 +151,6 @@ if (mayUseCamera()) {
   window.addEventListener("pageshow", ({ persisted }) => persisted && look());
   driver.listCameras(false);
 }
+
+// For a page that nobody presses a button of.
+if (new URLSearchParams(location.search).has("start")) dispatch({ type: "started" });

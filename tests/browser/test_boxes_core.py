@@ -330,7 +330,7 @@ def test_question_about_a_part_replaces_the_frame_in_flight_and_stays_a_while(co
     core.dispatch("caption-done", 1300, text="A white cup.", stats=STATS)
     marks = core.run("return M.marksText(arg.caption, arg.part);", core.state)
     assert marks == "About the cup, top right."
-    assert core.state["history"][-1]["part"]["name"] == "cup"
+    assert core.state["session"]["entries"][-1]["part"]["name"] == "cup"
     assert core.plan["captureAt"] > 10_000
     core.dispatch("part-closed", 2000)
     assert core.plan["captureAt"] == 2000
@@ -357,15 +357,17 @@ CHECKS = [
 
 
 def test_caption_and_history_say_who_made_it(core):
-    notes = "return [M.marksText(arg.caption, null), M.historyText(arg.history).slice(10)];"
+    notes = """return [
+      M.marksText(arg.caption, null), M.entryNote(arg.session.entries.at(-1)),
+    ];"""
     for by, line, entry in (
-        ("model", "", "A cat."),
+        ("model", "", ""),
         (
             "finder",
             "By the object finder; SmolVLM takes over when it is here.",
-            "Object finder: A cat.",
+            "Object finder",
         ),
-        ("reader", "Read by the text reader.", "Text reader: A cat."),
+        ("reader", "Read by the text reader.", "Text reader"),
     ):
         live(core).dispatch("capture-started").dispatch("frame-sent")
         core.dispatch("caption-done", 100, text="A cat.", stats={**STATS, "by": by})
@@ -378,7 +380,7 @@ def test_caption_that_was_cut_is_told_in_each_place(core):
     core.dispatch("caption-done", 100, text=text, isCut=True, stats=STATS)
     said = """return [
       M.marksText(arg.caption, null), M.spokenCaption(arg.caption).text,
-      M.historyText(arg.history).slice(10),
+      M.textFile(arg.session.entries).split("  ")[1],
     ];"""
     assert core.run(said, core.state) == [
         "The model repeated itself, so the answer was cut.",

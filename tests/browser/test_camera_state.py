@@ -258,7 +258,8 @@ def test_refuted_picture_leaves_no_caption_and_its_question_is_asked_again(core)
     core.dispatch("capture-started", 1_000).dispatch("frame-sent", 1_100)
     core.dispatch("frame-refuted", 1_200)
     state = core.state
-    assert (state["history"], state["caption"]["text"], state["request"]) == ([], "", None)
+    assert state["session"]["entries"] == []
+    assert (state["caption"]["text"], state["request"]) == ("", None)
     assert core.plan["captureAt"] == 1_200
     assert core.must_send(1_200)
     assert core.dispatch("capture-started", 1_200).state["request"]["kind"] == "question"

@@ -6,17 +6,6 @@ import pytest
 
 from state_core import LOADING, STATS, STATUS
 
-CAPTURE_MANY = """
-  let state = arg;
-  for (let at = 0; at < 700; at += 1) {
-    state = M.reduce(state, { type: "capture-started", at });
-    const done = { type: "caption-done", id: state.request.id, text: `${at}`, stats: {} };
-    state = M.reduce(state, { ...done, at, clock: at });
-  }
-  const cleared = M.reduce(state, { type: "history-cleared" });
-  return [state.history.length, state.history.at(-1).text, cleared.history];
-"""
-
 # -- the pace of frames --
 
 
@@ -258,19 +247,7 @@ def test_server_is_not_polled_while_a_frame_is_in_flight(core):
     assert core.plan["pollAt"] is None
 
 
-# -- history and settings --
-
-
-def test_repeated_caption_extends_the_one_before(core):
-    core.live()
-    for at, text in ((0, "A"), (1000, "A"), (2000, "B"), (3000, "A"), (4000, " ")):
-        core.captioned(at=at, text=text, took=0)
-    spans = [(one["text"], one["clock"], one["lastClock"]) for one in core.state["history"]]
-    assert spans == [("A", 0, 1000), ("B", 2000, 2000), ("A", 3000, 3000)]
-
-
-def test_history_is_bounded_and_can_be_cleared(core):
-    assert core.run(CAPTURE_MANY, core.live().state) == [500, "699", []]
+# -- settings --
 
 
 def test_invalid_stored_settings_become_the_defaults(core):

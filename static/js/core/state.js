@@ -16,24 +16,35 @@ import { choiceOf } from "./devices.js";
 import { backoffMs, freshPace, nextCapture, nextCaptureAfterGap, restartCapture } from "./pace.js";
 import { ANSWER_STAYS_MS, askedPart, partAfterFailure, partHandlers, partPrompt } from "./part.js";
 import {
+  lastMoment,
+  sessionHandlers,
+  withAnswer,
+  withCaption,
+  withInterruptions,
+  withTrouble,
+  withUnchangedLook,
+} from "./session.js";
+import { lastIdOf, sessionOf } from "./session-kept.js";
+import {
   initialModels,
   initialServer,
   pollSoon,
   serverHandlers,
   serverUnreachable,
+  titleOf,
 } from "./server.js";
 import { validSettings } from "./settings.js";
 
 /** The id of the server's preset that reads text. */
 const READ_PRESET = "read";
-const HISTORY_LIMIT = 500;
 const RETRY_AFTER_LIMIT_S = 60;
 
 /**
  * `secure`: the browser lets this page use a camera at all. `platform`: the operating system, as in
- * io/browser.js, or "" if unknown.
+ * io/browser.js, or "" if unknown. `kept`: the session before a reload, as in session-kept.js.
  */
-export function initialState({ settings, secure, visible, at, platform = "" }) {
+export function initialState(start) {
+  const { settings, secure, visible, at, platform = "", kept = sessionOf(null) } = start;
   return {
     settings: validSettings(settings),
     secure,
@@ -53,7 +64,7 @@ export function initialState({ settings, secure, visible, at, platform = "" }) {
      * that reads text, else null; `part` is the part of the picture that it is about, or null.
      */
     request: null,
-    lastRequestId: 0,
+    lastRequestId: lastIdOf(kept.session),
     /** The prompt of the last finished caption since the start. */
     answeredPrompt: null,
     /** When to capture next, when a frame was last sent, and whether the next is sent if unchanged. */
@@ -80,8 +91,12 @@ export function initialState({ settings, secure, visible, at, platform = "" }) {
     },
     /** Figures of the last finished caption; `steady` while the scene has not changed since. */
     readout: { firstWordMs: null, wordsPerS: null, steady: false },
-    /** This session's captions, oldest first: { id, text, lang, prompt, by, part, isCut, clock, lastClock }. */
-    history: [],
+    /** This tab's moments and gaps; see session.js. */
+    session: kept.session,
+    /** Whether this tab's storage keeps the session for a reload. */
+    keepsSession: true,
+    /** Captions were running when the page was reloaded, and nobody has said since whether to go on. */
+    wasRunning: kept.wasRunning,
   };
 }
 
@@ -104,7 +119,7 @@ export function readingOf(state) {
 }
 
 export function reduce(state, event) {
-  return withoutOldBoxes(handlers[event.type](state, event));
+  return withInterruptions(withoutOldBoxes(handlers[event.type](state, event)), event);
 }
 
 const handlers = {
@@ -112,10 +127,17 @@ const handlers = {
   ...cameraHandlers,
   ...boxesHandlers,
   ...partHandlers,
+  ...sessionHandlers,
 
   started(state, { at }) {
     if (state.started) return state;
-    const next = { ...state, started: true, answeredPrompt: null, problem: null };
+    const next = {
+      ...state,
+      started: true,
+      wasRunning: false,
+      answeredPrompt: null,
+      problem: null,
+    };
     return openCamera(pollSoon(next, at), at);
   },
 
@@ -186,11 +208,13 @@ const handlers = {
   },
 
   /** The scene looks as in the last captioned frame, so nothing is sent. */
-  "frame-unchanged"(state, { id, at }) {
+  "frame-unchanged"(state, { id, at, clock }) {
     if (state.request?.id !== id) return state;
     const readout = { ...state.readout, steady: true };
     const pace = { ...state.pace, captureAt: nextCaptureAfterGap(state, at) };
-    return { ...state, request: null, readout, pace, camera: { ...state.camera, isBlack: false } };
+    const session = withUnchangedLook(state.session, id, clock - (at - state.request.capturedAt));
+    const camera = { ...state.camera, isBlack: false };
+    return { ...state, request: null, readout, pace, session, camera };
   },
 
   /** `frameAt`: when the camera delivered the frame that was sent. */
@@ -243,9 +267,12 @@ const handlers = {
         wordsPerS: wordsPerS(text, stats),
         steady: false,
       },
-      history: withCaption(state.history, {
-        ...{ id, text, lang, prompt, by, part, isCut },
-        ...{ clock, lastClock: clock },
+      session: (part ? withAnswer : withCaption)(state.session, {
+        ...{ id, kind: part ? "answer" : "caption", text, lang, prompt, by, part, isCut },
+        asked: askedText(state, prompt),
+        model: titleOf(state, model),
+        source: sourceOf(state),
+        from: clock - (at - frameAt),
       }),
       pace: {
         ...state.pace,
@@ -261,7 +288,8 @@ const handlers = {
     if (state.request?.id !== id) return state;
     const part = partAfterFailure(state.part, kind);
     const caption = state.caption.finished ? state.caption : { ...state.caption, isTorn: true };
-    const next = { ...state, request: null, part, caption };
+    const session = kind === "superseded" ? state.session : withTrouble(state.session);
+    const next = { ...state, request: null, part, caption, session };
     const polled = pollSoon(next, at);
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
     if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };
@@ -281,10 +309,6 @@ const handlers = {
     };
     return { ...(kind === "timeout" ? polled : next), problem: { kind, message }, pace };
   },
-
-  "history-cleared"(state) {
-    return { ...state, history: [] };
-  },
 };
 
 /** A typed prompt is a "question" until its first answer; then it is the prompt of "live" frames. */
@@ -292,6 +316,18 @@ function kindOf({ settings, answeredPrompt }, prompt) {
   const isTyped = settings.asksOwn && settings.ownPrompt.trim() === prompt;
   return isTyped && answeredPrompt !== prompt ? "question" : "live";
 }
+
+/** The question as a person reads it; "" for the server's first preset. */
+function askedText({ server }, prompt) {
+  const presets = server.status?.presets ?? [];
+  const preset = presets.find((one) => one.prompt === prompt);
+  if (!preset) return prompt;
+  return preset === presets[0] ? "" : preset.label;
+}
+
+/** The label of the open camera, "" if the browser hides it. */
+const sourceOf = ({ camera }) =>
+  camera.devices.find(({ deviceId }) => deviceId === camera.deviceId)?.label ?? "";
 
 const runningModel = ({ server }) => server.status?.model ?? null;
 
@@ -307,9 +343,9 @@ function withChosenCamera(state, at) {
 }
 
 /** The caption on the screen; if it is unfinished, the finished one before it. */
-function lastFinishedCaption({ caption, history }) {
+function lastFinishedCaption({ caption, session }) {
   if (caption.finished) return caption;
-  const last = history.at(-1) ?? {};
+  const last = lastMoment(session) ?? {};
   const { id = null, text = "", lang = "", by = "model", part = null, isCut = false } = last;
   return {
     ...{ id, text, finished: true, isAnswer: false, capturedAt: null, lang },
@@ -321,14 +357,4 @@ function lastFinishedCaption({ caption, history }) {
 function wordsPerS(text, { tokens, tokens_per_s: tokensPerS }) {
   if (!(tokens > 0 && tokensPerS > 0)) return null;
   return (text.split(/\s+/).filter(Boolean).length / tokens) * tokensPerS;
-}
-
-/** `history` with `entry`. A caption equal to the last one only extends its time span. */
-function withCaption(history, entry) {
-  if (!entry.text.trim()) return history;
-  const last = history.at(-1);
-  const keys = ["text", "prompt", "by"];
-  const same = last && !entry.part && !last.part && keys.every((key) => last[key] === entry[key]);
-  if (same) return [...history.slice(0, -1), { ...last, lastClock: entry.lastClock }];
-  return [...history, entry].slice(-HISTORY_LIMIT);
 }

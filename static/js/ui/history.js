@@ -1,22 +1,35 @@
-// The history panel: this session's captions, newest first, to copy or clear. They are never stored.
+// The session's panel: this tab's moments with their questions and the gaps between them, newest first;
+// copied, saved, cleared and brought back.
 
-import { createListeners, createElement, setLanguage, setProperty, setText } from "./dom.js";
-import { entryNote } from "../words/boxes.js";
-import { clockTime, historyText } from "../words/page.js";
+import { createElement, createListeners, setLanguage, setProperty, setText } from "./dom.js";
+import { canUndo, entriesOf, isMoment, openGapOf } from "../core/session.js";
+import { saveFile } from "../io/files.js";
+import { gapText, goneText, keepingText, momentTexts, spanText } from "../words/session.js";
+import { FILES, fileName } from "../words/session-files.js";
 
 const STATUS_MS = 4_000;
+/** Entries shown at first, and how many more at a press. */
+const PAGE = 200;
+/** Farther from the newest entry than this, a person reads older ones. */
+const SCROLLED_PX = 8;
 
 export function mountHistory(root, dispatch) {
-  const list = root.querySelector(".history-list");
-  const empty = root.querySelector(".history-empty");
-  const copy = root.querySelector(".history-copy");
-  const clear = root.querySelector(".history-clear");
-  const status = root.querySelector(".history-status");
+  const find = (name) => root.querySelector(`.history-${name}`);
+  const [body, list] = [root.querySelector(".panel-body"), find("list")];
+  const [news, open, more, gone] = [find("new"), find("open"), find("more"), find("gone")];
+  const [format, copy, save] = [find("format"), find("copy"), find("save")];
+  const [clear, undo, status] = [find("clear"), find("undo"), find("status")];
+  const keeping = find("keeping");
   const { listen, destroy } = createListeners();
   /** The shown entries, { item, time, text } by the entry's id. */
   const items = new Map();
-  let history = null;
+  let entries = [];
+  let session = null;
+  let limit = PAGE;
+  let unread = 0;
   let statusTimer;
+
+  format.append(...Object.entries(FILES).map(([value, { label }]) => new Option(label, value)));
 
   function showStatus(text) {
     setText(status, text);
@@ -26,51 +39,92 @@ export function mountHistory(root, dispatch) {
 
   listen(copy, "click", async () => {
     try {
-      await navigator.clipboard.writeText(historyText(history));
+      await navigator.clipboard.writeText(FILES[format.value].write(entries));
       showStatus("Copied");
     } catch {
-      showStatus("The browser blocked copying. Select the text and copy it.");
+      showStatus("The browser blocked copying. Save it, or select the text and copy it.");
     }
   });
+  listen(save, "click", () => {
+    const { type, write } = FILES[format.value];
+    saveFile(fileName(format.value, Date.now()), type, write(entries));
+    showStatus("Saved");
+  });
   listen(clear, "click", () => {
+    const hadFocus = clear === document.activeElement;
     dispatch({ type: "history-cleared" });
     showStatus("Cleared");
+    if (hadFocus) undo.focus();
+  });
+  listen(undo, "click", () => {
+    dispatch({ type: "history-restored" });
+    showStatus("Back again");
+    clear.focus();
+  });
+  listen(more, "click", () => {
+    limit += PAGE;
+    render();
+  });
+  listen(news, "click", () => {
+    body.scrollTop = 0;
+    body.focus();
+  });
+  listen(body, "scroll", () => {
+    if (body.scrollTop <= SCROLLED_PX) showUnread(0);
   });
 
+  function showUnread(count) {
+    unread = count;
+    setProperty(news, "hidden", unread === 0);
+    setText(news, `${unread} new`);
+  }
+
   function render() {
-    const ids = new Set(history.map(({ id }) => id));
+    const shown = entries.slice(-limit);
+    const ids = new Set(shown.map(({ id }) => id));
     for (const [id, { item }] of items) {
       if (ids.has(id)) continue;
       item.remove();
       items.delete(id);
     }
-    for (const entry of history) {
-      if (!items.has(entry.id)) add(entry);
-      const { time, text } = items.get(entry.id);
-      setText(time, timeSpan(entry));
-      setLanguage(text, entry.lang);
+    let older = null;
+    let added = 0;
+    for (const entry of shown) {
+      if (!items.has(entry.id)) {
+        items.set(entry.id, entryItem(entry));
+        list.insertBefore(items.get(entry.id).item, older);
+        added += isMoment(entry) ? 1 : 0;
+      }
+      const { item, time, text } = items.get(entry.id);
+      setText(time, isMoment(entry) ? spanText(entry) : gapText(entry));
+      if (text) setLanguage(text, entry.lang);
+      older = item;
     }
+    setProperty(more, "hidden", entries.length <= limit);
+    return added;
   }
 
-  function add(entry) {
-    const item = entryItem(entry);
-    items.set(entry.id, {
-      item,
-      time: item.firstElementChild,
-      text: item.lastElementChild,
-    });
-    list.prepend(item);
+  function show(next) {
+    const { gone: goneBefore = 0 } = session ?? {};
+    session = next;
+    entries = entriesOf(session);
+    const added = render();
+    showUnread(body.scrollTop > SCROLLED_PX ? unread + added : 0);
+    const gap = openGapOf(session);
+    setProperty(open, "hidden", gap === null);
+    setText(open, gap ? gapText(gap) : "");
+    if (session.gone !== goneBefore) setText(gone, goneText(session.gone));
+    const none = entries.length === 0;
+    for (const control of [copy, save, clear]) setProperty(control, "disabled", none);
   }
 
   return {
-    update(state) {
-      if (state.history === history) return;
-      history = state.history;
-      render();
-      const none = history.length === 0;
-      setProperty(empty, "hidden", !none);
-      setProperty(copy, "disabled", none);
-      setProperty(clear, "disabled", none);
+    update(state, at) {
+      if (state.session !== session) show(state.session);
+      setText(keeping, keepingText(state));
+      const isLosing = undo === document.activeElement && !canUndo(session, at);
+      setProperty(undo, "hidden", !canUndo(session, at));
+      if (isLosing) body.focus();
     },
     destroy() {
       clearTimeout(statusTimer);
@@ -80,15 +134,22 @@ export function mountHistory(root, dispatch) {
 }
 
 function entryItem(entry) {
+  const time = createElement("span", "history-time");
+  if (!isMoment(entry)) {
+    const gap = createElement("li", "history-gap");
+    gap.append(time);
+    return { item: gap, time, text: null };
+  }
   const item = createElement("li", "history-entry");
-  item.append(createElement("span", "history-time"));
-  const note = entryNote(entry);
+  item.append(time);
+  const { question, note } = momentTexts(entry);
   if (note) item.append(createElement("span", "history-note", note));
-  item.append(createElement("span", "history-text", entry.text.trim()));
-  return item;
-}
-
-function timeSpan({ clock, lastClock }) {
-  const [from, to] = [clockTime(clock), clockTime(lastClock)];
-  return from === to ? from : `${from} to ${to}`;
+  if (question) {
+    item.append(createElement("span", "history-question", question));
+    item.lastElementChild.dir = "auto";
+  }
+  const text = createElement("span", "history-text", entry.text.trim());
+  text.dir = "auto";
+  item.append(text);
+  return { item, time, text };
 }

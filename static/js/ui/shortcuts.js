@@ -22,7 +22,7 @@ export const SHORTCUTS = [
   },
   { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
-  { key: "H", label: "Captions of this session", events: () => [toggle("history")] },
+  { key: "H", label: "Session", events: () => [toggle("history")] },
   { key: ",", label: "Settings", events: () => [toggle("preferences")] },
   {
     key: "Esc",

@@ -1,7 +1,6 @@
-// The texts of the page: notices with their actions, server summary, readout, history. Pure: a state
+// The texts of the page: notices with their actions, server summary, readout. Pure: a state
 // in, text out.
 
-import { entryNote } from "./boxes.js";
 import { cameraNotice, insecureNotice } from "./camera.js";
 import { allUpstreamsDown, privacyText, upstreamProblems } from "./destination.js";
 import { showsSomething } from "../core/camera.js";
@@ -36,7 +35,7 @@ const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
  *
  * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next
  * automatic retry (or null), each action is { action, label }, `action` one of "retry", "localhost",
- * "models" and "use" (with the id of a camera as `value`).
+ * "models", "start", "not-continued" and "use" (with the id of a camera as `value`).
  */
 export function noticeOf(state, at) {
   return (
@@ -44,7 +43,8 @@ export function noticeOf(state, at) {
     cameraNotice(state, at) ??
     serverNotice(state) ??
     frameNotice(state) ??
-    silenceNotice(state, at)
+    silenceNotice(state, at) ??
+    reloadNotice(state)
   );
 }
 
@@ -134,6 +134,21 @@ function silenceNotice({ request, server }, at) {
   };
 }
 
+function reloadNotice({ wasRunning, started }) {
+  if (!wasRunning || started) return null;
+  return {
+    id: "was-running",
+    tone: "wait",
+    title: "Captions were running. Go on?",
+    text: "The page was loaded again. What was said before is kept.",
+    until: null,
+    actions: [
+      { action: "start", label: "Go on" },
+      { action: "not-continued", label: "Not now" },
+    ],
+  };
+}
+
 /** The server's state for the badge: { tone: "good" | "wait" | "problem", text }. */
 export function serverSummary(state) {
   const { phase, status } = state.server;
@@ -191,34 +206,18 @@ export function countdownS(until, at) {
   return Math.max(0, Math.ceil((until - at) / 1000));
 }
 
-/** The captions as plain text for the clipboard, one per line, each with its time. */
-export function historyText(history) {
-  const line = (entry) => {
-    const note = entryNote(entry);
-    return `${clockTime(entry.clock)}  ${note && `${note}: `}${entry.text.trim()}`;
-  };
-  return history.map(line).join("\n");
-}
-
-/** Local wall-clock time as HH:MM:SS; `clock` is milliseconds since 1970. */
-export function clockTime(clock) {
-  const date = new Date(clock);
-  const two = (number) => String(number).padStart(2, "0");
-  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-}
-
 /**
  * The texts of the empty stage: { lead, privacy, loading }; `loading` is "" once the model is loaded.
  * `host` is the host name in this page's address.
  */
-export function welcomeOf({ history, server }, host) {
+export function welcomeOf({ session, server }, host) {
   const { phase, status } = server;
   const reason = status?.remote
     ? progressOf(server) || "The model’s server does not answer yet. "
     : "The model is still loading. ";
   return {
     lead:
-      history.length > 0
+      session.entries.length > 0
         ? "Captions are stopped and the camera is off."
         : "Point a camera at something and read what it shows.",
     loading: phase === "loading" ? `${reason}You can start the camera now.` : "",
