@@ -315,8 +315,8 @@ def test_subtitles_have_the_times_of_what_was_seen(core):
 def test_text_has_dates_questions_gaps_and_the_model(core):
     lines = files_of(core)["txt"].split("\n")
     assert lines[0] == "[nano]"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \S+ to \S+  =HYPERLINK.*: -1 \"quoted\", .*", lines[1])
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \(Stopped \S+ to \S+\)", lines[3])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \S+ \W \S+  =HYPERLINK.*: -1 \"quoted\", .*", lines[1])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \(Stopped \S+ \W \S+\)", lines[3])
 
 
 # -- on the page --

@@ -141,6 +141,8 @@ function entryItem(entry) {
     return { item: gap, time, text: null };
   }
   const item = createElement("li", "history-entry");
+  // Without words, and new at each look.
+  time.translate = false;
   item.append(time);
   const { question, note } = momentTexts(entry);
   if (note) item.append(createElement("span", "history-note", note));

@@ -28,13 +28,13 @@ export function dateText(clock) {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
-/** "14:02:51 to 14:03:06", or one time if both are the same. */
+/** "14:02:51 – 14:03:06", or one time if both are the same. */
 export function spanText({ from, to }) {
   const [first, last] = [clockTime(from), clockTime(to)];
-  return first === last ? first : `${first} to ${last}`;
+  return first === last ? first : `${first} – ${last}`;
 }
 
-/** A gap: "Page hidden, server away 14:02:51 to 14:03:02", or "… since 14:02:51" while it is open. */
+/** A gap: "Page hidden, server away 14:02:51 – 14:03:02", or "… since 14:02:51" while it is open. */
 export function gapText({ whys, from, to = null }) {
   const names = whys.map((why) => WHYS[why]).join(", ");
   const reason = `${names.charAt(0)}${names.slice(1).toLowerCase()}`;
