@@ -22,10 +22,12 @@ from vlm.engine.passes import (
     Pass,
     Passes,
     Prefill,
+    Refeed,
     SharedPassError,
     Verify,
 )
 from vlm.engine.penalties import processors_of
+from vlm.engine.prompt_reuse import FedPrompt
 from vlm.engine.sampling import Sampler, Token
 from vlm.engine.vision_reuse import VisionReuse
 from vlm.errors import BadRequestError, LogitBiasError
@@ -139,6 +141,8 @@ class Generation:
         self._frames: list[EncodedFrame] = []
         # What was encoded in part is not kept for requests that want all of it.
         self._is_whole = True
+        # For the camera's next frame.
+        self._is_fed_whole = False
         # Set by the prefill.
         self._state: KVState | None = None
 
@@ -301,7 +305,37 @@ class Generation:
                 self._state = self._runtime.fork(last.state, known)
                 after: Predicted = yield Verify(self._state, input_ids[known:], count, want_logits)
                 return after
+        if self._may_reuse and "refeed" in self._runtime.capabilities:
+            refed = yield from self._refeed(guess, want_logits)
+            if refed is not None:
+                return refed
+            self._is_fed_whole = True
         return (yield from self._prefill_anew(guess, want_logits))
+
+    def _refeed(
+        self, guess: Sequence[int], want_logits: bool
+    ) -> Generator[Pass, Any, Predicted | None]:
+        """Feed what differs from the camera's last prompt, and `guess`; None if that is too much."""
+        reuse, camera = self._model.reuse, self.prepared.request.camera
+        assert reuse is not None and camera is not None
+        input_ids, features = self.prepared.input_ids, self._frames[0].features[0]
+        fed = reuse.prompt(camera)
+        found = fed and fed.positions_to_feed(
+            input_ids, features, self._model.inputs.image_token_id
+        )
+        if not fed or not found:
+            return None
+        positions, changed = found
+        after: Predicted
+        self._state, after = yield Refeed(
+            fed.state,
+            np.append(positions, len(input_ids) + np.arange(len(guess))),
+            [*np.asarray(input_ids)[positions].tolist(), *guess],
+            [features[changed]],
+            len(guess) + 1,
+            want_logits,
+        )
+        return after
 
     def _prefill_anew(
         self, guess: Sequence[int], want_logits: bool
@@ -335,7 +369,12 @@ class Generation:
         return after
 
     def _keep_state(self) -> None:
-        """Keep the state for another question about the same images."""
+        """Keep the state for another question about the same images, or the camera's next frame."""
+        reuse, camera = self._model.reuse, self.prepared.request.camera
+        if self._is_fed_whole and reuse is not None and camera is not None and self._state:
+            features = self._frames[0].features[0]
+            prompt = FedPrompt(self._state, self.prepared.input_ids, features)
+            reuse.keep_prompt(camera, prompt)
         is_kept = self._is_whole and self._runtime.exact_splits
         if self._keys and self._state is not None and is_kept:
             fed = [*self.prepared.input_ids, *self._answer][: self._state.length]

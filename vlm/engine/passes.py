@@ -49,6 +49,21 @@ class Prefill:
 
 
 @dataclass(frozen=True)
+class Refeed:
+    """Feed some tokens of a sequence, the last ones among them. Its output is that of Prefill."""
+
+    state: KVState
+    """Has all other tokens; it stays as it is."""
+    positions: npt.NDArray[np.int64]
+    input_ids: Sequence[int]
+    """The tokens at `positions`."""
+    features: Sequence[ImageFeatures]
+    """Of the image tokens among them."""
+    count: int = 1
+    want_logits: bool = False
+
+
+@dataclass(frozen=True)
 class Verify:
     """Append several tokens to `state`. Its output: the Predicted after the last `count`."""
 
@@ -67,8 +82,8 @@ class Decode:
     want_logits: bool = False
 
 
-Pass: TypeAlias = Encode | EncodeChanged | Prefill | Verify | Decode
-PASSES: Final = (Encode, EncodeChanged, Prefill, Verify, Decode)
+Pass: TypeAlias = Encode | EncodeChanged | Prefill | Refeed | Verify | Decode
+PASSES: Final = (Encode, EncodeChanged, Prefill, Refeed, Verify, Decode)
 
 T = TypeVar("T")
 Passes: TypeAlias = Generator[Pass | T, Any, None]
@@ -105,6 +120,15 @@ def run_pass(runtime: Any, wanted: Pass) -> Any:
     if isinstance(wanted, Prefill):
         return runtime.prefill(
             wanted.input_ids, wanted.features, wanted.count, want_logits=wanted.want_logits
+        )
+    if isinstance(wanted, Refeed):
+        return runtime.refeed(
+            wanted.state,
+            wanted.positions,
+            wanted.input_ids,
+            wanted.features,
+            wanted.count,
+            want_logits=wanted.want_logits,
         )
     if isinstance(wanted, Verify):
         return runtime.verify(

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import MAX_VISION_STATE_BYTES, ImageFeatures, VisionState
 
@@ -69,6 +70,7 @@ class _Camera:
     """Of each patch the usual difference of two frames, [rows, columns]."""
     features: ImageFeatures | None = None
     """None while a frame is being encoded."""
+    prompt: FedPrompt | None = None
     frames: int = 0
     """Frames since the last whole one."""
     renewed: int = 0
@@ -175,6 +177,17 @@ class VisionReuse:
         found = self._cameras.get(plan.camera)
         if found is not None and found.state is plan.state:
             del self._cameras[plan.camera]
+
+    def prompt(self, camera: str) -> FedPrompt | None:
+        """Return the prompt about a frame of `camera` that was fed whole last."""
+        found = self._cameras.get(camera)
+        return found.prompt if found is not None else None
+
+    def keep_prompt(self, camera: str, prompt: FedPrompt) -> None:
+        """Keep `prompt` as long as the state of `camera`."""
+        found = self._cameras.get(camera)
+        if found is not None:
+            found.prompt = prompt
 
     def forget(self) -> None:
         """Drop all states."""

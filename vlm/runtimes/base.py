@@ -24,7 +24,7 @@ Logits: TypeAlias = npt.NDArray[np.float32]
 ImageFeatures: TypeAlias = Any
 
 # Optional abilities; each has a protocol of its own in this file.
-Capability = Literal["batch", "changed"]
+Capability = Literal["batch", "changed", "refeed"]
 
 
 class KVState(Protocol):
@@ -139,4 +139,24 @@ class ChangedRuntime(Runtime[State], Protocol[State]):
 
         `changed` are indices of patches, at least one. Of the others `state` has what was computed
         last. If all are computed, the features are those of `encode_image`.
+        """
+
+
+class RefeedRuntime(Runtime[State], Protocol[State]):
+    """A runtime with the capability "refeed": it computes some tokens of a prompt anew."""
+
+    def refeed(
+        self,
+        state: State,
+        positions: npt.NDArray[np.int64],
+        input_ids: Sequence[int],
+        features: Sequence[ImageFeatures],
+        count: int,
+        want_logits: bool = False,
+    ) -> tuple[State, Predicted]:
+        """Return a new state with `input_ids` at `positions`, and what `prefill` predicts.
+
+        `positions` rise and end with the last token. All others before it are copied from `state`,
+        which must have them. `features` have one row for each image token of `input_ids`. If
+        `positions` have no gaps, the state is that of a prefill.
         """

@@ -52,7 +52,7 @@ class OpenVinoRuntime:
     device = "cpu"
     tiles_per_pass = 1
     # A batch of eight is as fast as eight passes one after the other (docs/experiments.md).
-    capabilities: frozenset[Capability] = frozenset({"changed"})
+    capabilities: frozenset[Capability] = frozenset({"changed", "refeed"})
 
     def __init__(
         self,
@@ -172,16 +172,23 @@ class OpenVinoRuntime:
         want_logits: bool = False,
     ) -> tuple[OpenVinoKVState, Predicted]:
         """Raise ValueError if the number of image tokens differs from that of the features."""
-        ids = np.asarray(input_ids)
-        embeds = self._embeddings[ids]
-        image_positions = ids == self._image_token_id
-        rows = sum(map(len, features))
-        if int(image_positions.sum()) != rows:
-            raise ValueError(f"{int(image_positions.sum())} image tokens, but {rows} features")
-        if rows:
-            embeds[image_positions] = np.concatenate(list(features))
-        state = self._new_state()
+        state, embeds = self._new_state(), self._embed(input_ids, features)
         return state, self._feed(state, embeds, count, want_logits)
+
+    def refeed(
+        self,
+        state: OpenVinoKVState,
+        positions: npt.NDArray[np.int64],
+        input_ids: Sequence[int],
+        features: Sequence[Features],
+        count: int,
+        want_logits: bool = False,
+    ) -> tuple[OpenVinoKVState, Predicted]:
+        embeds = self._embed(input_ids, features)
+        with _memory_errors():
+            copy = self._new_state()
+            state.copy_to(copy, np.setdiff1d(np.arange(positions[-1]), positions))
+        return copy, self._feed(copy, embeds, count, want_logits, positions)
 
     def verify(
         self,
@@ -201,23 +208,45 @@ class OpenVinoRuntime:
     def fork(self, state: OpenVinoKVState, length: int) -> OpenVinoKVState:
         with _memory_errors():
             copy = self._new_state()
-            state.copy_to(copy, length)
+            state.copy_to(copy, np.arange(length))
             return copy
+
+    def _embed(self, input_ids: Sequence[int], features: Sequence[Features]) -> Features:
+        """Return [len(input_ids), hidden]; raise ValueError if image tokens and features differ."""
+        ids = np.asarray(input_ids)
+        embeds: Features = self._embeddings[ids]
+        is_image = ids == self._image_token_id
+        rows = sum(map(len, features))
+        if int(is_image.sum()) != rows:
+            raise ValueError(f"{int(is_image.sum())} image tokens, but {rows} features")
+        if rows:
+            embeds[is_image] = np.concatenate(list(features))
+        return embeds
 
     def _new_state(self) -> OpenVinoKVState:
         return OpenVinoKVState(self._text.create_infer_request(), self._bytes_per_row)
 
     def _feed(
-        self, state: OpenVinoKVState, embeds: Features, count: int, want_logits: bool
+        self,
+        state: OpenVinoKVState,
+        embeds: Features,
+        count: int,
+        want_logits: bool,
+        positions: npt.NDArray[np.int64] | None = None,
     ) -> Predicted:
-        """Append tokens with `embeds`, [new, hidden]; predict after the last `count`."""
+        """Feed tokens with `embeds`, [new, hidden]; predict after the last `count`.
+
+        `positions` [new] rise; by default they follow the last one of `state`.
+        """
         new = len(embeds)
         spare = -new % _ROW_MULTIPLE if new > _LONGEST_UNPADDED else 0
-        rows = new + spare
+        if positions is None:
+            positions = np.arange(state.length, state.length + new)
+        padded = np.append(positions, positions[-1] + 1 + np.arange(spare))
         inputs = {
             "embeds": np.pad(embeds, ((0, spare), (0, 0)))[None],
-            "positions": np.arange(state.length, state.length + rows)[None],
-            "mask": state.mask(rows),
+            "positions": padded[None],
+            "mask": state.mask(padded),
             "wanted": np.arange(new - count, new),
             "beams": np.zeros(1, np.int32),
         }
@@ -226,7 +255,7 @@ class OpenVinoRuntime:
             ids: list[int] = state.request.get_output_tensor(0).data[0].tolist()
             # Copied: the tensor belongs to the request, and its next pass overwrites it.
             logits = np.array(state.request.get_output_tensor(1).data[0]) if want_logits else None
-        state.append(new, spare)
+        state.append(positions, spare)
         return Predicted(ids, logits)
 
 
@@ -254,6 +283,7 @@ class OpenVinoVisionState:
 
 # The CPU plugin doubles its capacity whenever it is full.
 _SPARE_CAPACITY: Final = 2
+_MASKED: Final = -1
 
 
 class OpenVinoKVState:
@@ -266,35 +296,42 @@ class OpenVinoKVState:
         """`request` is new; each token adds `bytes_per_row`."""
         self.request = request
         self._bytes_per_row = bytes_per_row
-        self._counts: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self.length = 0
+        # Of each row; _MASKED for one that counts no more.
+        self._positions: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return int(np.count_nonzero(self._positions != _MASKED))
 
     @property
     def nbytes(self) -> int:
         """Memory of the request, rejected tokens and spare capacity included."""
-        return len(self._counts) * self._bytes_per_row * _SPARE_CAPACITY
+        return len(self._positions) * self._bytes_per_row * _SPARE_CAPACITY
 
-    def mask(self, new: int) -> npt.NDArray[np.bool_]:
-        """Return the causal attention mask of `new` tokens, [1, 1, new, rows + new]."""
-        rows = len(self._counts)
-        mask = np.empty((1, 1, new, rows + new), np.bool_)
-        mask[..., :rows] = self._counts
-        mask[..., rows:] = np.tri(new, dtype=np.bool_)
+    def mask(self, new: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return the causal attention mask of tokens at positions `new`, which rise.
+
+        Its shape is [1, 1, new, rows + new].
+        """
+        rows = len(self._positions)
+        mask = np.empty((1, 1, len(new), rows + len(new)), np.bool_)
+        np.less_equal(self._positions, new[:, None], out=mask[0, 0, :, :rows])
+        mask[..., :rows] &= self._positions != _MASKED
+        mask[..., rows:] = np.tri(len(new), dtype=np.bool_)
         return mask
 
-    def append(self, new: int, spare: int = 0) -> None:
-        """Note that the request holds `new` more tokens, and `spare` rows of padding after them."""
-        self._counts = np.concatenate([self._counts, np.arange(new + spare) < new])
-        self.length += new
+    def append(self, positions: npt.NDArray[np.int64], spare: int = 0) -> None:
+        """Note that the request holds tokens at `positions`, and `spare` rows of padding more."""
+        self._positions = np.concatenate([self._positions, positions, np.full(spare, _MASKED)])
 
     def truncate(self, length: int) -> None:
         """Mask out all but the first `length` tokens."""
-        self._counts[self._rows()[length:]] = False
-        self.length = min(length, self.length)
+        self._positions[self._positions >= length] = _MASKED
 
-    def copy_to(self, other: OpenVinoKVState, length: int) -> None:
-        """Copy the first `length` tokens into `other`, which is new."""
-        rows = self._rows()[:length]
+    def copy_to(self, other: OpenVinoKVState, positions: npt.NDArray[np.int64]) -> None:
+        """Copy the tokens at `positions` into `other`, which is new."""
+        rows = np.flatnonzero(np.isin(self._positions, positions))
         # A slice is copied faster than single rows.
         is_prefix = len(rows) == 0 or rows[-1] == len(rows) - 1
         kept = slice(len(rows)) if is_prefix else rows
@@ -303,7 +340,4 @@ class OpenVinoKVState:
             targets[source.name].state = source.state.__class__(
                 np.ascontiguousarray(source.state.data[:, :, kept])
             )
-        other.append(len(rows))
-
-    def _rows(self) -> npt.NDArray[np.intp]:
-        return np.flatnonzero(self._counts)
+        other.append(self._positions[rows])
