@@ -21,6 +21,8 @@ from vlm.engine.vision_reuse import (
     WHOLE_EVERY_S,
     VisionReuse,
 )
+from vlm.processing.image_processor import ImageProcessor
+from vlm.processing.patches import Patches
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
@@ -113,43 +115,49 @@ class Clock:
         return self.now_s
 
 
-def run_frame(reuse: VisionReuse, runtime: Any, values: Values, camera: str = "a") -> int:
+def reuse_of(runtime: Any, builder: InputBuilder, **fields: Any) -> VisionReuse:
+    return VisionReuse(runtime, builder.image_processor, **{"clock": Clock()} | fields)
+
+
+def run_frame(reuse: VisionReuse, runtime: Any, image: Image.Image, camera: str = "a") -> int:
     """Encode a frame; return the number of patches."""
-    plan = reuse.plan(camera, values)
+    plan = reuse.plan(camera, image)
     assert plan is not None
     features = plan.kept
     if len(plan.changed):
-        features = runtime.encode_changed(plan.state, values, plan.changed)
+        features = runtime.encode_changed(plan.state, plan.pixel_values, plan.changed)
     assert reuse.keep(plan, features)
     return len(plan.changed)
 
 
-def noisy(values: Values, seed: int, sigma: float) -> Values:
-    noise = np.random.default_rng(seed).normal(0, sigma, values.shape)
-    return (values + noise).astype(np.float32)
+def noisy(image: Image.Image, seed: int, sigma: float) -> Image.Image:
+    """Return `image` with noise of `sigma` levels of 255."""
+    noise = np.random.default_rng(seed).normal(0, sigma, (image.height, image.width, 3))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 
 
 def test_what_changed_is_encoded_and_nothing_else(
     openvino: OpenVinoRuntime, builder: InputBuilder
 ) -> None:
-    reuse = VisionReuse(openvino, clock=Clock())
-    values = values_of(builder, still())
-    spot = values_of(builder, with_spot(still()))
+    reuse = reuse_of(openvino, builder)
+    frame, spot = still(), with_spot(still())
+    other = still(9).resize(frame.size)
+    dark = Image.new("RGB", frame.size, (25, 25, 25))
     every = openvino.patches
-    frames: list[tuple[str, Values, Callable[[int], bool]]] = [
-        ("the first", values, lambda count: count == every),
-        ("the same", values, lambda count: count == 0),
-        ("with noise", noisy(values, 1, 0.03), lambda count: count == 0),
-        # Three by three patches of 12 pixels have changed or lie beside one that has.
+    frames: list[tuple[str, Image.Image, Callable[[int], bool]]] = [
+        ("the first", frame, lambda count: count == every),
+        ("the same", frame, lambda count: count == 0),
+        ("with noise", noisy(frame, 1, 4), lambda count: count == 0),
+        # Up to three by three patches have changed, and those around them.
         ("with a spot", spot, lambda count: 4 <= count <= 16),
         ("with the spot again", spot, lambda count: count == 0),
-        ("without it", values, lambda count: 4 <= count <= 16),
-        ("another scene", values_of(builder, still(9)), lambda count: count == every),
-        ("in the dark, with much noise", noisy(-0.8 + 0 * values, 2, 0.1), lambda n: n == every),
-        ("the same with other noise", noisy(-0.8 + 0 * values, 3, 0.1), lambda n: n == 0),
+        ("without it", frame, lambda count: 4 <= count <= 16),
+        ("another scene", other, lambda count: count == every),
+        ("in the dark, with much noise", noisy(dark, 2, 12), lambda n: n == every),
+        ("the same with other noise", noisy(dark, 3, 12), lambda n: n == 0),
     ]
-    for name, frame, is_right in frames:
-        count = run_frame(reuse, openvino, frame)
+    for name, image, is_right in frames:
+        count = run_frame(reuse, openvino, image)
         assert is_right(count), f"{name}: {count} patches"
 
 
@@ -157,21 +165,29 @@ class LargeModel:
     """The geometry of SmolVLM-2.2B: 27 patches of 14 pixels in a row of 384."""
 
     patches = 27 * 27
+    nbytes = 1
 
     def new_vision_state(self) -> Any:
         return self
 
-    nbytes = 1
+
+LARGE_PROCESSOR = ImageProcessor(
+    {
+        "image_processor_type": "Idefics3ImageProcessor",
+        "max_image_size": {"longest_edge": 384},
+        "size": {"longest_edge": 1536},
+    }
+)
 
 
 def test_patches_need_not_fill_a_tile() -> None:
-    reuse = VisionReuse(LargeModel(), clock=Clock())
-    values = np.zeros((1, 3, 384, 384), np.float32)
-    changed = values.copy()
+    reuse = VisionReuse(LargeModel(), LARGE_PROCESSOR, clock=Clock())
+    frame = Image.new("RGB", (768, 768))
+    changed = frame.copy()
     # The patch of row 2 and column 3.
-    changed[..., 28:42, 42:56] = 1
-    for frame in (values, changed):
-        plan = reuse.plan("a", frame)
+    changed.paste((255, 255, 255), (84, 56, 112, 84))
+    for image in (frame, changed):
+        plan = reuse.plan("a", image)
         assert plan is not None
         assert reuse.keep(plan, np.zeros((81, 8), np.float32))
     rows, columns = np.divmod(plan.changed, 27)
@@ -182,17 +198,37 @@ def test_patches_need_not_fill_a_tile() -> None:
     assert len(again.changed) == 0
 
 
+def test_a_part_of_the_pixels_is_that_of_all_of_them(builder: InputBuilder) -> None:
+    rng = np.random.default_rng(5)
+    for processor, side in ((builder.image_processor, 16), (LARGE_PROCESSOR, 27)):
+        patches, patch_px = Patches(processor, side), processor.tile_px // side
+        for size in ((640, 480), (1280, 720), (480, 640), (331, 77), (20, 31)):
+            image = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+            whole = processor.pixel_values(image, "low")
+            mask = np.zeros((side, side), np.bool_)
+            for row, column in ((0, 0), (0, 3), (5, 6), (6, 7), (side - 1, side - 1)):
+                mask[row, column] = True
+            part = patches.pixel_values(image, mask)
+            is_used = np.kron(mask, np.ones((patch_px, patch_px))).astype(bool)
+            rows, columns = np.nonzero(is_used)
+            difference = np.abs(part - whole)[0, :, rows, columns]
+            # A level of 255: see `resize_piece`.
+            assert difference.max() <= 2 / 255 + 1e-6, size
+            assert difference.mean() < 1e-4, size
+            assert not part[0, :, patch_px * 2, :].any()
+
+
 def test_a_frame_is_whole_from_time_to_time(
     openvino: OpenVinoRuntime, builder: InputBuilder
 ) -> None:
     clock = Clock()
-    reuse = VisionReuse(openvino, clock=clock)
-    values = values_of(builder, still())
-    counts = [run_frame(reuse, openvino, values) for _ in range(WHOLE_EVERY_FRAMES + 2)]
+    reuse = reuse_of(openvino, builder, clock=clock)
+    frame = still()
+    counts = [run_frame(reuse, openvino, frame) for _ in range(WHOLE_EVERY_FRAMES + 2)]
     assert [index for index, count in enumerate(counts) if count] == [0, WHOLE_EVERY_FRAMES + 1]
     assert reuse.error == 0.0
     clock.now_s = WHOLE_EVERY_S
-    assert run_frame(reuse, openvino, values) == openvino.patches
+    assert run_frame(reuse, openvino, frame) == openvino.patches
 
 
 def test_states_are_bounded_and_end_with_their_camera(
@@ -200,25 +236,24 @@ def test_states_are_bounded_and_end_with_their_camera(
 ) -> None:
     clock = Clock()
     room = openvino.new_vision_state().nbytes * 2
-    reuse = VisionReuse(openvino, room, clock)
-    values = values_of(builder, still())
+    reuse = reuse_of(openvino, builder, max_bytes=room, clock=clock)
+    frame = still()
     for camera in "ab":
-        assert run_frame(reuse, openvino, values, camera) == openvino.patches
+        assert run_frame(reuse, openvino, frame, camera) == openvino.patches
     # Both are in use.
-    assert reuse.plan("c", values) is None
+    assert reuse.plan("c", frame) is None
     clock.now_s = 9.0
-    assert run_frame(reuse, openvino, values, "b") == 0
+    assert run_frame(reuse, openvino, frame, "b") == 0
     clock.now_s = 11.0
-    assert run_frame(reuse, openvino, values, "c") == openvino.patches
+    assert run_frame(reuse, openvino, frame, "c") == openvino.patches
     # "a" was evicted.
     clock.now_s = 22.0
-    assert run_frame(reuse, openvino, values, "c") == 0
-    assert run_frame(reuse, openvino, values, "a") == openvino.patches
+    assert run_frame(reuse, openvino, frame, "c") == 0
+    assert run_frame(reuse, openvino, frame, "a") == openvino.patches
     clock.now_s = STATE_LIFETIME_S + 1
-    assert run_frame(reuse, openvino, values, "a") == openvino.patches
+    assert run_frame(reuse, openvino, frame, "a") == openvino.patches
     # Of another size.
-    half = np.ascontiguousarray(values[..., ::2, ::2])
-    plan = reuse.plan("a", half)
+    plan = reuse.plan("a", frame.reduce(2))
     assert plan is not None
     assert plan.is_whole
 
@@ -227,17 +262,17 @@ def test_a_large_error_lowers_the_threshold_and_ends_it_at_last(
     openvino: OpenVinoRuntime, builder: InputBuilder
 ) -> None:
     clock = Clock()
-    reuse = VisionReuse(openvino, clock=clock)
-    values = values_of(builder, still())
-    run_frame(reuse, openvino, values)
+    reuse = reuse_of(openvino, builder, clock=clock)
+    frame = still()
+    run_frame(reuse, openvino, frame)
     for _ in range(3):
         assert reuse.is_on
         clock.now_s += WHOLE_EVERY_S
-        plan = reuse.plan("a", values)
+        plan = reuse.plan("a", frame)
         assert plan is not None
         assert plan.kept is not None
         wrong = replace(plan, kept=-np.asarray(plan.kept))
-        features = openvino.encode_changed(plan.state, values, plan.changed)
+        features = openvino.encode_changed(plan.state, plan.pixel_values, plan.changed)
         assert reuse.keep(wrong, features)
     assert not reuse.is_on
 
@@ -245,12 +280,12 @@ def test_a_large_error_lowers_the_threshold_and_ends_it_at_last(
 def test_features_that_are_no_numbers_end_a_state(
     openvino: OpenVinoRuntime, builder: InputBuilder
 ) -> None:
-    reuse = VisionReuse(openvino, clock=Clock())
-    values = values_of(builder, still())
-    plan = reuse.plan("a", values)
+    reuse = reuse_of(openvino, builder)
+    frame = still()
+    plan = reuse.plan("a", frame)
     assert plan is not None
     assert not reuse.keep(plan, np.full((64, 192), np.nan, np.float32))
-    assert run_frame(reuse, openvino, values) == openvino.patches
+    assert run_frame(reuse, openvino, frame) == openvino.patches
 
 
 # -- captions --

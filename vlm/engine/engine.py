@@ -107,7 +107,7 @@ class Engine:
         With `is_exact` a camera's frames are encoded whole, if the runtime could do less.
         """
         does_reuse = not is_exact and "changed" in runtime.capabilities
-        reuse = VisionReuse(runtime) if does_reuse else None
+        reuse = VisionReuse(runtime, inputs.image_processor) if does_reuse else None
         self._model = Model(runtime, inputs, stop_token_ids, reuse)
         self.max_batch = runtime.max_batch
         """Number of requests that are best advanced together; 1: one after the other."""

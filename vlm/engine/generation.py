@@ -195,14 +195,13 @@ class Generation:
         """Return the features of a camera's `image`."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
         assert reuse is not None and camera is not None
-        pixel_values = self._model.inputs.image_processor.pixel_values(image, "low")
-        plan = reuse.plan(camera, pixel_values)
+        plan = reuse.plan(camera, image)
         if plan is None:
             return (yield from self._encode(image, key))
         features = plan.kept
         if len(plan.changed):
             try:
-                features = yield EncodeChanged(plan.state, pixel_values, plan.changed)
+                features = yield EncodeChanged(plan.state, plan.pixel_values, plan.changed)
             except BaseException:
                 reuse.drop(plan)
                 raise
@@ -315,7 +314,7 @@ class Generation:
     def _refeed(
         self, guess: Sequence[int], want_logits: bool
     ) -> Generator[Pass, Any, Predicted | None]:
-        """Feed what differs from the camera's last prompt, and `guess`; None if that is too much."""
+        """Feed what differs from the camera's kept prompt, and `guess`; None if it is too much."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
         assert reuse is not None and camera is not None
         input_ids, features = self.prepared.input_ids, self._frames[0].features[0]

@@ -1,9 +1,9 @@
-"""Which tokens of a prompt about a camera's next frame are fed again, and what is kept of the others.
+"""Which tokens of a prompt about a camera's next frame are fed again, and which are kept.
 
-Of an image that changed in part, the tokens that changed and the text behind the image are fed; keys
-and values of the other image tokens stay. These have seen what the changed ones were, which is an
-approximation (CacheBlend, Yao et al., 2024, https://arxiv.org/abs/2405.16444, which keeps those of
-text). A prompt that was fed whole is kept until another one is.
+Of an image that changed in part, the tokens that changed and the text behind the image are fed;
+keys and values of the other image tokens stay. These have seen what the changed ones were, which is
+an approximation (CacheBlend, Yao et al., 2024, https://arxiv.org/abs/2405.16444, does so with
+texts). A prompt that was fed whole is kept until another one is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from vlm.runtimes.base import ImageFeatures, KVState
 
-# If more than this share of the image tokens has changed, all of the prompt is fed: it saves little,
-# and the next frames can then keep more.
+# If more than this share of the image tokens has changed, all of the prompt is fed: the rest saves
+# little, and the next frames can then keep more.
 _WIDE_CHANGE: Final = 0.5
 
 

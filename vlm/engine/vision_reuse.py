@@ -17,9 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from vlm.engine.prompt_reuse import FedPrompt
-from vlm.processing.image_processor import PixelValues
+from vlm.processing.image_processor import ImageProcessor, PixelValues
+from vlm.processing.patches import Cells, Mask, Patches, differences, with_neighbours
 from vlm.runtimes.base import MAX_VISION_STATE_BYTES, ImageFeatures, VisionState
 
 log = logging.getLogger("sightline")
@@ -33,8 +35,6 @@ _NOISE_FACTOR: Final = 1.6
 # The newest frame's share in the mean, and the most that counts, in medians of the frame.
 _NOISE_SHARE: Final = 0.2
 _MOST_NOISE: Final = 3.0
-# Rows and columns of cells of a patch, whose pixels are averaged; the first that divides its side.
-_CELLS: Final = (4, 2, 1)
 # If more than this share has changed, all of the frame is encoded: it was a cut or a pan.
 _WIDE_CHANGE: Final = 0.5
 # At rest a frame is encoded whole if so many patches were encoded since the last whole one; fewer
@@ -54,17 +54,15 @@ _MAX_ERROR: Final = 0.5
 _LOWERED: Final = 0.6
 _LOWEST: Final = 0.3
 
-Mask = npt.NDArray[np.bool_]
-# [3, rows, height, columns, width]
-Patches = npt.NDArray[np.float32]
-
 
 @dataclass
 class _Camera:
     state: VisionState
-    encoded: Patches
-    """Of each patch the pixels that were last encoded."""
-    last: Patches
+    size: tuple[int, int]
+    """Width and height of its frames, in pixels."""
+    encoded: Cells
+    """Of each patch what was last encoded."""
+    last: Cells
     """The last frame."""
     noise: npt.NDArray[np.float32] | None = None
     """Of each patch the usual difference of two frames, [rows, columns]."""
@@ -86,6 +84,7 @@ class Plan:
     camera: str
     state: VisionState
     pixel_values: PixelValues
+    cells: Cells
     changed: npt.NDArray[np.int64]
     """The patches to encode. If there are none, the frame's features are `kept`."""
     is_whole: bool
@@ -101,6 +100,7 @@ class VisionReuse:
     def __init__(
         self,
         runtime: Any,
+        processor: ImageProcessor,
         max_bytes: int = MAX_VISION_STATE_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -109,7 +109,7 @@ class VisionReuse:
         self._runtime = runtime
         self.patches: int = runtime.patches
         """Patches of a frame."""
-        self._side = math.isqrt(runtime.patches)
+        self._tile = Patches(processor, math.isqrt(runtime.patches))
         self._max_bytes = max_bytes
         self._clock = clock
         self._state_bytes = 0
@@ -121,8 +121,8 @@ class VisionReuse:
         """Return False once the error has stayed too large."""
         return self._scale >= _LOWEST
 
-    def plan(self, camera: str, pixel_values: PixelValues) -> Plan | None:
-        """Return how to encode one tile, [1, 3, side, side], of `camera`.
+    def plan(self, camera: str, image: Image.Image) -> Plan | None:
+        """Return how to encode an RGB frame of `camera` in one tile.
 
         Return None if another frame of the camera is being encoded, or if there is no room for a
         state: then the frame is encoded whole. A plan must be followed by `keep` or `drop`.
@@ -131,25 +131,24 @@ class VisionReuse:
         for name, each in list(self._cameras.items()):
             if now_s - each.used_s > STATE_LIFETIME_S:
                 del self._cameras[name]
-        found, patches = self._cameras.get(camera), self._patches_of(pixel_values)
-        if found is None or found.encoded.shape != patches.shape:
-            return self._first(camera, pixel_values, now_s)
+        found, cells = self._cameras.get(camera), self._tile.cells(image)
+        if found is None or found.size != image.size:
+            return self._first(camera, image, cells, now_s)
         if found.features is None:
             return None
-        mask = self._changed(found, patches)
+        mask = self._changed(found, cells)
         kept, found.features = found.features, None
-        found.last, found.used_s = patches, now_s
+        found.last, found.used_s = cells, now_s
         self._cameras.move_to_end(camera)
-        every = np.arange(mask.size)
-        if mask.mean() > _WIDE_CHANGE:
-            return Plan(camera, found.state, pixel_values, every, is_whole=True)
         # The scene has come to rest: what was kept has seen things that are gone.
         is_at_rest = found.renewed > _RENEWED_AT_REST * mask.size and not mask.any()
         is_due = found.frames >= WHOLE_EVERY_FRAMES or now_s - found.whole_s >= WHOLE_EVERY_S
-        if is_at_rest or is_due:
-            return Plan(camera, found.state, pixel_values, every, True, kept, mask)
-        changed = np.flatnonzero(mask)
-        return Plan(camera, found.state, pixel_values, changed, False, kept, mask)
+        is_wide = mask.mean() > _WIDE_CHANGE
+        if is_wide or is_at_rest or is_due:
+            every = np.ones_like(mask)
+            measured = None if is_wide else mask
+            return self._plan(camera, found.state, image, cells, every, kept, measured)
+        return self._plan(camera, found.state, image, cells, mask, kept, mask)
 
     def keep(self, plan: Plan, features: ImageFeatures) -> bool:
         """Note the features of a plan; return False, and drop them, if they are no numbers."""
@@ -160,16 +159,15 @@ class VisionReuse:
         if found is None or found.state is not plan.state:
             return True
         found.features = features
-        patches = self._patches_of(plan.pixel_values)
         if plan.is_whole:
-            found.encoded = patches.copy()
+            found.encoded = plan.cells.copy()
             found.frames, found.whole_s, found.renewed = 0, found.used_s, 0
             self._measure(plan, features)
             return True
         found.frames += 1
         found.renewed += len(plan.changed)
-        rows, columns = np.divmod(plan.changed, self._side)
-        found.encoded[:, rows, :, columns] = patches[:, rows, :, columns]
+        rows, columns = np.divmod(plan.changed, self._tile.side)
+        found.encoded[:, rows, :, columns] = plan.cells[:, rows, :, columns]
         return True
 
     def drop(self, plan: Plan) -> None:
@@ -193,7 +191,7 @@ class VisionReuse:
         """Drop all states."""
         self._cameras.clear()
 
-    def _first(self, camera: str, pixel_values: PixelValues, now_s: float) -> Plan | None:
+    def _first(self, camera: str, image: Image.Image, cells: Cells, now_s: float) -> Plan | None:
         self._cameras.pop(camera, None)
         while self._cameras and (len(self._cameras) + 1) * self._state_bytes > self._max_bytes:
             name, oldest = next(iter(self._cameras.items()))
@@ -207,13 +205,27 @@ class VisionReuse:
             log.warning("There is no memory to keep what a camera's frames have in common")
             return None
         self._state_bytes = state.nbytes
-        patches = self._patches_of(pixel_values)
-        self._cameras[camera] = _Camera(state, patches, patches, used_s=now_s)
-        return Plan(camera, state, pixel_values, np.arange(self._runtime.patches), is_whole=True)
+        self._cameras[camera] = _Camera(state, image.size, cells, cells, used_s=now_s)
+        every = np.ones((self._tile.side, self._tile.side), np.bool_)
+        return self._plan(camera, state, image, cells, every, None, None)
 
-    def _changed(self, found: _Camera, patches: Patches) -> Mask:
+    def _plan(
+        self,
+        camera: str,
+        state: VisionState,
+        image: Image.Image,
+        cells: Cells,
+        encoded: Mask,
+        kept: ImageFeatures | None,
+        mask: Mask | None,
+    ) -> Plan:
+        pixel_values = self._tile.pixel_values(image, encoded)
+        changed = np.flatnonzero(encoded)
+        return Plan(camera, state, pixel_values, cells, changed, bool(encoded.all()), kept, mask)
+
+    def _changed(self, found: _Camera, cells: Cells) -> Mask:
         """Return which patches to encode, [rows, columns]."""
-        noise = self._differences(patches, found.last)
+        noise = differences(cells, found.last)
         usual = float(np.median(noise))
         if found.noise is None:
             found.noise = np.full_like(noise, usual)
@@ -221,32 +233,7 @@ class VisionReuse:
         found.noise += _NOISE_SHARE * (noise.clip(max=_MOST_NOISE * usual) - found.noise)
         threshold = _NOISE_FACTOR * np.maximum(found.noise, usual)
         threshold = threshold.clip(CHANGED, MOST_CHANGED) * self._scale
-        mask = self._differences(patches, found.encoded) > threshold
-        # Each with its neighbours, eight of them.
-        padded = np.pad(mask, 1)
-        side = self._side
-        ringed = np.zeros_like(mask)
-        for down in range(3):
-            for right in range(3):
-                ringed |= padded[down : down + side, right : right + side]
-        return ringed
-
-    def _differences(self, one: Patches, other: Patches) -> npt.NDArray[np.float32]:
-        """Return the mean absolute difference of each patch, [rows, columns]."""
-        difference = one - other
-        # Means of cells: noise is averaged out, and what is drawn is not.
-        height = difference.shape[2]
-        cells = next(each for each in _CELLS if height % each == 0)
-        shape = (3, self._side, cells, height // cells, self._side, cells, height // cells)
-        means = difference.reshape(shape).mean((3, 6))
-        return np.asarray(np.abs(means).mean((0, 2, 4)), np.float32)
-
-    def _patches_of(self, pixel_values: PixelValues) -> Patches:
-        """Return the patches of [1, 3, side, side]; a rest at the right and below has none."""
-        pixels = pixel_values.shape[-1] // self._side
-        used = self._side * pixels
-        used_values = pixel_values[0, :, :used, :used]
-        return used_values.reshape(3, self._side, pixels, self._side, pixels)
+        return with_neighbours(differences(cells, found.encoded) > threshold)
 
     def _measure(self, plan: Plan, features: ImageFeatures) -> None:
         """Measure the error of the features that would have been kept."""
@@ -255,7 +242,7 @@ class VisionReuse:
         fresh, kept = _numbers(features), _numbers(plan.kept)
         # A token covers a square of patches.
         tokens = math.isqrt(len(fresh))
-        width = self._side // tokens
+        width = self._tile.side // tokens
         changed = plan.mask.reshape(tokens, width, tokens, width).any((1, 3)).ravel()
         if changed.all():
             return

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -16,6 +12,7 @@ from PIL import Image
 
 from vlm.checkpoints.files import OLDER_PROCESSOR_FILE, PROCESSOR_FILE, read_json
 from vlm.errors import CheckpointError
+from vlm.processing.resize import Part, Piece, part_read, resize, resize_piece
 from vlm.types import Detail
 
 # [tiles, 3, side, side], normalised.
@@ -131,6 +128,18 @@ class ImageProcessor:
                 np.take(levels, tile[..., channel], out=out[channel], mode="clip")
         return pixel_values
 
+    def fill(self, image: Image.Image, part: Part, out: PixelValues) -> None:
+        """Write `part` of the tile of detail "low" into `out`, [1, 3, side, side].
+
+        Some pixels may be a level of 255 off those of `pixel_values` (see `resize_piece`).
+        """
+        between, tile = self._bounded_size(image.size), (self.tile_px, self.tile_px)
+        piece = Piece(image, Part(0, 0, *image.size), image.size)
+        piece = resize_piece(piece, between, part_read(part, between, tile), self._filter)
+        piece = resize_piece(piece, tile, part, self._filter)
+        pixels = np.asarray(piece.pixels)
+        self._normalise(pixels, out[0, :, part.top : part.bottom, part.left : part.right])
+
     def _bounded_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return `size` scaled to the configuration's longest side, the other one even."""
         if not self._does_resize:
@@ -181,72 +190,3 @@ def _levels(config: dict[str, Any]) -> npt.NDArray[np.float32]:
             raise ValueError("image_mean must be finite and image_std must not be 0")
         channels = (channels - mean) / deviation
     return channels
-
-
-# More threads do not help: pasting a strip holds the GIL.
-_THREADS: Final = min(os.cpu_count() or 1, 8)
-# Below this, starting threads takes as long as resizing.
-_MIN_PIXELS: Final = 1 << 19
-
-
-def resize(image: Image.Image, size: tuple[int, int], resample: int) -> Image.Image:
-    """Return an RGB image in another size: its rows resampled first, then its columns.
-
-    The order decides how pixels are rounded. This one is torch's (within 2 levels of 255) and that
-    of Pillow up to release 12, with which the published models were trained. Pillow 13 takes the
-    cheaper order, so upright frames would have other pixels there, by up to 17 levels.
-    https://github.com/python-pillow/Pillow/pull/9524
-
-    Resizing is on the critical path to the first token, and single-threaded in Pillow; large images
-    are resized by several threads, with the same pixels.
-    """
-    width, height = size
-    in_strips = _THREADS > 1 and max(image.width * image.height, width * height) >= _MIN_PIXELS
-    if image.width != width:
-        if in_strips:
-            image = _across(image, width, resample)
-        else:
-            image = image.resize((width, image.height), resample)
-    if image.height != height:
-        if in_strips:
-            image = _down(image, height, resample)
-        else:
-            image = image.resize((width, height), resample)
-    return image
-
-
-def _across(image: Image.Image, width: int, resample: int) -> Image.Image:
-    """Resize to another width; rows are independent."""
-    resized = Image.new("RGB", (width, image.height), None)
-
-    def strip(top: int, bottom: int) -> None:
-        rows = image.crop((0, top, image.width, bottom))
-        resized.paste(rows.resize((width, rows.height), resample), (0, top))
-
-    _in_strips(strip, image.height)
-    return resized
-
-
-def _down(image: Image.Image, height: int, resample: int) -> Image.Image:
-    """Resize to another height; columns are independent."""
-    resized = Image.new("RGB", (image.width, height), None)
-
-    def strip(left: int, right: int) -> None:
-        columns = image.crop((left, 0, right, image.height))
-        resized.paste(columns.resize((columns.width, height), resample), (left, 0))
-
-    _in_strips(strip, image.width)
-    return resized
-
-
-def _in_strips(work: Callable[[int, int], None], length: int) -> None:
-    """Call `work(start, end)` by each thread, on its share of 0 to `length`."""
-    count = min(_THREADS, length)
-    bounds = [length * index // count for index in range(count + 1)]
-    # Waits for all, and raises their errors.
-    list(_pool().map(work, bounds[:-1], bounds[1:]))
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="resize")

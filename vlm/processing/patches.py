@@ -1,0 +1,81 @@
+"""The patches of a tile of detail "low": how two frames differ in them, and the pixels of some.
+
+Frames are compared before they are resized as the model needs it, which takes longer than all of
+the comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vlm.processing.image_processor import ImageProcessor, PixelValues
+from vlm.processing.resize import Part
+
+# [rows, columns]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+# Mean colours, -1 to 1: [3, rows, cells, columns, cells].
+Cells: TypeAlias = npt.NDArray[np.float32]
+
+# Rows and columns of cells in a patch. Means of cells have little noise, and show what is drawn.
+_CELLS: Final = 4
+# Above this share of the tile, its pixels are computed at once.
+_MOST_IN_PARTS: Final = 0.6
+
+
+class Patches:
+    """`side` rows of as many patches; a rest of the tile at the right and below has none."""
+
+    def __init__(self, processor: ImageProcessor, side: int) -> None:
+        self.side = side
+        self._processor = processor
+        self._patch_px = processor.tile_px // side
+
+    def cells(self, image: Image.Image) -> Cells:
+        """Return the mean colours of an RGB image."""
+        count, share = self.side * _CELLS, self.side * self._patch_px / self._processor.tile_px
+        used = (0, 0, image.width * share, image.height * share)
+        small = image.resize((count, count), Image.Resampling.BOX, used)
+        colours = np.asarray(small, np.float32) / np.float32(127.5) - 1
+        shape = (self.side, _CELLS, self.side, _CELLS, 3)
+        return np.ascontiguousarray(colours.reshape(shape).transpose(4, 0, 1, 2, 3))
+
+    def pixel_values(self, image: Image.Image, mask: Mask) -> PixelValues:
+        """Return the tile, [1, 3, side, side]; patches outside of `mask` may be left at 0."""
+        parts = list(self._parts(mask))
+        tile_px = self._processor.tile_px
+        pixels = sum((part.right - part.left) * (part.bottom - part.top) for part in parts)
+        if pixels > _MOST_IN_PARTS * tile_px**2:
+            return self._processor.pixel_values(image, "low")
+        values = np.zeros((1, 3, tile_px, tile_px), np.float32)
+        for part in parts:
+            self._processor.fill(image, part, values)
+        return values
+
+    def _parts(self, mask: Mask) -> Iterator[Part]:
+        """Yield rectangles of whole patches, in rows, which hold `mask`."""
+        edges = np.flatnonzero(np.diff(mask.any(1).astype(np.int8), prepend=0, append=0))
+        for top, bottom in edges.reshape(-1, 2).tolist():
+            columns = np.flatnonzero(mask[top:bottom].any(0))
+            bounds = (int(columns[0]), top, int(columns[-1]) + 1, bottom)
+            yield Part(*(self._patch_px * each for each in bounds))
+
+
+def differences(one: Cells, other: Cells) -> npt.NDArray[np.float32]:
+    """Return the mean absolute difference of each patch, [rows, columns]."""
+    return np.asarray(np.abs(one - other).mean((0, 2, 4)), np.float32)
+
+
+def with_neighbours(mask: Mask) -> Mask:
+    """Return `mask` with the eight patches around each of its patches."""
+    padded = np.pad(mask, 1)
+    rows, columns = mask.shape
+    ringed = np.zeros_like(mask)
+    for down in range(3):
+        for right in range(3):
+            ringed |= padded[down : down + rows, right : right + columns]
+    return ringed
