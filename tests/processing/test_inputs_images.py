@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 from transformers import Idefics3ImageProcessorPil
 
 from vlm.errors import CheckpointError
-from vlm.processing import image_processor as resizing
+from vlm.processing import resize as resizing
 from vlm.processing.image_processor import ImageProcessor
 from vlm.types import Detail
 
