@@ -128,17 +128,15 @@ class ImageProcessor:
                 np.take(levels, tile[..., channel], out=out[channel], mode="clip")
         return pixel_values
 
-    def fill(self, image: Image.Image, part: Part, out: PixelValues) -> None:
-        """Write `part` of the tile of detail "low" into `out`, [1, 3, side, side].
+    def tile_part(self, image: Image.Image, part: Part) -> Tiles:
+        """Return `part` of the one tile of detail "low" of an RGB `image`, [1, height, width, 3].
 
-        Some pixels may be a level of 255 off those of `pixel_values` (see `resize_piece`).
+        Some pixels may be two levels of 255 off those of `tiles`: one for each resize_piece.
         """
         between, tile = self._bounded_size(image.size), (self.tile_px, self.tile_px)
         piece = Piece(image, Part(0, 0, *image.size), image.size)
         piece = resize_piece(piece, between, part_read(part, between, tile), self._filter)
-        piece = resize_piece(piece, tile, part, self._filter)
-        pixels = np.asarray(piece.pixels)
-        self._normalise(pixels, out[0, :, part.top : part.bottom, part.left : part.right])
+        return np.asarray(resize_piece(piece, tile, part, self._filter).pixels)[None]
 
     def _bounded_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return `size` scaled to the configuration's longest side, the other one even."""

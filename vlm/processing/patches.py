@@ -53,7 +53,8 @@ class Patches:
             return self._processor.pixel_values(image, "low")
         values = np.zeros((1, 3, tile_px, tile_px), np.float32)
         for part in parts:
-            self._processor.fill(image, part, values)
+            pixels = self._processor.normalised(self._processor.tile_part(image, part))
+            values[..., part.top : part.bottom, part.left : part.right] = pixels
         return values
 
     def _parts(self, mask: Mask) -> Iterator[Part]:
