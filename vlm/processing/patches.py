@@ -48,8 +48,8 @@ class Patches:
         """Return the tile, [1, 3, side, side]; patches outside of `mask` may be left at 0."""
         parts = list(self._parts(mask))
         tile_px = self._processor.tile_px
-        pixels = sum((part.right - part.left) * (part.bottom - part.top) for part in parts)
-        if pixels > _MOST_IN_PARTS * tile_px**2:
+        area = sum((part.right - part.left) * (part.bottom - part.top) for part in parts)
+        if area > _MOST_IN_PARTS * tile_px**2:
             return self._processor.pixel_values(image, "low")
         values = np.zeros((1, 3, tile_px, tile_px), np.float32)
         for part in parts:
