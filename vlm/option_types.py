@@ -33,8 +33,11 @@ PRIVATE_SUFFIXES: Final = (
     ".ts.net",
 )
 LOOPBACK_NETWORKS: Final = ("127.0.0.0/8", "::1/128")
+LEAST_LATENCY_S: Final = 0.1
+MOST_LATENCY_S: Final = 60.0
 
 _DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d{1,2})?|mps|xpu")
+_DECIMAL: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _HOST_NAME: Final = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -59,6 +62,17 @@ class YesOrNo(click.types.BoolParamType):
         if switch is None:
             self.fail(f"{value!r} is neither yes nor no. Choose 1 or 0.")
         return switch
+
+
+def latency(text: str) -> float:
+    """Return seconds."""
+    # float() alone reads "1_0" as 10, and digits of other scripts.
+    seconds = float(text) if _DECIMAL.fullmatch(text) else 0.0
+    if LEAST_LATENCY_S <= seconds <= MOST_LATENCY_S:
+        return seconds
+    raise click.BadParameter(
+        f"{text!r} is not a number of seconds from {LEAST_LATENCY_S:g} to {MOST_LATENCY_S:g}."
+    )
 
 
 def host(text: str) -> str:

@@ -89,6 +89,12 @@ class Settings:
         "longest caption in tokens if a request gives no number",
         option_types.WholeNumber(1, MAX_TOKENS_LIMIT),
     )
+    latency: float | None = _setting(
+        None,
+        "seconds from a change in front of the camera to the end of its caption; sooner costs "
+        "tokens, later saves work. Without it as fast as steady",
+        option_types.latency,
+    )
     max_queue: int = _setting(
         64,
         "how many requests may wait for the model",

@@ -136,6 +136,21 @@ Task: TypeAlias = AnswerTask
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What was chosen for a live frame by what the last ones took. Times are seconds."""
+
+    detail: Detail
+    max_tokens: int
+    interval_s: float
+    """The next frame of the camera is best captured so long after this one; 0: at once."""
+    latency_s: float
+    """The most to expect from a change in front of the camera to the end of its caption; 0 if
+    nothing is measured yet."""
+    why: str
+    """In a sentence."""
+
+
+@dataclass(frozen=True)
 class Request:
     """Work for an engine, and what the scheduler needs to know of it."""
 
@@ -147,6 +162,8 @@ class Request:
     """Its camera; cameras take turns. None: no camera."""
     frame: Frame | None = None
     """The frame that it is about, None for a chat."""
+    chosen: Chosen | None = None
+    """For a live frame: what was chosen for it. The task has it already."""
 
     @classmethod
     def about(
@@ -263,6 +280,8 @@ class Stats:
     """The maker of the text: the model, the object finder or the reader."""
     checks: tuple[Check, ...] = ()
     """Nouns of the text that were compared with the frame; empty if none was."""
+    chosen: Chosen | None = None
+    """Of a live frame what was chosen for it, in so far as the request left it open."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +295,17 @@ class Result:
 
 
 StreamEvent = TokenChunk | Result
+
+
+@dataclass(frozen=True)
+class TileSide:
+    """A side of the one tile that an engine makes of a live frame."""
+
+    detail: Detail
+    share: float
+    """Its image tokens, as a share of those of "low"."""
+    loss: float | None
+    """How much lower the figures of the model card are with it, at most; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -298,3 +328,5 @@ class EngineInfo:
     """Most tokens of prompt and answer together; None if the model runs elsewhere."""
     chat_template: str = ""
     """The checkpoint's template of chats, in Jinja; empty if the model runs elsewhere."""
+    sides: tuple[TileSide, ...] = (TileSide("low", 1.0, 0.0),)
+    """The sides of a live frame's tile; "low" is always among them."""

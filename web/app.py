@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Flask, Response, make_response, render_template
 
 from vlm.models.manager import Models
+from vlm.scheduler.controller import Controller
 from vlm.settings import Settings
 from web.access import REVALIDATED, install_access
 from web.captions import captions_blueprint
@@ -45,7 +46,10 @@ def create_app(
     mimetypes.add_type("text/javascript", ".js")
     app = Flask("sightline", root_path=str(ROOT))
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
-    metrics = Metrics(models)
+    controller = Controller(settings.latency, settings.max_tokens)
+    metrics = Metrics(models, controller)
+    # The controller first, so that what a reader is told is known to it.
+    models.worker.subscribe(controller)
     models.worker.subscribe(metrics)
     # The request log first: a request that the access checks refuse is logged too.
     install_request_log(app, settings, models.worker, metrics.answered)
@@ -53,11 +57,11 @@ def create_app(
     install_access(app, settings)
     app.wsgi_app = NearMisses(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.behind_proxy)  # type: ignore[method-assign]
-    app.register_blueprint(status_blueprint(settings, models))
+    app.register_blueprint(status_blueprint(settings, models, controller))
     app.register_blueprint(metrics_blueprint(metrics))
     app.register_blueprint(openapi_blueprint(settings))
     app.register_blueprint(models_blueprint(models))
-    app.register_blueprint(captions_blueprint(settings, models.worker, admission))
+    app.register_blueprint(captions_blueprint(settings, models.worker, controller, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
     app.register_blueprint(openai_blueprint(models, admission))
     app.register_blueprint(props_blueprint(models))

@@ -43,13 +43,14 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
         "type": "integer",
         "minimum": 1,
         "maximum": MAX_TOKENS_LIMIT,
-        "description": "The most tokens of the caption.",
+        "description": "The most tokens of the caption. Of a live frame that leaves it open, the "
+        "server may choose fewer.",
     },
     "detail": {
         "enum": list(get_args(Detail)),
         "default": "low",
         "description": "`low`: the image as one tile. `high`: the model's own tiling, slower, for "
-        "small things.",
+        "small things. Of a live frame that leaves it open, the server chooses the tile's side.",
     },
     "reading": {
         "enum": list(get_args(Reading)),
@@ -85,8 +86,10 @@ class CaptionFields(NamedTuple):
     """The checked fields of one request."""
 
     prompt: str
-    max_tokens: int
-    detail: Detail
+    max_tokens: int | None
+    """None: the request leaves it open."""
+    detail: Detail | None
+    """As `max_tokens`."""
     reading: Reading | None
     stop_loops: bool
     camera: str | None
@@ -98,7 +101,7 @@ def caption_fields(max_tokens: int) -> dict[str, dict[str, Any]]:
     return {**_FIELDS, "max_tokens": _FIELDS["max_tokens"] | {"default": max_tokens}}
 
 
-def read_caption_fields(values: MultiDict[str, str], max_tokens: int) -> CaptionFields:
+def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
     """Return the first value of each field, or its default; raises BadRequestError.
 
     All values of a field are checked: a wrong one is a mistake even if it has no effect.
@@ -113,8 +116,8 @@ def read_caption_fields(values: MultiDict[str, str], max_tokens: int) -> Caption
     preset = next((each for each in PRESETS if each.id == found.get("preset")), None)
     return CaptionFields(
         prompt=preset.prompt if preset else found.get("prompt", DEFAULT_PROMPT),
-        max_tokens=int(found.get("max_tokens", max_tokens)),
-        detail=cast(Detail, found.get("detail", _FIELDS["detail"]["default"])),
+        max_tokens=int(found["max_tokens"]) if "max_tokens" in found else None,
+        detail=cast("Detail | None", found.get("detail")),
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
         stop_loops=found.get("stop_loops", _FIELDS["stop_loops"]["default"]) == "1",
         camera=camera,

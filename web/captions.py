@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from flask import Blueprint, Response, request
 from flask import Request as HttpRequest
 
 from vlm.errors import SightlineError
 from vlm.images.frame import Frame
+from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import Request, Result, StreamEvent
@@ -29,8 +30,13 @@ class Token:
     text: str
 
 
-def captions_blueprint(settings: Settings, worker: Worker, admission: Admission) -> Blueprint:
-    """Return the route over a started `worker`; `admission` bounds the requests in flight."""
+def captions_blueprint(
+    settings: Settings, worker: Worker, controller: Controller, admission: Admission
+) -> Blueprint:
+    """Return the route over a started `worker`.
+
+    `controller` chooses what live frames leave open; `admission` bounds the requests in flight.
+    """
     blueprint = Blueprint("captions", __name__)
 
     @blueprint.post("/api/captions")
@@ -39,7 +45,7 @@ def captions_blueprint(settings: Settings, worker: Worker, admission: Admission)
         entry.wants_answer = True
         with ExitStack() as held:
             place = held.enter_context(admission.place())
-            entry.request = read_caption_request(request, settings, place)
+            entry.request = read_caption_request(request, settings, worker, controller, place)
             stream = held.enter_context(admission.submitted(worker, entry))
             events = read_events(stream, admission, entry)
             response = Response(
@@ -71,20 +77,33 @@ def _event(name: str, data: object) -> str:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def read_caption_request(request: HttpRequest, settings: Settings, place: Place) -> Request:
+def read_caption_request(
+    request: HttpRequest,
+    settings: Settings,
+    worker: Worker,
+    controller: Controller,
+    place: Place,
+) -> Request:
     """Return the model's request. Query fields win over form fields; unknown ones are ignored.
 
-    Raises what `read_picture` raises, and BadRequestError.
+    What a live frame leaves open is chosen by `controller`. Raises what `read_picture` raises, and
+    BadRequestError.
     """
-    image, fields = read_picture(
-        request, lambda values: read_caption_fields(values, settings.max_tokens), place
-    )
-    frame = Frame(image, fields.camera)
-    return frame.request(
+    image, fields = read_picture(request, read_caption_fields, place)
+    info, chosen = worker.info, None
+    if fields.kind == "live" and fields.camera is not None and info is not None:
+        chosen = controller.choose(fields.camera, info)
+        chosen = replace(
+            chosen,
+            detail=fields.detail or chosen.detail,
+            max_tokens=fields.max_tokens or chosen.max_tokens,
+        )
+    asked = Frame(image, fields.camera).request(
         fields.prompt,
-        fields.max_tokens,
-        fields.detail,
+        chosen.max_tokens if chosen else fields.max_tokens or settings.max_tokens,
+        chosen.detail if chosen else fields.detail or "low",
         fields.kind,
         fields.reading,
         fields.stop_loops,
     )
+    return replace(asked, chosen=chosen)

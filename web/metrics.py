@@ -28,7 +28,8 @@ from vlm import __version__
 from vlm.events import Record
 from vlm.models.manager import Models
 from vlm.remote.upstream import UpstreamStatus
-from vlm.types import By, Outcome, Verdict
+from vlm.scheduler.controller import Controller
+from vlm.types import By, Detail, Outcome, Verdict
 from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")
@@ -50,11 +51,11 @@ _TOKENS: Final = (
 class Metrics:
     """The metrics of one application: a subscriber of the worker, and of finished HTTP requests."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, controller: Controller) -> None:
         # A `_created` line per series would double the output, and Prometheus ignores it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        registry.register(CurrentState(models))
+        registry.register(CurrentState(models, controller))
         self._registry = registry
         self._requests = Counter(
             "sightline_requests",
@@ -100,6 +101,12 @@ class Metrics:
             ["by"],
             registry=registry,
         )
+        self._live_captions = Counter(
+            "sightline_live_captions",
+            "Captions of live frames by the side of their tile.",
+            ["detail"],
+            registry=registry,
+        )
         self._checks = Counter(
             "sightline_checks",
             "Nouns of answers that were compared with what detector and classifier saw.",
@@ -133,6 +140,8 @@ class Metrics:
                 histogram.labels(kind)
         for maker in get_args(By):
             self._captions.labels(maker)
+        for detail in get_args(Detail):
+            self._live_captions.labels(detail)
         for verdict in get_args(Verdict):
             self._checks.labels(verdict)
 
@@ -148,6 +157,8 @@ class Metrics:
                 self._ttft_s.labels(kind).observe(stats.ttft_s)
             self._total_s.labels(kind).observe(stats.total_s)
             self._captions.labels(stats.by).inc()
+            if kind == "live":
+                self._live_captions.labels(record.request.task.detail).inc()
             for check in stats.checks:
                 self._checks.labels(check.verdict).inc()
             for field, counter in self._tokens.items():
@@ -193,14 +204,16 @@ _UPSTREAM_COUNTERS: Final = (
 class CurrentState(Collector):
     """Values that are read at each scrape, in about a millisecond; it never waits for the model."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, controller: Controller) -> None:
         self._models = models
+        self._controller = controller
         self._process = psutil.Process()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
         yield InfoMetricFamily("sightline_build", "The running version.", {"version": __version__})
         yield from self._worker()
+        yield from self._live()
         yield from self._finder()
         yield from self._upstreams()
         yield from self._memory()
@@ -228,6 +241,22 @@ class CurrentState(Collector):
             "Restarts of the thread that owns the model, after it failed.",
             worker.restarts,
         )
+
+    def _live(self) -> Iterator[Metric]:
+        live = self._controller.status()
+        yield _gauge("sightline_cameras", "Cameras that sent a live frame lately.", live.cameras)
+        if live.chosen is not None:
+            yield _gauge(
+                "sightline_live_interval_seconds",
+                "Chosen time between two live frames of the camera that sent the newest one.",
+                live.chosen.interval_s,
+            )
+            yield _gauge(
+                "sightline_live_latency_seconds",
+                "The most to expect from a change in front of that camera to the end of its "
+                "caption.",
+                live.chosen.latency_s,
+            )
 
     def _finder(self) -> Iterator[Metric]:
         loaded = GaugeMetricFamily(

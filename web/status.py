@@ -16,6 +16,7 @@ from vlm.models.candidates import ModelsStatus
 from vlm.models.manager import Models
 from vlm.prompts import PRESETS, PROMPT_MAX_CHARS, Preset
 from vlm.remote.upstream import UpstreamStatus
+from vlm.scheduler.controller import Controller, LiveStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from vlm.types import EngineState
 from web.access import REVALIDATED, may_control
@@ -93,6 +94,7 @@ class Status:
     can_change_models: bool
     finder: FinderStatus
     queue: QueueStatus
+    live: LiveStatus
     worker: WorkerStatus
     # None if the model runs on this machine.
     remote: RemoteStatus | None
@@ -108,13 +110,13 @@ class Health:
     status: Literal["ok"]
 
 
-def status_blueprint(settings: Settings, models: Models) -> Blueprint:
+def status_blueprint(settings: Settings, models: Models, controller: Controller) -> Blueprint:
     """Return both routes; they answer while the model loads and while it is busy."""
     blueprint = Blueprint("status", __name__)
 
     @blueprint.get("/api/status")
     def status() -> Response:
-        answer = jsonify(_status(settings, models))
+        answer = jsonify(_status(settings, models, controller))
         answer.headers["Cache-Control"] = REVALIDATED
         return answer
 
@@ -125,7 +127,7 @@ def status_blueprint(settings: Settings, models: Models) -> Blueprint:
     return blueprint
 
 
-def _status(settings: Settings, models: Models) -> Status:
+def _status(settings: Settings, models: Models, controller: Controller) -> Status:
     worker, queue = models.worker, models.worker.queue
     # Read the state first: if it is `ready`, the info read after it is there.
     state, info, error = worker.state, worker.info, worker.error
@@ -144,6 +146,7 @@ def _status(settings: Settings, models: Models) -> Status:
         can_change_models=may_control(settings, request),
         finder=models.finder.status(),
         queue=QueueStatus(queue.waiting, settings.max_queue, worker.busy),
+        live=controller.status(),
         worker=WorkerStatus(worker.restarts, worker.last_failure, queue.in_flight, queue.max_batch),
         remote=RemoteStatus(origins, upstreams) if upstreams else None,
         limits=Limits(MAX_IMAGE_BYTES, PROMPT_MAX_CHARS, settings.max_tokens, MAX_TOKENS_LIMIT),

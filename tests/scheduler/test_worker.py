@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -24,7 +25,7 @@ from vlm.errors import (
     StreamClosedError,
 )
 from vlm.scheduler.worker import Worker
-from vlm.types import Request, Result, StreamEvent
+from vlm.types import Chosen, Request, Result, StreamEvent
 from worker_kit import (
     GUARD_S,
     QUESTION,
@@ -151,8 +152,10 @@ def test_queued_time_excludes_the_work(
     endless_engine: Engine, request_for: Callable[[int], Request]
 ) -> None:
     stepped = SteppedEngine(endless_engine)
+    choice = Chosen("low", 8, interval_s=1.5, latency_s=2.0, why="")
     with running(stepped) as worker:
-        first, second = worker.submit(request_for(0)), worker.submit(request_for(1))
+        first = worker.submit(request_for(0))
+        second = worker.submit(replace(request_for(1), chosen=choice))
         stepped.allow(1000)
         one, two = read(first)[-1], read(second)[-1]
     assert isinstance(one, Result)
@@ -160,6 +163,9 @@ def test_queued_time_excludes_the_work(
     # The second waited until the first had ended.
     assert two.stats.queued_s > one.stats.total_s > one.stats.ttft_s
     assert one.stats.queued_s >= 0
+    assert one.stats.chosen is None
+    # The next frame of its camera comes so much later that it need not wait.
+    assert two.stats.chosen == replace(choice, interval_s=1.5 + two.stats.queued_s)
 
 
 def test_full_queue_refuses_requests(

@@ -67,7 +67,7 @@ def test_done_tells_why_it_ended_and_what_it_cost(client: FlaskClient) -> None:
     counts = {"image_tokens", "prompt_tokens", "tokens"}
     drafts = {"drafted", "accepted"}
     times = {"ttft_s", "tokens_per_s", "queued_s", "total_s"}
-    assert set(stats) == counts | drafts | times | {"patches", "by", "checks"}
+    assert set(stats) == counts | drafts | times | {"patches", "by", "checks", "chosen"}
     assert stats["by"] == "model"
     assert all(isinstance(stats[name], int) and stats[name] > 0 for name in counts)
     assert 0 <= stats["accepted"] <= stats["drafted"]
@@ -115,6 +115,37 @@ def test_a_caption_that_repeats_itself_is_cut_unless_the_request_forbids_it(
     captions = [("loop", cut), ("loop", cut), ("length", whole)]
     # OpenAI's clients know no reason "loop".
     assert ends == [*captions, ("length", whole), ("length", whole), ("stop", cut)]
+
+
+def test_what_a_live_frame_leaves_open_is_chosen_and_told(web_worker: Worker) -> None:
+    client = app_over(web_worker, Settings(max_tokens=9, latency=5.0)).test_client()
+
+    def choice_for(**query: object) -> Any:
+        stats = caption(client, **query)[-1][1]["stats"]
+        assert stats["tokens"] <= (stats["chosen"] or {}).get("max_tokens", 9)
+        return stats["chosen"]
+
+    first = choice_for(camera="door")
+    assert first == {
+        "detail": "low",
+        "max_tokens": 9,
+        "interval_s": first["interval_s"],
+        "latency_s": 0.0,
+        "why": "For captions within 5 s; not measured yet.",
+    }
+    later = [choice_for(camera="door") for _ in range(6)][-1]
+    assert 0 < later["interval_s"] < later["latency_s"]
+    # What a client asks for always wins, and only live frames are chosen for.
+    assert choice_for(camera="door", max_tokens=3, detail="high")["max_tokens"] == 3
+    assert choice_for(camera="door", detail="high")["detail"] == "high"
+    assert choice_for(camera="door", kind="question") is None
+    assert choice_for() is None
+    live = client.get("/api/status").get_json()["live"]
+    assert (live["wanted_s"], live["cameras"]) == (5.0, 1)
+    assert live["chosen"]["max_tokens"] == 9
+    metrics = client.get("/metrics").text
+    assert "sightline_cameras 1.0" in metrics
+    assert 'sightline_live_captions_total{detail="low"} 7.0' in metrics
 
 
 def test_the_setting_is_the_default_for_max_tokens(web_worker: Worker) -> None:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from vlm.engine.engine import Engine
 from vlm.events import Record
 from vlm.models.manager import Models
+from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.types import AnswerTask, Request, Result, Stats
@@ -48,7 +49,7 @@ def client(web_app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def metrics(web_worker: Worker) -> Metrics:
-    return Metrics(Models(Settings(), web_worker))
+    return Metrics(Models(Settings(), web_worker), Controller(None, 64))
 
 
 def families_of(text: str) -> dict[str, Metric]:

@@ -237,7 +237,12 @@ class RequestQueue:
                 job.close()
         finally:
             if isinstance(end, Result):
-                end = replace(end, stats=replace(end.stats, queued_s=stream.queued_s))
+                queued_s, chosen = stream.queued_s, stream.request.chosen
+                if chosen is not None:
+                    # A frame that waited comes later the next time, when the machine is free: so
+                    # cameras fall into turns without waiting.
+                    chosen = replace(chosen, interval_s=chosen.interval_s + queued_s)
+                end = replace(end, stats=replace(end.stats, queued_s=queued_s, chosen=chosen))
                 is_cancelled = end.finish_reason == "cancelled"
                 self._end(stream, "cancelled" if is_cancelled else "done", end)
             else:
