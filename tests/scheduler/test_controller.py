@@ -215,7 +215,7 @@ def test_frames_of_cameras_that_follow_the_interval_hardly_wait(cameras: int) ->
         waits[follows] = median(machine.waits_s[settled + cameras :])
         captions_s[follows] = (machine.now_s - began_s) / (200 * cameras)
         served = [len(each) for each in machine.sent_s.values()]
-        assert max(served) - min(served) <= 0.1 * max(served)
+        assert max(served) - min(served) <= 0.15 * max(served)
     caption_s = machine.first_s + (machine.tokens - 1) * machine.token_s
     assert waits[False] >= 0.9 * (cameras - 1) * caption_s
     assert waits[True] <= 0.1 * (cameras - 1) * caption_s

@@ -49,6 +49,8 @@ class Answer:
     problem: str | None = None
     # The delay that a busy server requested.
     retry_after_s: float = 0.0
+    # The time from this frame to the camera's next one that the server has chosen.
+    interval_s: float = 0.0
 
 
 class CameraClient:
@@ -106,7 +108,8 @@ async def _read_events(response: httpx2.Response, started_s: float) -> Answer:
         if event.event == "token" and first_word_s is None:
             first_word_s = now_s
         elif event.event == "done":
-            answer = Answer("captioned", first_word_s or now_s, now_s)
+            interval_s = _interval_s(event.data)
+            answer = Answer("captioned", first_word_s or now_s, now_s, interval_s=interval_s)
         elif event.event == "error":
             code, message = _code_and_message(event.data)
             ending: Ending = "superseded" if code == "superseded" else "failed"
@@ -122,6 +125,14 @@ def _refusal(response: httpx2.Response, body: bytes) -> Answer:
         retry_after_s = float(response.headers.get("retry-after", ""))
     ending: Ending = "refused" if status == 503 else "failed"
     return Answer(ending, problem=f"{status} {code}: {message}", retry_after_s=retry_after_s)
+
+
+def _interval_s(done: str) -> float:
+    """Return the interval in the data of a `done` event; 0 if there is none."""
+    try:
+        return float(json.loads(done)["stats"]["chosen"]["interval_s"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _code_and_message(body: str | bytes) -> tuple[str, str]:
@@ -186,6 +197,8 @@ class Target:
     cameras: Sequence[Sequence[bytes]]
     # JPEGs a second.
     fps: float
+    # Cameras wait for the interval that the server has chosen.
+    paced: bool = False
 
 
 def measure_clients(setup: Setup) -> tuple[EngineInfo, tuple[int, int], dict[str, Any]]:
@@ -216,7 +229,7 @@ def _measure(
     if damage := clip.damage():
         setup.say(damage)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    target = Target(url, options.prompt, options.tokens, cameras, options.fps)
+    target = Target(url, options.prompt, options.tokens, cameras, options.fps, options.paced)
     setup.say(f"Warming up for {WARM_UP_S:.0f} s.")
     asyncio.run(_watch(target, options.clients, min(WARM_UP_S, options.seconds), None))
     alone_s = None
@@ -267,6 +280,9 @@ async def _camera(target: Target, load: Load, number: int, began_s: float, ends_
             answer = await client.caption(frames[index % len(frames)])
             load.answers.append(answer)
             load.served[number] += answer.ending == "captioned"
+            if target.paced:
+                spent_s = time.perf_counter() - now_s
+                await asyncio.sleep(max(0.0, answer.interval_s - spent_s))
             if answer.ending != "captioned":
                 # Like the page, which waits after a frame without a caption.
                 await asyncio.sleep(max(answer.retry_after_s, CAPTURE_GAP_S))

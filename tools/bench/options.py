@@ -90,6 +90,10 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
         "help": "with --clients, compare the first word with that of one camera alone in the same "
         "run",
     },
+    "--paced": {
+        "action": "store_true",
+        "help": "with --clients, each camera waits for the interval that the server has chosen",
+    },
     "--fps": {
         "default": "10",
         "metavar": "N",
@@ -119,6 +123,7 @@ class Options:
     url: str | None
     seconds: float
     against_alone: bool
+    paced: bool
     engine_flags: tuple[str, ...]
 
     def settings_flags(self, model: str) -> list[str]:
@@ -163,6 +168,7 @@ def read_options(argv: Sequence[str]) -> Options:
         url=_url(given.url),
         seconds=_number("--seconds", given.seconds, float, 0.1, 86_400.0),
         against_alone=given.against_alone,
+        paced=given.paced,
         engine_flags=tuple(engine_flags),
     )
 

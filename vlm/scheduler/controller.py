@@ -125,7 +125,7 @@ class Controller:
             return Load()
         now_s = self._clock()
         work_s = sum(
-            each.state.caption_s
+            each.state.work_s
             for each in self._cameras.values()
             if each is not camera
             and now_s - each.seen_s <= max(_AT_WORK_S, _AT_WORK_INTERVALS * each.state.interval_s)

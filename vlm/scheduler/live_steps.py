@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Final, NamedTuple
 
 from vlm.types import Chosen, TileSide
@@ -32,7 +33,7 @@ _ROOM: Final = 0.8
 # An interval is kept unless the measured one differs by more.
 _TOLERANCE: Final = 0.15
 # The share of the machine's time that is planned, so that a slow caption holds up no other camera.
-_PLANNED: Final = 0.9
+_PLANNED: Final = 0.85
 
 
 class Step(NamedTuple):
@@ -104,6 +105,11 @@ class CameraState:
         return _slow(each.total_s for each in self.samples)
 
     @property
+    def work_s(self) -> float:
+        """Return the median time of a caption; 0 if unknown."""
+        return median(each.total_s for each in self.samples) if self.samples else 0.0
+
+    @property
     def latency_s(self) -> float:
         """Return the latency to expect; 0 if unknown."""
         return self.interval_s + self.caption_s if self.samples else 0.0
@@ -138,7 +144,7 @@ def first_state(wish: Wish) -> CameraState:
 def after(state: CameraState, wish: Wish, sample: Sample, load: Load) -> CameraState:
     """Return the state of a camera after one more of its captions."""
     state = replace(state, samples=(*state.samples, sample)[-WINDOW:])
-    steady_s = _steady_s(state.caption_s, load)
+    steady_s = _steady_s(state.samples, load)
     if wish.latency_s is None:
         return _with_interval(state, steady_s)
     if len(state.samples) < FEWEST:
@@ -166,15 +172,16 @@ def chosen(state: CameraState, wish: Wish) -> Chosen:
 def _expected_s(state: CameraState, wish: Wish, by: int, load: Load) -> float:
     """Return the latency to expect `by` steps further, with the shortest steady interval."""
     now, then = wish.steps[state.step], wish.steps[state.step + by]
-    caption_s = _slow(each.moved(now, then).total_s for each in state.samples)
-    return _steady_s(caption_s, load) + caption_s
+    samples = [each.moved(now, then) for each in state.samples]
+    return _steady_s(samples, load) + _slow(each.total_s for each in samples)
 
 
-def _steady_s(caption_s: float, load: Load) -> float:
-    """Return the shortest interval at which no frame waits for another one."""
+def _steady_s(samples: Sequence[Sample], load: Load) -> float:
+    """Return the shortest interval at which hardly a frame waits for another one."""
     if load.others_s == 0:
-        return caption_s / load.batch
-    return (caption_s / load.batch + load.others_s) / _PLANNED
+        return _slow(each.total_s for each in samples)
+    work_s = median(each.total_s for each in samples)
+    return (work_s / load.batch + load.others_s) / _PLANNED
 
 
 def _slow(seconds: Iterable[float]) -> float:

@@ -83,6 +83,8 @@ def test_caption_has_a_first_word_and_an_end(engine: Engine) -> None:
         assert each.first_word_s is not None
         assert each.all_s is not None
         assert 0 < each.first_word_s <= each.all_s
+    # The server has measured the first two.
+    assert answers[-1].interval_s > 0
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
@@ -199,7 +201,7 @@ def test_running_server_is_measured_and_left_running(
         started(Worker(lambda: stepped, max_queue=8)) as worker,
         served(worker, Settings()) as (port, _),
     ):
-        flags = ["--video", str(clip_folder), "--tokens", "4", "--seconds", "0.2"]
+        flags = ["--video", str(clip_folder), "--tokens", "4", "--seconds", "0.2", "--paced"]
         assert main([*flags, "--clients", "2", "--url", f"http://127.0.0.1:{port}"]) == 0
         assert worker.state == "ready"
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["clients"]
