@@ -114,6 +114,9 @@ class SteppedEngine:
         except Exception as error:
             return [[error]]
 
+    def rest(self, is_needed: Callable[[], bool]) -> None:
+        """There is nothing to do between captions."""
+
     def close(self) -> None:
         """It holds nothing."""
 

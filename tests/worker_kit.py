@@ -104,6 +104,9 @@ class SteppedEngine:
     def advance_now(self, jobs: Sequence[SteppedJob]) -> list[list[StreamEvent | Exception]]:
         return self._engine.advance([job.inner for job in jobs])
 
+    def rest(self, is_needed: Callable[[], bool]) -> None:
+        """There is nothing to do between captions."""
+
     def close(self) -> None:
         self.closed = True
 

@@ -253,6 +253,18 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """How well frames of still cameras, encoded in part, stand for whole ones."""
+
+    error: float
+    """Relative error of the kept features at the last frame that was encoded whole."""
+    checks: int
+    """Captions that were compared with the whole frame's, since the model was loaded."""
+    agreed: int
+    """Those that were the same, token for token."""
+
+
+@dataclass(frozen=True)
 class Stats:
     """Cost of one answer. Times are seconds of wall clock, counts are tokens."""
 
@@ -276,6 +288,8 @@ class Stats:
     patches: int = 0
     """Patches of the camera's frame that were computed, with the others kept from its last frames;
     0 if it was encoded whole, or before."""
+    kept: Kept | None = None
+    """What was measured so far, if frames are encoded in part; None before the first measure."""
     by: By = "model"
     """The maker of the text: the model, the object finder or the reader."""
     checks: tuple[Check, ...] = ()

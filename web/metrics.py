@@ -15,6 +15,7 @@ from flask import Blueprint, Response
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     Metric,
     disable_created_metrics,
@@ -45,6 +46,14 @@ _TOKENS: Final = (
     ("encoded_patches", "patches", "Patches of cameras' frames that were encoded."),
     ("drafted_tokens", "drafted", "Tokens drafted from an earlier answer."),
     ("accepted_tokens", "accepted", "Drafted tokens that were accepted."),
+)
+
+
+# Of cameras' frames that are encoded in part, since the model was loaded.
+_KEPT: Final = (
+    ("kept_error", "error", "Relative error of features that were kept, as measured last."),
+    ("kept_checks", "checks", "Captions compared with that of the frame encoded whole."),
+    ("kept_agreed", "agreed", "Those of them that were the same."),
 )
 
 
@@ -88,6 +97,10 @@ class Metrics:
         self._tokens = {
             field: Counter(f"sightline_{name}", description, registry=registry)
             for name, field, description in _TOKENS
+        }
+        self._kept = {
+            field: Gauge(f"sightline_{name}", description, registry=registry)
+            for name, field, description in _KEPT
         }
         self._batch_size = Histogram(
             "sightline_batch_size",
@@ -159,6 +172,9 @@ class Metrics:
             self._captions.labels(stats.by).inc()
             if kind == "live":
                 self._live_captions.labels(record.request.task.detail).inc()
+            for field, gauge in self._kept.items():
+                if stats.kept is not None:
+                    gauge.set(getattr(stats.kept, field))
             for check in stats.checks:
                 self._checks.labels(check.verdict).inc()
             for field, counter in self._tokens.items():

@@ -26,7 +26,13 @@ from vlm.processing.patches import Patches
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
-from vlm.types import Request, Result
+from vlm.scheduler.protocol import never
+from vlm.types import Kept, Request, Result
+
+
+def always() -> bool:
+    return True
+
 
 Values = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -226,7 +232,7 @@ def test_a_frame_is_whole_from_time_to_time(
     frame = still()
     counts = [run_frame(reuse, openvino, frame) for _ in range(WHOLE_EVERY_FRAMES + 2)]
     assert [index for index, count in enumerate(counts) if count] == [0, WHOLE_EVERY_FRAMES + 1]
-    assert reuse.error == 0.0
+    assert reuse.kept == Kept(0.0, 0, 0)
     clock.now_s = WHOLE_EVERY_S
     assert run_frame(reuse, openvino, frame) == openvino.patches
 
@@ -310,6 +316,37 @@ def test_only_live_frames_of_a_camera_are_encoded_in_part(
     assert caption(engine, with_spot(still(), 200), camera=None).stats.patches == 0
     assert caption(engine, with_spot(still(), 201), detail="high").stats.patches == 0
     assert caption(exact, with_spot(still(), 202)).stats.patches == 0
+
+
+def test_between_captions_a_frame_at_rest_is_encoded_whole(
+    openvino: OpenVinoRuntime, builder: InputBuilder, stops: frozenset[int]
+) -> None:
+    clock = Clock()
+    engine = Engine(openvino, builder, stops, "nano")
+    engine._model.reuse = reuse_of(openvino, builder, clock=clock)
+    exact = Engine(openvino, builder, stops, "nano", is_exact=True)
+    caption(engine, still())
+    rest_s = engine.rest(never)
+    assert rest_s == STATE_LIFETIME_S
+    for spot, is_needed, checks in ((0, always, 0), (255, never, 1)):
+        frame = with_spot(still(), spot)
+        caption(engine, frame)
+        # The next caption may come at once.
+        rest_s = engine.rest(never)
+        assert rest_s is not None
+        assert 0 < rest_s < STATE_LIFETIME_S
+        clock.now_s += rest_s
+        assert engine.rest(is_needed) is not None
+        kept = engine._model.reuse.kept
+        assert kept is not None
+        assert 0 <= kept.error < 0.5
+        assert kept.checks == checks
+        # As if the frame had been encoded whole from the beginning.
+        again = caption(engine, frame)
+        assert again.stats.patches == 0
+        assert again.text == caption(exact, frame).text
+    clock.now_s += STATE_LIFETIME_S
+    assert engine.rest(never) is None
 
 
 def test_without_memory_for_a_state_frames_are_whole(

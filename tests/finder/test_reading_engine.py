@@ -73,6 +73,9 @@ class Recording:
     def advance(self, jobs: Sequence[Any]) -> list[list[StreamEvent | Exception]]:
         return self._engine.advance(jobs)
 
+    def rest(self, is_needed: Callable[[], bool]) -> None:
+        """There is nothing to do between captions."""
+
     def close(self) -> None:
         pass
 

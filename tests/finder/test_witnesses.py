@@ -41,6 +41,9 @@ class Saying:
             for events in self._engine.advance(jobs)  # type: ignore[arg-type]
         ]
 
+    def rest(self, is_needed: Callable[[], bool]) -> None:
+        """There is nothing to do between captions."""
+
     def close(self) -> None:
         pass
 

@@ -256,6 +256,34 @@ def test_error_fails_one_request_only(
         assert worker.state == "ready"
 
 
+def test_the_engine_rests_when_nothing_else_is_to_do(
+    endless_engine: Engine, request_for: Callable[[int], Request]
+) -> None:
+    rests: list[bool] = []
+
+    class Resting(SteppedEngine):
+        """Rests until a request comes, then fails once, then has no more to do."""
+
+        def rest(self, is_needed: Callable[[], bool]) -> float | None:
+            rests.append(is_needed())
+            if len(rests) == 1:
+                return 0.0
+            if len(rests) == 2:
+                wait_until(is_needed)
+                raise MemoryError
+            return None
+
+    resting = Resting(endless_engine)
+    resting.allow(1000)
+    with running(resting) as worker:
+        assert rests == []
+        read(worker.submit(request_for(0)))
+        wait_until(lambda: len(rests) == 2)
+        assert isinstance(read(worker.submit(request_for(1)))[-1], Result)
+        wait_until(lambda: len(rests) == 3)
+    assert rests == [False] * 3
+
+
 def test_invalid_request_raises_bad_request(
     endless_engine: Engine, frames: list[Image.Image]
 ) -> None:

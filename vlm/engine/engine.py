@@ -10,7 +10,8 @@ from PIL import Image
 
 from vlm.engine.generation import Generation, Model, Prepared
 from vlm.engine.inputs import InputBuilder
-from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_group
+from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_alone, run_group
+from vlm.engine.refresh import refresh
 from vlm.engine.sampling import Token
 from vlm.engine.text import AnswerText
 from vlm.engine.vision_reuse import VisionReuse
@@ -87,6 +88,7 @@ class EngineJob:
             len(prepared.input_ids),
             prepared.image_tokens,
             self._generation.patches,
+            self._generation.kept,
             self._generation.counts,
         )
 
@@ -183,6 +185,20 @@ class Engine:
         *_, result = self.stream(request, draft=draft)
         assert isinstance(result, Result), "a stream ends with its result"
         return result
+
+    def rest(self, is_needed: Callable[[], bool]) -> float | None:
+        """Encode the last frame of a camera at rest whole, up to the next pass once `is_needed`.
+
+        Return after how many s there is more to do, without another request; None if never.
+        """
+        reuse = self._model.reuse
+        if reuse is None:
+            return None
+        camera = reuse.at_rest()
+        if camera is not None:
+            for _ in run_alone(self._model.runtime, refresh(self._model, camera, is_needed)):
+                pass
+        return reuse.next_rest_s()
 
     def warm_up(self) -> None:
         """Run one short request and drop what it left, so that the first real one is not slower.

@@ -34,7 +34,7 @@ from vlm.errors import BadRequestError, LogitBiasError
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import clean_text
 from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
-from vlm.types import AnswerTask, Request
+from vlm.types import AnswerTask, Kept, Request
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ class Generation:
         self.counts = DraftCounts()
         self.patches = 0
         """Patches of images that were computed."""
+        self.kept: Kept | None = None
+        """Of frames encoded in part, if this was a camera's."""
         self.prepared = prepared
         self._model = model
         self._runtime = model.runtime
@@ -141,6 +143,7 @@ class Generation:
         self._frames: list[EncodedFrame] = []
         # What was encoded in part is not kept for requests that want all of it.
         self._is_whole = True
+        self._is_planned = False
         # For the camera's next frame.
         self._is_fed_whole = False
         # Set by the prefill.
@@ -208,7 +211,7 @@ class Generation:
         self.patches += len(plan.changed)
         if not reuse.keep(plan, features):
             return (yield from self._encode(image, key))
-        self._is_whole = plan.is_whole
+        self._is_whole, self._is_planned, self.kept = plan.is_whole, True, reuse.kept
         return [features]
 
     def _encode(
@@ -304,7 +307,7 @@ class Generation:
                 self._state = self._runtime.fork(last.state, known)
                 after: Predicted = yield Verify(self._state, input_ids[known:], count, want_logits)
                 return after
-        if self._may_reuse and "refeed" in self._runtime.capabilities:
+        if self._is_planned and "refeed" in self._runtime.capabilities:
             refed = yield from self._refeed(guess, want_logits)
             if refed is not None:
                 return refed
@@ -370,10 +373,15 @@ class Generation:
     def _keep_state(self) -> None:
         """Keep the state for another question about the same images, or the camera's next frame."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
-        if self._is_fed_whole and reuse is not None and camera is not None and self._state:
-            features = self._frames[0].features[0]
-            prompt = FedPrompt(self._state, self.prepared.input_ids, features)
-            reuse.keep_prompt(camera, prompt)
+        if self._is_planned and reuse is not None and camera is not None and self._state:
+            if self._is_fed_whole:
+                features = self._frames[0].features[0]
+                prompt = FedPrompt(self._state, self.prepared.input_ids, features)
+                reuse.keep_prompt(camera, prompt)
+            is_complete = self._task.is_greedy and self._answer and not self._is_cancelled()
+            reuse.captioned(
+                camera, (self.prepared.input_ids, self._answer) if is_complete else None
+            )
         is_kept = self._is_whole and self._runtime.exact_splits
         if self._keys and self._state is not None and is_kept:
             fed = [*self.prepared.input_ids, *self._answer][: self._state.length]

@@ -10,7 +10,7 @@ from vlm.engine.drafts import DraftCounts
 from vlm.engine.sampling import Token
 from vlm.loops import LoopGuard
 from vlm.processing.tokenizer import Tokenizer
-from vlm.types import FinishReason, Result, Stats, TokenChunk, TokenLogprob
+from vlm.types import FinishReason, Kept, Result, Stats, TokenChunk, TokenLogprob
 
 
 class AnswerText:
@@ -72,6 +72,7 @@ class AnswerText:
         prompt_tokens: int,
         image_tokens: int,
         patches: int,
+        kept: Kept | None,
         drafts: DraftCounts,
     ) -> list[TokenChunk | Result]:
         """Return the text that was held back, if any, and the result. No token comes after it."""
@@ -89,6 +90,7 @@ class AnswerText:
             queued_s=0.0,
             total_s=total_s,
             patches=patches,
+            kept=kept,
         )
         return [*last, Result("".join(self._shown), reason, stats)]
 

@@ -11,9 +11,9 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import ImageProcessor, PixelValues
 from vlm.processing.patches import Cells, Mask, Patches, differences, with_neighbours
 from vlm.runtimes.base import MAX_VISION_STATE_BYTES, ImageFeatures, VisionState
+from vlm.types import Kept
 
 log = logging.getLogger("sightline")
 
@@ -43,8 +44,12 @@ _RENEWED_AT_REST: Final = 0.08
 # A frame is encoded whole at the latest after so many others, or so long.
 WHOLE_EVERY_FRAMES: Final = 30
 WHOLE_EVERY_S: Final = 20.0
-# A camera's state is dropped so long after its last frame, when another frame comes.
+# A camera's state is dropped so long after its last frame.
 STATE_LIFETIME_S: Final = 60.0
+# So long after its last caption a camera is at rest; its frame is encoded whole at most so often.
+_REST_S: Final = 1.0
+_REST_EVERY_S: Final = 5.0
+_LEAST_REST_S: Final = 0.05
 # Another camera takes its place after so long without a frame, if there is no room for both.
 _EVICTED_AFTER_S: Final = 10.0
 # Relative error of the kept features, measured whenever a frame is encoded whole. Above it the
@@ -53,6 +58,10 @@ _EVICTED_AFTER_S: Final = 10.0
 _MAX_ERROR: Final = 0.5
 _LOWERED: Final = 0.6
 _LOWEST: Final = 0.3
+
+
+# The prompt's ids, and those of a whole greedy answer.
+Captioned: TypeAlias = tuple[Sequence[int], Sequence[int]]
 
 
 @dataclass
@@ -68,7 +77,11 @@ class _Camera:
     """Of each patch the usual difference of two frames, [rows, columns]."""
     features: ImageFeatures | None = None
     """None while a frame is being encoded."""
+    image: Image.Image | None = None
+    """The last frame, if it was encoded in part."""
     prompt: FedPrompt | None = None
+    captioned: Captioned | None = None
+    """The last frame's."""
     frames: int = 0
     """Frames since the last whole one."""
     renewed: int = 0
@@ -104,8 +117,8 @@ class VisionReuse:
         max_bytes: int = MAX_VISION_STATE_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.error: float | None = None
-        """The last measured relative error of kept features."""
+        self._error: float | None = None
+        self._checks = self._agreed = 0
         self._runtime = runtime
         self.patches: int = runtime.patches
         """Patches of a frame."""
@@ -128,9 +141,7 @@ class VisionReuse:
         state: then the frame is encoded whole. A plan must be followed by `keep` or `drop`.
         """
         now_s = self._clock()
-        for name, each in list(self._cameras.items()):
-            if now_s - each.used_s > STATE_LIFETIME_S:
-                del self._cameras[name]
+        self._drop_old(now_s)
         found, cells = self._cameras.get(camera), self._tile.cells(image)
         if found is None or found.size != image.size:
             return self._first(camera, image, cells, now_s)
@@ -138,7 +149,7 @@ class VisionReuse:
             return None
         mask = self._changed(found, cells)
         kept, found.features = found.features, None
-        found.last, found.used_s = cells, now_s
+        found.last, found.used_s, found.image, found.captioned = cells, now_s, image, None
         self._cameras.move_to_end(camera)
         # The scene has come to rest: what was kept has seen things that are gone.
         is_at_rest = found.renewed > _RENEWED_AT_REST * mask.size and not mask.any()
@@ -160,7 +171,7 @@ class VisionReuse:
             return True
         found.features = features
         if plan.is_whole:
-            found.encoded = plan.cells.copy()
+            found.encoded, found.image = plan.cells.copy(), None
             found.frames, found.whole_s, found.renewed = 0, found.used_s, 0
             self._measure(plan, features)
             return True
@@ -176,6 +187,46 @@ class VisionReuse:
         if found is not None and found.state is plan.state:
             del self._cameras[plan.camera]
 
+    def captioned(self, camera: str, captioned: Captioned | None) -> None:
+        """Note the end of an answer about the last frame of `camera`."""
+        found = self._cameras.get(camera)
+        if found is not None:
+            found.captioned, found.used_s = captioned, self._clock()
+
+    def at_rest(self) -> str | None:
+        """Return a camera whose last frame should be encoded whole while nothing else is to do."""
+        now_s = self._clock()
+        self._drop_old(now_s)
+        due = (name for name, each in self._cameras.items() if self._rests_at_s(each) <= now_s)
+        return next(due, None)
+
+    def next_rest_s(self) -> float | None:
+        """Return after how many s `at_rest` has something to do; None if never."""
+        times_s = [
+            min(self._rests_at_s(each), each.used_s + STATE_LIFETIME_S)
+            for each in self._cameras.values()
+        ]
+        return max(_LEAST_REST_S, min(times_s) - self._clock()) if times_s else None
+
+    def plan_again(self, camera: str) -> tuple[Plan, Captioned | None]:
+        """Return how to encode the last frame of a camera `at_rest` whole, and its caption."""
+        found = self._cameras[camera]
+        assert found.image is not None
+        none = np.zeros((self._tile.side, self._tile.side), np.bool_)
+        kept, found.features = found.features, None
+        plan = self._plan(camera, found.state, found.image, found.last, ~none, kept, none)
+        return plan, found.captioned
+
+    def note_check(self, agrees: bool) -> None:
+        """Count whether a frame encoded whole has the caption of the one encoded in part."""
+        self._checks += 1
+        self._agreed += agrees
+
+    @property
+    def kept(self) -> Kept | None:
+        """Return what was measured; None before the first measure."""
+        return None if self._error is None else Kept(self._error, self._checks, self._agreed)
+
     def prompt(self, camera: str) -> FedPrompt | None:
         """Return the prompt about a frame of `camera` that was fed whole last."""
         found = self._cameras.get(camera)
@@ -190,6 +241,17 @@ class VisionReuse:
     def forget(self) -> None:
         """Drop all states."""
         self._cameras.clear()
+
+    def _rests_at_s(self, camera: _Camera) -> float:
+        """Return when a frame is to be encoded whole, if no other comes; infinity if never."""
+        if camera.image is None or camera.features is None or not camera.renewed:
+            return math.inf
+        return max(camera.used_s + _REST_S, camera.whole_s + _REST_EVERY_S)
+
+    def _drop_old(self, now_s: float) -> None:
+        for name, each in list(self._cameras.items()):
+            if now_s - each.used_s >= STATE_LIFETIME_S:
+                del self._cameras[name]
 
     def _first(self, camera: str, image: Image.Image, cells: Cells, now_s: float) -> Plan | None:
         self._cameras.pop(camera, None)
@@ -247,14 +309,14 @@ class VisionReuse:
         if changed.all():
             return
         error = np.linalg.norm(kept[~changed] - fresh[~changed])
-        self.error = float(error / max(float(np.linalg.norm(fresh[~changed])), 1e-9))
-        if self.error > _MAX_ERROR:
+        self._error = float(error / max(float(np.linalg.norm(fresh[~changed])), 1e-9))
+        if self._error > _MAX_ERROR:
             self._scale *= _LOWERED
             if not self.is_on:
                 self.forget()
                 log.warning(
                     "Frames are encoded whole from now on: what was kept of them differed by %.2f",
-                    self.error,
+                    self._error,
                 )
 
 

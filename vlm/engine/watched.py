@@ -131,6 +131,9 @@ class WatchedEngine:
         except DeviceFailedError as error:
             return [[error] for _ in jobs]
 
+    def rest(self, is_needed: Callable[[], bool]) -> float | None:
+        return self._thread.call(lambda: self._engine.rest(is_needed), STEP_TICKS)
+
     def close(self) -> None:
         with suppress(DeviceFailedError):
             self._thread.call(self._engine.close, STEP_TICKS)

@@ -80,6 +80,9 @@ class FinderEngine:
         self._news.clear()
         return [job.step() for job in jobs]
 
+    def rest(self, is_needed: Callable[[], bool]) -> float | None:
+        return self._engine.rest(is_needed)
+
     def close(self) -> None:
         self._engine.close()
 

@@ -81,6 +81,9 @@ class ReadingEngine:
             wait([job.lines for job in jobs if job.lines], _STEP_S, FIRST_COMPLETED)
         return list(events_of.values())
 
+    def rest(self, is_needed: Callable[[], bool]) -> float | None:
+        return self._engine.rest(is_needed)
+
     def close(self) -> None:
         self._engine.close()
 

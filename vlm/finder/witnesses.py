@@ -52,6 +52,9 @@ class WitnessedEngine:
         events_of = dict(zip(running, made, strict=True))
         return [job.step(events_of.get(job, [])) for job in jobs]
 
+    def rest(self, is_needed: Callable[[], bool]) -> float | None:
+        return self._engine.rest(is_needed)
+
     def close(self) -> None:
         self._engine.close()
 

@@ -45,6 +45,12 @@ class PullEngine(Protocol):
         The last event of a job is its Result, or the Exception that ended it.
         """
 
+    def rest(self, is_needed: Callable[[], bool]) -> float | None:
+        """Do what no request waits for, for one more pass at most once `is_needed`.
+
+        Return after how many s to call it again, if no request comes; None: not before the next.
+        """
+
     def close(self) -> None:
         """Free what the engine holds."""
 

@@ -18,6 +18,7 @@ from vlm.errors import (
     ModelFailedError,
     NotReadyError,
     SightlineError,
+    first_line,
 )
 from vlm.events import Subscriber
 from vlm.scheduler.protocol import AnyEngine, PullEngine, PushEngine, load_error, request_error
@@ -42,6 +43,8 @@ class Worker:
         self._thread = self._new_thread(None)
         # Belongs to the thread; the next thread continues with it.
         self._engine: AnyEngine | None = None
+        # After so long without work the engine rests; None: not before the next request.
+        self._rest_after_s: float | None = None
         # The queue's `changed` guards the fields below, never the engine.
         self._changed = self.queue.changed
         self._state: EngineState = "loading"
@@ -199,12 +202,13 @@ class Worker:
         engine = self._engine
         pushes = getattr(engine, "pushes", False)
         with self._changed:
-            self._changed.wait_for(
+            has_work = self._changed.wait_for(
                 lambda: (
                     self._closing
                     or self.queue.has_work(pushes)
                     or (self._successor is not None and not (pushes and self.queue.in_flight))
-                )
+                ),
+                self._rest_after_s,
             )
             successor = self._successor
             if self._closing:
@@ -213,6 +217,9 @@ class Worker:
             self._swap(successor)
             return
         assert engine is not None, "only a ready worker accepts requests"
+        if not has_work:
+            self._rest(cast(PullEngine, engine))
+            return
         if successor is None:
             for stream in self.queue.admit(engine.max_batch):
                 self._begin(engine, stream)
@@ -243,6 +250,7 @@ class Worker:
             failure = request_error(error)
             made = [[failure] for _ in jobs]
         self.queue.step_ran(len(jobs))
+        self._rest_after_s = 0.0
         if self._closing:
             # Results of jobs that the end has cancelled are no answers.
             return
@@ -274,10 +282,22 @@ class Worker:
         self._device_failed = True
         self._on_device_failure("out of memory" if is_taken else str(error))
 
+    def _rest(self, engine: PullEngine) -> None:
+        try:
+            self._rest_after_s = engine.rest(self._has_news)
+        except Exception as error:
+            self._rest_after_s = None
+            self._watch_device(error)
+            log.warning("Work between captions failed: %s", first_line(error))
+
+    def _has_news(self) -> bool:
+        with self._changed:
+            return self._closing or self._successor is not None or self.queue.has_work(False)
+
     def _swap(self, successor: AnyEngine) -> None:
         self._close_engine()
         with self._changed:
-            self._engine, self._successor = successor, None
+            self._engine, self._successor, self._rest_after_s = successor, None, None
             self._memory_errors, self._device_failed = 0, False
             self._info = successor.info
             self._error = None
