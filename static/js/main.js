@@ -25,8 +25,10 @@ import {
 import { createFrameClock } from "./io/frame-clock.js";
 import { createFrameSource } from "./io/frames.js";
 import { createGlances } from "./io/glances.js";
+import { createEarcons } from "./io/earcons.js";
 import { watchPage } from "./io/page-life.js";
 import { createSessionStore, loadSession } from "./io/session-store.js";
+import { createSpeech } from "./io/speech.js";
 import { createTone } from "./io/tone.js";
 import { mountApp } from "./ui/app.js";
 
@@ -67,7 +69,11 @@ function showModels() {
   document.getElementById("models").scrollIntoView();
 }
 
-const app = mountApp(dispatch, act);
+const voice = createSpeech(window.speechSynthesis, {
+  onVoices: (voices) => dispatch({ type: "voices-listed", voices }),
+  onFailed: () => dispatch({ type: "voice-failed" }),
+});
+const app = mountApp(dispatch, act, { voice, earcons: createEarcons() });
 const video = document.getElementById("video");
 const clock = createFrameClock(video, now);
 const frames = createFrameSource(video, clock, now);

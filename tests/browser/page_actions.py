@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from web_client import SightlineProcess
 
@@ -63,6 +63,12 @@ def wait_for_notice(page: Page, name: str) -> None:
     """Wait until the notice `name` is shown."""
     expect(page.locator(".notice")).to_have_attribute("data-notice", name)
     expect(page.locator(".notice-title")).not_to_be_empty()
+
+
+def told(page: Page, kind: str = "") -> Locator:
+    """Return what was told to the ear, newest first: texts of a kind, or all of them."""
+    kinds = f"[data-kind={kind}]" if kind else ""
+    return page.locator(f".voice-log li{kinds} .voice-log-text")
 
 
 def wait_for_recovery(page: Page) -> None:

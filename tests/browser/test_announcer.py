@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from page_actions import press_start, start
+from page_actions import NEXT_FRAME, press_start, start, told
 from state_core import FAILED, STATUS
 
-# `say` announces a caption or a change; `announced` are the texts so far.
-ANNOUNCE = """
-  const announced = [];
-  let last = M.NO_ANNOUNCEMENT;
-  const say = (text, at, { finished = true, change = "", ...more } = {}) => {
-    const next = M.nextAnnouncement(last, { text, finished, ...more }, change, at);
-    if (next.count !== last.count) announced.push(next.text);
-    last = next;
-  };
-  const GAP = M.ANNOUNCE_GAP_MS;
-"""
 # Dispatches the events of `arg`, 100 ms apart, and returns the messages.
 MESSAGES = """
   let state = M.initialState({ settings: null, secure: true, visible: true, at: 0 });
@@ -34,55 +23,6 @@ MESSAGES = """
   }
   return said;
 """
-# The two live regions.
-REGIONS = """
-  document.body.innerHTML = '<p id="captions"></p><p id="messages"></p>';
-"""
-
-
-def announced(modules, body):
-    return modules("ui/announcer", f"{ANNOUNCE}{body} return announced;")
-
-
-def test_finished_captions_are_announced_with_pauses(modules):
-    body = """
-      say("A red", 0, { finished: false });
-      say("A red circle.", 500);
-      say("A red circle.", 60000);
-      say("A blue star.", 61000);
-      say("A green", 61500, { finished: false });
-      say("A green ring.", 62000);
-      say("A green ring.", 61000 + GAP);
-      say("", 99000);
-    """
-    assert announced(modules, body) == ["A red circle.", "A blue star.", "A green ring."]
-
-
-def test_model_change_is_announced_at_once_and_delays_captions(modules):
-    body = """
-      say("A red circle.", 0);
-      say("A blue star.", 500, { change: "Fetching." });
-      say("A blue star.", 600, { change: "Fetching." });
-      say("A blue star.", 700);
-      say("A blue star.", 500 + GAP);
-      say("A blue star.", 60000, { change: "Fetched." });
-      say("A blue star.", 120000);
-    """
-    assert announced(modules, body) == ["A red circle.", "Fetching.", "A blue star.", "Fetched."]
-
-
-def test_each_answer_is_announced_once_and_at_once_also_if_it_equals_the_caption(modules):
-    body = """
-      say("Red.", 0, { id: 1 });
-      say("Red.", 100, { id: 2, isAnswer: true });
-      say("Red.", 200, { id: 2, isAnswer: true });
-      say("Red.", 300, { id: 3 });
-      say("Red.", 400, { id: 4, isAnswer: true });
-      say("Blue.", 500, { id: 5 });
-    """
-    assert announced(modules, body) == ["Red.", "Red.", "Red."]
-
-
 READY = ["status-received", {"status": STATUS}]
 BROKEN = ["status-received", {"status": FAILED}]
 DOWN = ["status-failed", {"message": "down"}]
@@ -131,47 +71,76 @@ def test_each_event_has_one_message(core):
         assert (len(said), starts) == (len(expected), expected), (name, said)
 
 
-def test_equal_text_is_written_as_another_one(modules):
+# Writes messages to the regions; returns which text each of them had after each of its changes.
+WRITE = """
+  document.body.innerHTML = '<p id="said"></p><p id="answer"></p><p id="news"></p>';
+  const regions = { caption: said, answer, alert: answer, news };
+  const changes = [];
+  for (const one of [said, answer, news]) {
+    new MutationObserver(() => changes.push([one.id, one.textContent]))
+      .observe(one, { childList: true });
+  }
+  const writer = M.createRegions(regions);
+  const task = () => new Promise((resolve) => setTimeout(resolve, 100));
+"""
+
+
+def test_each_message_comes_in_a_later_task_than_its_region_was_emptied(modules):
     body = """
-      const announcer = M.mountAnnouncer(captions, messages);
-      let state = { ...M.initialState({ settings: null, secure: true, visible: true, at: 0 }) };
-      state = { ...state, started: true };
-      const texts = [];
-      for (const [id, text] of [[1, "Red."], [2, "Red."], [3, "Red."], [4, "Blue."]]) {
-        const caption = { ...state.caption, text, finished: true, id, isAnswer: true };
-        announcer.update({ ...state, caption }, id);
-        texts.push(captions.textContent);
-      }
-      return texts;
+      writer.write("answer", "Yes.");
+      await task();
+      writer.write("answer", "Yes.");
+      writer.write("alert", "Gone.");
+      await task();
+      await task();
+      writer.write("news", "Gone.");
+      await task();
+      await task();
+      return changes;
     """
-    texts = modules("ui/announcer core/state", REGIONS + body)
-    assert texts == ["Red.", "Red.\u00a0", "Red.", "Blue."]
+    changes = modules("ui/regions", WRITE + body)
+    assert [text for name, text in changes if name == "answer"] == [
+        *("Yes.", "", "Yes.\u00a0", "", "Gone.")
+    ]
+    assert [text for name, text in changes if name == "news"] == ["Gone.\u00a0"]
 
 
-def test_question_that_is_asked_again_is_announced_again(open_page, url, still_camera):
-    page = open_page(url, still_camera)
+def test_equal_answers_are_told_twice_and_at_once(open_page, url, still_camera):
+    page = open_page(url, still_camera, own_clock=True)
     page.evaluate("""() => {
-      window.announced = [];
-      const note = () => window.announced.push(announcer.textContent.trim());
-      new MutationObserver(note).observe(announcer, { childList: true });
+      window.heard = [];
+      const note = () => answer.textContent && window.heard.push(answer.textContent.trim());
+      new MutationObserver(note).observe(answer, { childList: true });
     }""")
     start(page)
-    expect(page.locator("#announcer")).not_to_be_empty()
     page.locator("#prompt").select_option("own")
-    for asked in (2, 3):
-        page.locator("#own-prompt").fill("What is this?")
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+    count = told(page, "answer").count()
+    for asked in ("Is there a star?", "Is there a red triangle?", "Is there a red triangle?"):
+        page.locator("#own-prompt").fill(asked)
         page.keyboard.press("Enter")
-        page.wait_for_function("(count) => window.announced.length >= count", arg=asked)
-    answers = page.evaluate("window.announced")
-    assert answers[1] == answers[2]
+        count += 1
+        while told(page, "answer").count() < count:
+            page.clock.run_for(50)
+            page.evaluate(NEXT_FRAME)
+        # The answer is complete: it is in the region 100 ms later.
+        page.clock.run_for(100)
+        answer = told(page, "answer").first.text_content()
+        assert page.evaluate("window.heard.at(-1)") == answer
+    heard = page.evaluate("window.heard.slice(-3)")
+    assert heard[1] == heard[2]
+    gists = [text.split("?")[0] for text in heard]
+    assert gists == ["Star", "Red triangle", "Red triangle"]
+    page.clock.run_for(5_200)
+    assert answer not in (page.locator("#answer").text_content() or "")
 
 
-def test_messages_and_captions_have_regions_of_their_own(open_page, url, still_camera):
+def test_start_and_stop_are_told_apart_from_captions(open_page, url, still_camera):
     page = open_page(url, still_camera)
-    regions = page.locator("#announcer, #messages")
-    assert [region.text_content() for region in regions.all()] == ["", ""]
+    regions = page.locator("#said, #answer, #news")
+    assert [region.text_content() for region in regions.all()] == ["", "", ""]
     start(page)
-    expect(page.locator("#messages")).to_have_text("The camera is on.")
-    expect(page.locator("#announcer")).not_to_be_empty()
+    expect(told(page, "news")).to_have_text(["The camera is on."])
+    expect(told(page, "answer")).not_to_have_count(0)
     press_start(page)
-    expect(page.locator("#messages")).to_contain_text("stopped")
+    expect(told(page, "news").first).to_have_text(STOPPED)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from chromium import ALLOW_CAMERA, FAKE_CAMERA
-from page_actions import start
+from page_actions import start, told
 from tools.nano.browser_scenes import QUIET_FLAGS, find_browser
 
 # Playwright switches off what keeps pages for "Back".
@@ -73,7 +73,8 @@ def test_camera_stays_off_if_its_permission_is_gone(keeping_browser, url):
     })""")
     leave(page)
     go_back(page)
-    expect(page.locator("#messages")).to_have_text("Captions are stopped and the camera is off.")
+    stopped = "Captions are stopped and the camera is off."
+    expect(told(page, "news").first).to_have_text(stopped)
     assert page.evaluate(ENTRIES)[-len(before) :] == before
     expect(page.locator(LIVE)).to_have_count(0)
     context.close()
@@ -87,7 +88,7 @@ def test_page_that_stays_goes_on_and_one_that_was_not_kept_asks_whether_to(
     page.evaluate("dispatchEvent(new Event('beforeunload'))")
     expect(page.locator(LIVE)).to_have_count(0)
     expect(page.locator(LIVE)).to_be_visible()
-    expect(page.locator("#messages")).to_have_text("The camera is on.")
+    expect(told(page, "news").first).to_have_text("The camera is on.")
     before = page.evaluate(ENTRIES)
     leave(page)
     go_back(page)

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, Route, expect
 from accessibility import assert_accessible_in_both_schemes
 from controls import DESKTOP, PHONE, assert_controls_fit
 from fake_camera import write_camera_file
-from page_actions import press_start, start
+from page_actions import press_start, start, told
 from photographs import photograph
 from test_page import KEEP_FORMS, Sent
 from web_client import JPEG, SightlineProcess
@@ -262,7 +262,7 @@ def test_list_of_boxes_is_used_by_keyboard_and_asks_about_a_part(
     blocks = np.asarray(part.resize((12, 8), Image.Resampling.BOX), dtype=float)
     expected = np.asarray(scene.crop(tuple(box)).resize((12, 8), Image.Resampling.BOX), dtype=float)
     assert np.abs(blocks - expected).mean() < 8
-    expect(page.locator("#announcer")).to_contain_text("About the motorcycle, top right: ")
+    expect(told(page, "answer").first).to_contain_text("About the motorcycle, top right: ")
     note = page.locator(".history-note", has_text="About the motorcycle, top right")
     expect(note).to_have_count(1)
     page.keyboard.press("Escape")
@@ -344,7 +344,7 @@ def test_caption_says_who_made_it_and_what_the_finder_does_not_see(open_page, ur
         "The object finder does not see “frisbee”; it sees “dog”."
     )
     expect(page.locator("#caption")).to_have_text(text)
-    expect(page.locator("#announcer")).to_have_text(text)
+    expect(told(page).first).to_have_text(text)
     marked = "[...CSS.highlights.get('caption-not-found')].map((range) => range.toString())"
     assert page.evaluate(marked) == ["frisbee"]
     page.unroute("**/api/captions")
@@ -365,7 +365,7 @@ def test_page_says_that_a_caption_was_cut_in_a_loop(open_page, url, still_camera
     marks_text = page.locator(".marks-text")
     expect(marks_text).to_have_text("The model repeated itself, so the answer was cut.")
     expect(page.locator("#caption")).to_have_text(text)
-    expect(page.locator("#announcer")).to_have_text(f"{text} (cut where it repeated itself)")
+    expect(told(page).first).to_have_text(f"{text} (cut where it repeated itself)")
     assert page.locator(".history-note").all_text_contents() == ["Cut where it repeated itself"]
     page.unroute("**/api/captions")
     stub_caption(page, "A blue star.")

@@ -19,12 +19,13 @@ def test_tab_reaches_all_controls_with_a_visible_focus(open_page, url, still_cam
     page = open_page(url, still_camera)
     expect(page.locator("#prompt option")).not_to_have_count(1)
     reached = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         reached.append(focused(page))
         outline = "getComputedStyle(document.activeElement).outlineStyle"
         assert page.evaluate(outline) == "solid"
-    assert reached == ["start", "prompt", "camera", "open-history", "open-preferences"]
+    panels = ["open-history", "open-voice", "open-preferences"]
+    assert reached == ["start", "prompt", "camera", *panels]
 
 
 def test_keyboard_starts_and_stops_captions(open_page, url, still_camera):
@@ -60,7 +61,7 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     page.keyboard.press(",")
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
     listed = page.locator("#keys dt").all_text_contents()
-    assert listed == ["S", "M", "B", "+", "-", "H", ",", "Esc"]
+    assert listed == ["S", "M", "B", "V", "N", "R", "D", "+", "-", "H", ",", "Esc"]
 
 
 def test_typing_a_question_triggers_no_shortcut(open_page, url, still_camera):
@@ -92,7 +93,7 @@ def test_controls_fit_on_every_screen(open_page, url, still_camera, sizes):
     for size in sizes:
         page.set_viewport_size(size["viewport"])
         assert_controls_fit(page)
-        for panel in ("history", "preferences"):
+        for panel in ("history", "voice", "preferences"):
             page.locator(f"#open-{panel}").click()
             assert_controls_fit(page)
         page.keyboard.press("Escape")

@@ -16,7 +16,7 @@ from controls import (
     assert_controls_fit,
 )
 from model_states import SMALL, FakeModels, fetching, loading, problem
-from page_actions import is_running, start, url_of, wait_for_card
+from page_actions import is_running, start, told, url_of, wait_for_card
 from web_client import SightlineProcess
 
 LONG_MESSAGE = "The hub could not be reached. Check the network, or the proxy in HTTPS_PROXY. "
@@ -83,7 +83,7 @@ def test_problem_can_be_retried_or_dismissed(models_page):
     page, server = models_page()
     server.set(problem=problem())
     wait_for_card(page, "problem")
-    expect(page.locator("#announcer")).to_contain_text("download failed")
+    expect(told(page, "news").first).to_contain_text("download failed")
     server.set_after_request()
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("#model-card")).to_be_hidden()

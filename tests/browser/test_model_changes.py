@@ -15,7 +15,7 @@ from fake_camera import FRAMES_PER_S, write_camera_file
 from hub_server import Fault, HubServer
 from known_scenes import plain_scenes
 from model_states import SMALL_TITLE
-from page_actions import press_start, start, url_of, wait_for_card, wait_for_new_caption
+from page_actions import press_start, start, told, url_of, wait_for_card, wait_for_new_caption
 from web_client import SightlineProcess
 
 HUB_ID = "HuggingFaceTB/SmolVLM-256M-Instruct"
@@ -101,7 +101,7 @@ def check_first_start(page: Page, hub: HubServer) -> None:
     expect(page.locator("#model-card")).to_have_attribute(
         "data-change", "swapped", timeout=CONVERSION_MS
     )
-    expect(page.locator("#announcer")).to_contain_text("SmolVLM 256M is captioning now.")
+    expect(told(page, "news").filter(has_text="SmolVLM 256M is captioning now.")).to_have_count(1)
     wait_for_captions_by(page, SMALL_TITLE)
 
 

@@ -27,7 +27,7 @@ KEEP_TEXTS = """
   window.texts = new Set();
   addEventListener("DOMContentLoaded", () => {
     const read = () => {
-      for (const one of document.querySelectorAll("#announcer, .history-text"))
+      for (const one of document.querySelectorAll("#said, #answer, .history-text"))
         if (one.textContent.trim()) window.texts.add(one.textContent.trim());
     };
     const watched = { childList: true, subtree: true, characterData: true };

@@ -33,6 +33,21 @@ const SETTINGS = {
   /** Boxes around the things in the picture, and a tone for the one that is looked for. */
   boxes: [false, boolean],
   findTone: [false, boolean],
+  /** Sightline speaks by a voice of this computer; else what happens is told to screen readers. */
+  voice: [false, boolean],
+  announces: [true, boolean],
+  /** Which captions are told, and how much of them. */
+  voiceWhen: ["changes", oneOf("request", "changes", "all")],
+  voiceMuch: ["all", oneOf("few", "sentence", "all", "follow")],
+  voiceRate: [1, between(0.5, 3)],
+  /** A voice's id, "" for one in the text's language. */
+  voiceName: ["", text(512)],
+  /** Silence between two captions, in seconds. */
+  voicePauseS: [1, between(0, 10)],
+  sounds: [true, boolean],
+  vibrates: [true, boolean],
+  /** The day (YYYY-MM-DD) on which the safety sentence was last said. */
+  safetyDay: ["", text(10)],
   /** Who answers the preset that reads text. */
   reading: ["reader", oneOf("reader", "model", "both")],
 };

@@ -34,6 +34,7 @@ import {
   titleOf,
 } from "./server.js";
 import { validSettings } from "./settings.js";
+import { detailPrompt, initialVoice, voiceHandlers } from "./voice.js";
 
 /** The id of the server's preset that reads text. */
 const READ_PRESET = "read";
@@ -52,13 +53,13 @@ export function initialState(start) {
     visible,
     /** Captions were started and not stopped. */
     started: false,
-    /** The open panel: "preferences", "history", or null. */
+    /** The open panel: "preferences", "history", "voice", or null. */
     panel: null,
     server: initialServer(at),
     models: initialModels,
     camera: initialCamera(at),
     /**
-     * The frame in flight: { id, step, prompt, reading, kind, part, capturedAt, frameAt, firstWordAt,
+     * The frame in flight: { id, step, prompt, reading, kind, part, inDetail, capturedAt, frameAt, firstWordAt,
      * model }, or null. step: capturing | sent | answering. `capturedAt` is when the page began to look
      * at the camera, `frameAt` when the camera delivered the frame. `reading` is the setting if the prompt is the preset
      * that reads text, else null; `part` is the part of the picture that it is about, or null.
@@ -93,6 +94,10 @@ export function initialState(start) {
     readout: { firstWordMs: null, wordsPerS: null, steady: false },
     /** This tab's moments and gaps; see session.js. */
     session: kept.session,
+    /** Who says what is to be said, and what was said. */
+    voice: initialVoice,
+    /** The next frame is asked once for all details. */
+    inDetail: false,
     /** Whether this tab's storage keeps the session for a reload. */
     keepsSession: true,
     /** Captions were running when the page was reloaded, and nobody has said since whether to go on. */
@@ -128,6 +133,7 @@ const handlers = {
   ...boxesHandlers,
   ...partHandlers,
   ...sessionHandlers,
+  ...voiceHandlers,
 
   started(state, { at }) {
     if (state.started) return state;
@@ -144,7 +150,7 @@ const handlers = {
   stopped(state, { at }) {
     const camera = stoppedCamera(state.camera, at);
     const caption = lastFinishedCaption(state);
-    const ended = { started: false, request: null, part: null, problem: null };
+    const ended = { started: false, request: null, part: null, inDetail: false, problem: null };
     const next = { ...state, ...ended, camera, caption };
     return { ...next, pace: freshPace(at) };
   },
@@ -191,14 +197,16 @@ const handlers = {
   "capture-started"(state, { at }) {
     const id = state.lastRequestId + 1;
     const part = askedPart(state);
-    const prompt = part ? partPrompt(state) : promptOf(state);
+    const inDetail = part === null && state.inDetail;
+    const prompt = inDetail ? detailPrompt(state) : part ? partPrompt(state) : promptOf(state);
     const request = {
       id,
       step: "capturing",
       prompt,
-      reading: part ? null : readingOf(state),
-      kind: part ? "question" : kindOf(state, prompt),
+      reading: part || inDetail ? null : readingOf(state),
+      kind: part || inDetail ? "question" : kindOf(state, prompt),
       part,
+      inDetail,
       capturedAt: at,
       frameAt: at,
       firstWordAt: null,
@@ -247,16 +255,18 @@ const handlers = {
 
   "caption-done"(state, { id, text, isCut = false, stats, at, clock }) {
     if (state.request?.id !== id) return state;
-    const { prompt, part, frameAt, firstWordAt, model } = state.request;
+    const { prompt, part, inDetail, frameAt, firstWordAt, model } = state.request;
     const { by = "model", checks = [] } = stats;
     const lang = languageOf({ by, model, ...state.settings });
-    const isAnswer = part !== null || prompt !== state.answeredPrompt;
-    const captureAt = part ? at + ANSWER_STAYS_MS : Math.max(at, nextCapture(state));
+    const isOnce = part !== null || inDetail;
+    const isAnswer = isOnce || prompt !== state.answeredPrompt;
+    const captureAt = isOnce ? at + ANSWER_STAYS_MS : Math.max(at, nextCapture(state));
     return {
       ...state,
       request: null,
       part: part && { ...part, step: "answered" },
-      answeredPrompt: part ? state.answeredPrompt : prompt,
+      inDetail: false,
+      answeredPrompt: isOnce ? state.answeredPrompt : prompt,
       problem: null,
       caption: {
         ...{ id, text, finished: true, isAnswer, capturedAt: frameAt, lang },
@@ -267,8 +277,8 @@ const handlers = {
         wordsPerS: wordsPerS(text, stats),
         steady: false,
       },
-      session: (part ? withAnswer : withCaption)(state.session, {
-        ...{ id, kind: part ? "answer" : "caption", text, lang, prompt, by, part, isCut },
+      session: (isOnce ? withAnswer : withCaption)(state.session, {
+        ...{ id, kind: isOnce ? "answer" : "caption", text, lang, prompt, by, part, isCut },
         asked: askedText(state, prompt),
         model: titleOf(state, model),
         source: sourceOf(state),
@@ -278,7 +288,7 @@ const handlers = {
         ...state.pace,
         captureAt,
         // If the model has changed meanwhile, the new one has not seen the scene yet.
-        force: part !== null || model !== runningModel(state),
+        force: isOnce || model !== runningModel(state),
         failures: 0,
       },
     };
@@ -287,9 +297,10 @@ const handlers = {
   "request-failed"(state, { id, kind, message, retryAfterS = 0, at, random }) {
     if (state.request?.id !== id) return state;
     const part = partAfterFailure(state.part, kind);
+    const inDetail = partAfterFailure(state.inDetail, kind) === true;
     const caption = state.caption.finished ? state.caption : { ...state.caption, isTorn: true };
     const session = kind === "superseded" ? state.session : withTrouble(state.session);
-    const next = { ...state, request: null, part, caption, session };
+    const next = { ...state, request: null, part, inDetail, caption, session };
     const polled = pollSoon(next, at);
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
     if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };

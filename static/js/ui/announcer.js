@@ -1,121 +1,167 @@
-// Text for screen readers, apart from the overlay, in two live regions: finished captions and changes of
-// models in one, messages about the camera and notices in the other, so that a caption that follows at
-// once does not take a message's place.
+// What is told for the ear: answers, problems, what happens, and captions. Who tells it is the person's
+// screen reader, by live regions, or Sightline's own voice; never both.
 
-import { createElement, isRewritten, setAttribute, setText } from "./dom.js";
-import { spokenCaption } from "../words/boxes.js";
+import { createListeners } from "./dom.js";
+import { createRegions } from "./regions.js";
+import { ended, held, initialSpeech, silenced, stepped, told } from "../core/speech.js";
+import { initialTelling, seen, toTell, toldOf } from "../core/telling.js";
+import { lastWords, speakerOf, voiceFor } from "../core/voice.js";
 import { NO_MESSAGE, nextMessage } from "../words/messages.js";
 import { changeAnnouncement } from "../words/models.js";
+import { dateText } from "../words/session.js";
+import { SAFETY, speakerText, toldCaption } from "../words/voice.js";
 
-export const ANNOUNCE_GAP_MS = 7_000;
+/** How fast a screen reader speaks, about. */
+const LETTERS_PER_S = 14;
+/** A person who has typed nothing for this long is not typing. */
+const TYPING_MS = 2_000;
+const TEXT_FIELDS = "textarea, input:not([type=checkbox], [type=radio], [type=range])";
+/** While the focus is in one of these, a screen reader reads it. */
+const READ = ".history .panel-body";
 
-/** The announcement before the first one. */
-export const NO_ANNOUNCEMENT = {
-  text: "",
-  lang: null,
-  count: 0,
-  at: -Infinity,
-  id: null,
-  caption: "",
-  change: "",
-};
-
-const NO_CAPTION = { text: "", finished: false };
-/** How long a translation is waited for. */
-const TRANSLATION_MS = 2_500;
-// Orca is silent if a text equals the one that it said before, from whatever region. With a no-break
-// space at its end the text is another one, and sounds the same.
-const NO_BREAK_SPACE = "\u00a0";
-
-/** `captions` and `messages` are the live regions. */
-export function mountAnnouncer(captions, messages) {
-  const say = createVoice(captions.parentElement);
-  let announcement = NO_ANNOUNCEMENT;
+/** `regions` are { caption, answer, alert, news }; `voice` is as in io/speech.js. */
+export function mountAnnouncer(regions, voice, dispatch) {
+  const reader = createRegions(regions);
+  const { listen, destroy } = createListeners();
+  let speech = initialSpeech;
+  let telling = initialTelling;
   let message = NO_MESSAGE;
-  return {
-    update(state, at) {
-      if (state.visible) {
-        const before = { announcement, message };
-        const caption = state.started ? spokenCaption(state.caption) : NO_CAPTION;
-        const change = changeAnnouncement(state, at);
-        announcement = nextAnnouncement(announcement, caption, change, at);
-        message = nextMessage(message, state, at);
-        if (message.count > before.message.count) say.add(messages, message.text, null, at);
-        if (announcement.count > before.announcement.count) {
-          say.add(captions, announcement.text, announcement.lang, at);
-        }
-      }
-      say.update(at);
-    },
-    destroy() {
-      say.destroy();
-      for (const region of [captions, messages]) setText(region, "");
-    },
-  };
-}
+  let change = "";
+  let speaker = null;
+  let command = 0;
+  let state = null;
+  let spokenId = 0;
+  let safetyDay = "";
+  let typedAt = -Infinity;
 
-/**
- * The announcement due at `at`; `last` with the same `count` if there is nothing new or it is too soon.
- *
- * `last` is { text, lang, count, at, id, caption, change }: the announced text with its language, how
- * many there were, when, and the newest caption and change announced so far. `caption` is the one on
- * the screen ({ text, finished, lang, id, isAnswer }). `change` is a sentence or "" and is not delayed,
- * nor is the answer to a question, also if it equals the caption before. A caption skipped for time is
- * announced later if it is still there.
- */
-export function nextAnnouncement(last, caption, change, at) {
-  if (change !== last.change) {
-    return change ? announced(last, { text: change, lang: null, change }, at) : { ...last, change };
-  }
-  const text = caption.text.trim();
-  if (!caption.finished || !text) return last;
-  const { id = null, lang = null } = caption;
-  const isNewAnswer = caption.isAnswer === true && id !== last.id;
-  if (!isNewAnswer && (text === last.caption || at - last.at < ANNOUNCE_GAP_MS)) return last;
-  return announced(last, { text, lang, id, caption: text }, at);
-}
+  listen(window, "input", ({ target }) => {
+    if (target.matches(TEXT_FIELDS)) typedAt = performance.now();
+  });
+  listen(window, "submit", () => {
+    typedAt = -Infinity;
+  });
 
-const announced = (last, next, at) => ({ ...last, ...next, at, count: last.count + 1 });
-
-/**
- * Returns { add(region, text, lang, at), update(at), destroy() }, which writes texts to live regions.
- *
- * Beside a translator a text is first translated in an element that is not read, and then written once:
- * in the region it would be read in both languages.
- */
-function createVoice(root) {
-  const draft = createElement("p", "visually-hidden");
-  setAttribute(draft, "aria-hidden", "true");
-  root.append(draft);
-  /** The texts to be written, the first one to be translated: { region, text, lang, until }. */
-  const waiting = [];
-  let lastSaid = "";
-
-  function write(region, text, lang) {
-    lastSaid = text === lastSaid ? `${text}${NO_BREAK_SPACE}` : text;
-    setAttribute(region, "lang", lang);
-    setText(region, lastSaid);
+  function isHeld(at) {
+    const focus = document.activeElement;
+    const types = focus?.matches(TEXT_FIELDS) && at - typedAt < TYPING_MS;
+    return Boolean(types || focus?.closest(READ));
   }
 
-  return {
-    add(region, text, lang, at) {
-      waiting.push({ region, text, lang, until: at + TRANSLATION_MS });
-    },
-    update(at) {
-      while (waiting.length > 0) {
-        const [{ region, text, lang, until }] = waiting;
-        if (!isRewritten()) write(region, text, lang);
-        else {
-          setText(draft, text);
-          const isTranslated = draft.textContent !== text;
-          if (!isTranslated && at < until) return;
-          write(region, draft.textContent, isTranslated ? null : lang);
-        }
-        waiting.shift();
+  function tell(kind, text, lang = null) {
+    speech = told(speech, { kind, text, lang });
+  }
+
+  /** Who speaks may have changed: then what was being said stops. */
+  function followSpeaker() {
+    const text = speakerText(speaker, state);
+    const next = speakerOf(state);
+    if (next !== speaker) {
+      speech = silenced(speech);
+      speak();
+    }
+    speaker = next;
+    if (text) tell("news", text);
+  }
+
+  function followCommand() {
+    const { id, name } = state.voice.command;
+    if (id === command) return;
+    command = id;
+    speech = silenced(speech);
+    const words = lastWords(state);
+    if (name === "again" && words) tell("answer", words.text, words.lang);
+  }
+
+  function followEvents(at) {
+    const before = message;
+    message = nextMessage(message, state, at);
+    if (message.count > before.count) tell(message.isAlert ? "alert" : "news", message.text);
+    const nextChange = changeAnnouncement(state, at);
+    if (nextChange && nextChange !== change) tell("news", nextChange);
+    change = nextChange;
+    const today = dateText(Date.now());
+    const wasSaid = [safetyDay, state.settings.safetyDay].includes(today);
+    if (state.started && speaker === "sightline" && !wasSaid) {
+      safetyDay = today;
+      tell("alert", SAFETY, "en");
+      dispatch({ type: "safety-said", day: today });
+    }
+  }
+
+  /** The part of the present caption that is to be told, or null; an answer is told at once. */
+  function captionToTell(at) {
+    const caption = toldCaption(state);
+    telling = seen(telling, caption, at);
+    if (!state.started || state.session.cause !== null) return null;
+    const { voiceWhen: when, voiceMuch: much } = state.settings;
+    const next = toTell(telling, caption, { when, much }, at);
+    if (next?.kind !== "answer") return next && { ...next, caption };
+    telling = toldOf(telling, caption, next.text);
+    tell("answer", next.text, next.lang);
+    return null;
+  }
+
+  function step(at) {
+    let caption = state.visible ? captionToTell(at) : null;
+    for (;;) {
+      const before = speech.speaking?.id ?? null;
+      speech = stepped(speech, caption, at);
+      const { speaking } = speech;
+      if (speaking === null || speaking.id === before) break;
+      if (speaking.kind === "caption") {
+        telling = toldOf(telling, caption.caption, speaking.text);
+        caption = null;
       }
+      if (speaker !== "sightline") write(speaking, at);
+    }
+    if (speaker === "sightline") speak();
+  }
+
+  /** A screen reader has a queue of its own: what is written is told, and takes its time. */
+  function write({ id, kind, text, lang }, at) {
+    if (speaker === "reader") {
+      reader.write(kind, text, lang);
+      dispatch({ type: "said", kind, text, lang, by: "reader" });
+    }
+    const { voicePauseS } = state.settings;
+    const seconds = text.length / LETTERS_PER_S + voicePauseS;
+    speech = ended(speech, id, Math.max(at, speech.freeAt) + seconds * 1000);
+  }
+
+  function speak() {
+    const { speaking } = speech;
+    if ((speaking?.id ?? 0) === spokenId) return;
+    spokenId = speaking?.id ?? 0;
+    dispatch({ type: "saying-changed", kind: speaking?.kind ?? null });
+    if (!speaking) {
+      voice.cancel();
+      return;
+    }
+    const { id, kind, text, lang } = speaking;
+    dispatch({ type: "said", kind, text, lang, by: "sightline" });
+    const { voiceRate: rate, voicePauseS } = state.settings;
+    voice.speak({ text, lang, rate, voiceId: voiceFor(state, lang)?.id ?? "" }, () => {
+      const at = performance.now();
+      speech = ended(speech, id, at + voicePauseS * 1000);
+      step(at);
+    });
+  }
+
+  return {
+    update(next, at) {
+      state = next;
+      followSpeaker();
+      followCommand();
+      if (state.visible) followEvents(at);
+      speech = held(speech, isHeld(at));
+      // Until the voices are listed, what is to be said waits.
+      if (speaker === "sightline" && state.voice.phase === "waiting") return;
+      step(at);
     },
     destroy() {
-      draft.remove();
+      destroy();
+      voice.cancel();
+      reader.destroy();
     },
   };
 }

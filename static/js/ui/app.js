@@ -5,6 +5,7 @@ import { mountBadge, mountDestination } from "./badge.js";
 import { mountBoxes } from "./boxes.js";
 import { createListeners, setAttribute, setProperty } from "./dom.js";
 import { mountDock } from "./dock.js";
+import { mountCues, mountTouch } from "./ear.js";
 import { mountFind } from "./find.js";
 import { mountHistory } from "./history.js";
 import { mountMarks } from "./marks.js";
@@ -19,14 +20,16 @@ import { mountShortcuts } from "./shortcuts.js";
 import { mountIdle, mountStage } from "./stage.js";
 import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
+import { mountVoice } from "./voice.js";
 
 const byId = (id) => document.getElementById(id);
 
 /**
  * Mounts each component on its element; returns { update(state, at), destroy() }. User input goes to
- * `dispatch(event)`, the buttons of a notice to `act(action, value)`.
+ * `dispatch(event)`, the buttons of a notice to `act(action, value)`. `voice` and `earcons` are as in
+ * io/speech.js and io/earcons.js.
  */
-export function mountApp(dispatch, act) {
+export function mountApp(dispatch, act, { voice, earcons }) {
   const components = [
     mountPage(byId("app")),
     mountStage(byId("stage")),
@@ -50,7 +53,15 @@ export function mountApp(dispatch, act) {
     mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
     mountShortcuts(window, dispatch),
     mountIdle(byId("stage")),
-    mountAnnouncer(byId("announcer"), byId("messages")),
+    mountVoice(byId("voice"), byId("open-voice"), dispatch),
+    mountPanel(byId("voice"), byId("open-voice"), dispatch),
+    mountTouch(byId("video"), dispatch, () => focusQuestion(byId("question"))),
+    mountCues(earcons),
+    mountAnnouncer(
+      { caption: byId("said"), answer: byId("answer"), alert: byId("answer"), news: byId("news") },
+      voice,
+      dispatch,
+    ),
   ];
   return {
     update(state, at) {
@@ -60,6 +71,12 @@ export function mountApp(dispatch, act) {
       for (const component of components) component.destroy();
     },
   };
+}
+
+/** Moves the focus to the field for a question, or to the choice of one. */
+function focusQuestion(root) {
+  const fields = [...root.querySelectorAll("select, input, textarea")];
+  fields.findLast((field) => field.checkVisibility())?.focus();
 }
 
 /** The theme, and the layout beside or above an open panel. */

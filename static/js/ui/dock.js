@@ -8,7 +8,11 @@ export function mountDock(root, dispatch) {
   const startLabel = start.querySelector(".dock-start-label");
   const startIcon = start.querySelector("use");
   const camera = root.querySelector("#camera");
-  const openers = { history: "#open-history", preferences: "#open-preferences" };
+  const openers = {
+    history: "#open-history",
+    voice: "#open-voice",
+    preferences: "#open-preferences",
+  };
   const { listen, destroy } = createListeners();
   let running = false;
 

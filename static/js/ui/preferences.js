@@ -36,6 +36,7 @@ export function mountPreferences(root, dispatch) {
       for (const control of form.elements) show(control, settings[control.name]);
       for (const [name, format] of Object.entries(FORMATS)) {
         setText(form.elements[`${name}Value`], format(settings[name]));
+        setAttribute(form.elements[name], "aria-valuetext", format(settings[name]));
       }
       setProperty(keys, "hidden", !settings.shortcuts);
       setText(about, aboutText(server.status));

@@ -20,14 +20,23 @@ export const SHORTCUTS = [
     label: "Boxes around things",
     events: (state) => (detectorOf(state) ? [change("boxes", !state.settings.boxes)] : []),
   },
+  { key: "V", label: "Voice on or off", events: () => [{ type: "voice-toggled" }] },
+  {
+    key: "N",
+    label: "Say what is there now",
+    events: ({ started }) => [{ type: started ? "now-asked" : "started" }],
+  },
+  { key: "R", label: "Say it again", events: () => [{ type: "again-asked" }] },
+  { key: "D", label: "Say more", events: () => [{ type: "detail-asked" }] },
   { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
   { key: "H", label: "Session", events: () => [toggle("history")] },
   { key: ",", label: "Settings", events: () => [toggle("preferences")] },
   {
     key: "Esc",
-    label: "Close the open panel, or an answer about a part",
-    events: ({ panel, part }) => {
+    label: "Silence the voice, else close the open panel or an answer about a part",
+    events: ({ panel, part, voice }) => {
+      if (voice.saying) return [{ type: "voice-silenced" }];
       if (panel) return [toggle(panel)];
       return part ? [{ type: "part-closed" }] : [];
     },
@@ -47,6 +56,7 @@ export function mountShortcuts(root, dispatch) {
   let state = null;
 
   listen(root, "keydown", (event) => {
+    if (event.key === "Control" && state.voice.saying) dispatch({ type: "voice-silenced" });
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const isEscape = event.key === "Escape";
     if (!isEscape && (!state.settings.shortcuts || usesLetterKeys(event.target))) return;

@@ -1,6 +1,7 @@
 // Messages for screen readers beside the captions: the camera's coming and going, notices, and
 // that captions continue. Pure: what was said and a state in, what to say out.
 
+import { asSentence } from "./models.js";
 import { noticeOf } from "./page.js";
 
 /** How long after its end a notice about the server is not said again: it may come and go. */
@@ -9,6 +10,7 @@ const SAME_NOTICE_MS = 10_000;
 /** The message before the first one. */
 export const NO_MESSAGE = {
   text: "",
+  isAlert: false,
   count: 0,
   started: false,
   isOn: false,
@@ -20,7 +22,7 @@ export const NO_MESSAGE = {
 /**
  * The message due in `state` at `at`; the same `count` as in `last` if there is none.
  *
- * `last` is { text, count, started, isOn, wasOn, notice, over }: the message, how many there were,
+ * `last` is { text, isAlert, count, started, isOn, wasOn, notice, over }: the message, how many there were,
  * whether captions were started, whether the camera was on and ever since the start, the notice that
  * was said and is not over, and { notice, at } of the one before it.
  */
@@ -34,7 +36,8 @@ export function nextMessage(last, state, at) {
   }
   if (notice) {
     if (isSame(notice, last.notice) || isBackSoon(notice, last.over, at)) return next;
-    return said({ ...next, notice }, `${notice.title}. ${notice.text}`.trim());
+    const isAlert = notice.tone === "problem";
+    return said({ ...next, notice }, `${asSentence(notice.title)} ${notice.text}`.trim(), isAlert);
   }
   // A problem with the camera is over when it is on, not while it is being opened.
   if (started && !isOn) return next;
@@ -58,4 +61,5 @@ const isSame = (notice, other) =>
 const isBackSoon = (notice, over, at) =>
   !isAboutCamera(notice) && isSame(notice, over.notice) && at - over.at < SAME_NOTICE_MS;
 
-const said = (next, text) => (text ? { ...next, text, count: next.count + 1 } : next);
+const said = (next, text, isAlert = false) =>
+  text ? { ...next, text, isAlert, count: next.count + 1 } : next;

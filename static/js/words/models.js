@@ -150,12 +150,15 @@ function continuation(state) {
   return phase === "ready" ? `Captions continue with ${titleOf(state, status.model)}.` : "";
 }
 
+/** A title, with a full stop unless it ends with another sign. */
+export const asSentence = (title) => (/[.!?…]$/.test(title) ? title : `${title}.`);
+
 /** A change as text for screen readers, which changes at the start, each quarter and the end. */
 export function changeAnnouncement(state, at) {
   const card = changeCardOf(state, at);
   if (!card) return "";
   if (card.id === "loading") return `${card.title}.`;
-  if (card.id !== "fetching") return `${card.title} ${card.text}`.trim();
+  if (card.id !== "fetching") return `${asSentence(card.title)} ${card.text}`.trim();
   const { value, max } = card.bar;
   const quarter = max > 0 ? Math.min(3, Math.floor((4 * value) / max)) : 0;
   return quarter === 0 ? `${card.title}.` : `${card.title}: ${25 * quarter} % done.`;

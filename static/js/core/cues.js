@@ -1,0 +1,16 @@
+// The sounds beside the voice: which one an event has. Pure.
+
+import { speakerOf } from "./voice.js";
+
+/** The cue for the change from `before` to `state`, or null: on | off | camera-lost | alert | answer. */
+export function cueOf(before, state) {
+  if (before.settings.voice !== state.settings.voice) return state.settings.voice ? "on" : "off";
+  if (speakerOf(state) !== "sightline") return null;
+  if (state.started && before.camera.phase === "live" && state.camera.phase === "failed") {
+    return "camera-lost";
+  }
+  const isDown = ({ server }) => ["gone", "failed"].includes(server.phase);
+  if (isDown(state) && !isDown(before)) return "alert";
+  const begins = ({ request }) => request?.kind === "question" && request.step === "answering";
+  return begins(state) && !begins(before) ? "answer" : null;
+}

@@ -1,0 +1,112 @@
+// Who says what is to be said, and what was said. Pure, as state.js.
+
+import { restartCapture } from "./pace.js";
+
+const DETAIL_PRESET = "detailed";
+/** Messages that are listed. */
+const LOG_LIMIT = 50;
+
+export const initialVoice = {
+  /** The voices of this computer: { id, name, lang }. Voices that send texts away are not among them. */
+  voices: [],
+  /** waiting (for the list) | ready | none | failed. */
+  phase: "waiting",
+  /** The kind of what is being said, or null. */
+  saying: null,
+  /** What was said, oldest first: { id, kind, text, lang, by, clock }, `by` reader | sightline. */
+  log: [],
+  lastLogId: 0,
+  /** The newest command to the voice: { id, name: again | silence }. */
+  command: { id: 0, name: "silence" },
+};
+
+/**
+ * Who speaks: "sightline" by a voice of this computer, "reader" (the person's screen reader), or "nobody";
+ * never two. Without a voice that works it is the screen reader.
+ */
+export function speakerOf({ settings, voice }) {
+  if (settings.voice) return ["none", "failed"].includes(voice.phase) ? "reader" : "sightline";
+  return settings.announces ? "reader" : "nobody";
+}
+
+/** The voice for a text in `lang`: the chosen one, else the first of its language, else null. */
+export function voiceFor({ settings, voice }, lang) {
+  const chosen = voice.voices.find(({ id }) => id === settings.voiceName);
+  if (chosen) return chosen;
+  const base = (tag) => tag.toLowerCase().split(/[-_]/)[0];
+  return voice.voices.find((one) => lang && base(one.lang) === base(lang)) ?? null;
+}
+
+export const voiceHandlers = {
+  /** `voices` are those of this computer; empty if none came for a while. */
+  "voices-listed"(state, { voices }) {
+    const phase = voices.length > 0 ? "ready" : "none";
+    return withVoice(state, { voices, phase });
+  },
+
+  "voice-failed"(state) {
+    return withVoice(state, { phase: "failed", saying: null });
+  },
+
+  /** "Try again" was pressed. */
+  "voice-retried"(state) {
+    const phase = state.voice.voices.length > 0 ? "ready" : "none";
+    return withVoice(state, { phase });
+  },
+
+  "voice-toggled"(state) {
+    return { ...state, settings: { ...state.settings, voice: !state.settings.voice } };
+  },
+
+  "speaker-chosen"(state, { who }) {
+    const announces = who === "sightline" ? state.settings.announces : who === "reader";
+    return { ...state, settings: { ...state.settings, voice: who === "sightline", announces } };
+  },
+
+  "saying-changed"(state, { kind }) {
+    return withVoice(state, { saying: kind });
+  },
+
+  said(state, { kind, text, lang, by, clock }) {
+    const id = state.voice.lastLogId + 1;
+    const log = [...state.voice.log, { id, kind, text, lang, by, clock }].slice(-LOG_LIMIT);
+    return withVoice(state, { log, lastLogId: id });
+  },
+
+  /** The safety sentence was said on `day`. */
+  "safety-said"(state, { day }) {
+    return { ...state, settings: { ...state.settings, safetyDay: day } };
+  },
+
+  /** What is there now: a fresh caption, told as an answer. */
+  "now-asked"(state, { at }) {
+    const silent = commanded(state, "silence");
+    if (!state.started) return silent;
+    return restartCapture({ ...silent, answeredPrompt: null, part: null }, at);
+  },
+
+  /** More of what is there now, told once. */
+  "detail-asked"(state, { at }) {
+    const silent = commanded(state, "silence");
+    if (!state.started) return silent;
+    return restartCapture({ ...silent, inDetail: true, part: null }, at);
+  },
+
+  "again-asked": (state) => commanded(state, "again"),
+  "voice-silenced": (state) => commanded(state, "silence"),
+};
+
+/** What is asked for more of what is there: the server's preset, else its first one. */
+export function detailPrompt({ server }) {
+  const presets = server.status?.presets ?? [];
+  return (presets.find(({ id }) => id === DETAIL_PRESET) ?? presets[0])?.prompt ?? null;
+}
+
+/** What R says again: the last caption or answer, or null. */
+export const lastWords = ({ voice }) =>
+  voice.log.findLast(({ kind }) => ["answer", "caption"].includes(kind)) ?? null;
+
+const commanded = (state, name) =>
+  withVoice(state, { command: { id: state.voice.command.id + 1, name } });
+
+const withVoice = (state, fields) => ({ ...state, voice: { ...state.voice, ...fields } });
