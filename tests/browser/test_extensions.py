@@ -115,7 +115,7 @@ def test_captions_and_announcer_and_history_have_their_language(open_page, url, 
     start(page)
     for place in ("#caption", ".history-text >> nth=0"):
         expect(page.locator(place)).to_have_attribute("lang", "en")
-    page.wait_for_function("window.language === 'en'")
+    page.wait_for_function("() => window.language === 'en'")
 
 
 # by, model, setting, language

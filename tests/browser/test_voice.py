@@ -225,7 +225,7 @@ def test_eyes_closed_from_load_to_answers(open_page, url, still_camera):
     texts = spoken(page)
     assert texts[0].startswith("Voice on. S starts captions.")
     caption = told(page, "answer").first.text_content()
-    page.wait_for_function("window.spoken.at(-1).end === 'said'")
+    page.wait_for_function("() => window.spoken.at(-1).end === 'said'")
     assert spoken(page).index(SAFETY) < spoken(page).index(caption)
     assert page.evaluate("window.spoken.at(-1).voice") == "Brian"
     # What is there now is said although it is the same.
