@@ -122,6 +122,26 @@ def test_inputs_equal_transformers(
         assert theirs["pixel_attention_mask"].all(), "tiles without padding need no mask"
 
 
+@pytest.mark.parametrize(("detail", "row_tokens"), [("tiny", 4), ("small", 6)])
+def test_inputs_of_smaller_tiles_equal_transformers(
+    folder: Path, builder: InputBuilder, detail: Detail, row_tokens: int
+) -> None:
+    processor = load_processor(folder)
+    side_px = builder.image_processor.tile_px * row_tokens // 8
+    processor.image_processor.max_image_size = {"longest_edge": side_px}
+    processor.image_seq_len = row_tokens**2
+    text = processor.apply_chat_template(chat_messages("Why?"), add_generation_prompt=True)
+    theirs = processor(
+        text=text,
+        images=[Image.new("RGB", (64, 48))],
+        do_image_splitting=False,
+        return_tensors="np",
+    )
+    grid = builder.image_processor.grid_of((64, 48), detail)
+    assert list(question_ids(builder, "Why?", grid)) == theirs["input_ids"][0].tolist()
+    assert theirs["pixel_values"].shape[-1] == side_px
+
+
 @pytest.mark.parametrize("word", SPECIAL_TOKENS)
 def test_typed_special_token_is_plain_text(
     builder: InputBuilder, processor: Any, word: str

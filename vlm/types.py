@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from vlm.images.frame import Frame
 
-Detail = Literal["low", "high"]
+# From the fewest pixels to the most.
+Detail = Literal["tiny", "small", "low", "high"]
 Reading = Literal["reader", "model", "both"]
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["live", "question", "background"]
@@ -82,7 +83,8 @@ class AnswerTask:
     messages: tuple[Message, ...]
     max_tokens: int
     detail: Detail = "low"
-    """"low": one tile for each image (a live frame). "high": the checkpoint's own tiling."""
+    """"low": one tile for each image (a live frame). "small", "tiny": one of about three quarters
+    or half of its side. "high": the checkpoint's own tiling."""
     sampling: Sampling = GREEDY
     stop: tuple[str, ...] = ()
     """The answer ends before the first of these texts."""

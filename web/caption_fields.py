@@ -49,8 +49,9 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
     "detail": {
         "enum": list(get_args(Detail)),
         "default": "low",
-        "description": "`low`: the image as one tile. `high`: the model's own tiling, slower, for "
-        "small things. Of a live frame that leaves it open, the server chooses the tile's side.",
+        "description": "`low`: the image as one tile. `small`, `tiny`: as one of three quarters or "
+        "half of its side, faster. `high`: the model's own tiling, slower, for small things. Of a "
+        "live frame that leaves it open, the server chooses the tile's side.",
     },
     "reading": {
         "enum": list(get_args(Reading)),

@@ -212,13 +212,20 @@ def test_invalid_request_raises_before_it_joins_the_batch(
 def test_groups_hold_each_pass_once_and_at_most_max_batch(engine: Engine) -> None:
     runtime: Any = engine._model.runtime
     tile = Image.new("RGB", (8, 8))
-    pixels = engine._model.inputs.image_processor.pixel_values(tile, "low")
-    wanted = [Encode(pixels) if index % 3 else Decode(None, index) for index in range(20)]  # type: ignore[arg-type]
+    processor = engine._model.inputs.image_processor
+    pixels = [processor.pixel_values(tile, detail) for detail in ("low", "tiny")]
+    wanted = [
+        Encode(pixels[index % 2]) if index % 3 else Decode(None, index) for index in range(20)
+    ]  # type: ignore[arg-type]
     for most in (1, 3, 8):
         groups = list(group_passes(runtime, wanted, most))
         assert sorted(index for group in groups for index in group) == list(range(20))
         assert max(map(len, groups)) <= most
-        assert all(len({type(wanted[index]) for index in group}) == 1 for group in groups)
+        for group in groups:
+            assert len({type(wanted[index]) for index in group}) == 1
+            encodes = [each for index in group if isinstance(each := wanted[index], Encode)]
+            # Tiles of one side.
+            assert len({each.pixel_values.shape for each in encodes}) <= 1
 
 
 def test_max_batch_depends_on_the_runtime(nano_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never
-from vlm.types import Kept, Request, Result
+from vlm.types import Detail, Kept, Request, Result
 
 
 def always() -> bool:
@@ -66,25 +67,38 @@ def with_spot(image: Image.Image, level: int = 0, size: int = 24) -> Image.Image
     return changed
 
 
-def values_of(builder: InputBuilder, image: Image.Image) -> Values:
-    return builder.image_processor.pixel_values(image, "low")
+def values_of(builder: InputBuilder, image: Image.Image, detail: Detail = "low") -> Values:
+    return builder.image_processor.pixel_values(image, detail)
+
+
+def new_state(runtime: Any) -> Any:
+    return runtime.new_vision_state(math.isqrt(runtime.patches) * runtime.patch_px)
 
 
 # -- passes --
 
 
-def test_all_patches_give_the_features_of_a_whole_pass(runtime: Any, builder: InputBuilder) -> None:
-    state, every = runtime.new_vision_state(), np.arange(runtime.patches)
-    for image in (still(), with_spot(still(), 255)):
-        values = values_of(builder, image)
-        features = np.asarray(runtime.encode_changed(state, values, every))
-        assert np.abs(features - np.asarray(runtime.encode_image(values))).max() < 1e-3
+def test_all_patches_give_the_features_of_transformers(
+    runtime: Any, builder: InputBuilder, nano_dir: Path
+) -> None:
+    theirs = torch_runtime(nano_dir)
+    # One side twice: what a runtime keeps for whole tiles must not stay that of another side.
+    for detail, patches in (("low", 256), ("small", 144), ("tiny", 64), ("small", 144)):
+        state = None
+        for image in (still(), with_spot(still(), 255)):
+            values = values_of(builder, image, detail)  # type: ignore[arg-type]
+            expected = np.asarray(theirs.encode_image(values))
+            assert len(expected) == patches / 4
+            state = state or runtime.new_vision_state(values.shape[-1])
+            features = np.asarray(runtime.encode_changed(state, values, np.arange(patches)))
+            assert np.abs(features - expected).max() < 1e-3
+            assert np.abs(np.asarray(runtime.encode_image(values)) - expected).max() < 1e-3
 
 
 def test_tokens_of_unchanged_patches_keep_their_features_to_the_bit(
     runtime: Any, builder: InputBuilder
 ) -> None:
-    state, every = runtime.new_vision_state(), np.arange(runtime.patches)
+    state, every = new_state(runtime), np.arange(runtime.patches)
     before = np.asarray(runtime.encode_changed(state, values_of(builder, still()), every))
     # Patches of the first token: two of the first row and two of the second.
     side = int(runtime.patches**0.5)
@@ -99,8 +113,8 @@ def test_tokens_of_unchanged_patches_keep_their_features_to_the_bit(
 def test_states_do_not_mix(runtime: Any, builder: InputBuilder) -> None:
     every, few = np.arange(runtime.patches), np.arange(8)
     one, other = values_of(builder, still(3)), values_of(builder, still(5))
-    states = [runtime.new_vision_state() for _ in range(2)]
-    alone = [runtime.new_vision_state() for _ in range(2)]
+    states = [new_state(runtime) for _ in range(2)]
+    alone = [new_state(runtime) for _ in range(2)]
     for state, values in zip(states, (one, other), strict=True):
         runtime.encode_changed(state, values, every)
     for index, values in enumerate((one, other)):
@@ -125,9 +139,15 @@ def reuse_of(runtime: Any, builder: InputBuilder, **fields: Any) -> VisionReuse:
     return VisionReuse(runtime, builder.image_processor, **{"clock": Clock()} | fields)
 
 
-def run_frame(reuse: VisionReuse, runtime: Any, image: Image.Image, camera: str = "a") -> int:
+def run_frame(
+    reuse: VisionReuse,
+    runtime: Any,
+    image: Image.Image,
+    camera: str = "a",
+    detail: Detail = "low",
+) -> int:
     """Encode a frame; return the number of patches."""
-    plan = reuse.plan(camera, image)
+    plan = reuse.plan(camera, image, detail)
     assert plan is not None
     features = plan.kept
     if len(plan.changed):
@@ -171,9 +191,10 @@ class LargeModel:
     """The geometry of SmolVLM-2.2B: 27 patches of 14 pixels in a row of 384."""
 
     patches = 27 * 27
+    patch_px = 14
     nbytes = 1
 
-    def new_vision_state(self) -> Any:
+    def new_vision_state(self, side_px: int) -> Any:
         return self
 
 
@@ -182,7 +203,8 @@ LARGE_PROCESSOR = ImageProcessor(
         "image_processor_type": "Idefics3ImageProcessor",
         "max_image_size": {"longest_edge": 384},
         "size": {"longest_edge": 1536},
-    }
+    },
+    row_tokens=9,
 )
 
 
@@ -206,11 +228,18 @@ def test_patches_need_not_fill_a_tile() -> None:
 
 def test_a_part_of_the_pixels_is_that_of_all_of_them(builder: InputBuilder) -> None:
     rng = np.random.default_rng(5)
-    for processor, side in ((builder.image_processor, 16), (LARGE_PROCESSOR, 27)):
-        patches, patch_px = Patches(processor, side), processor.tile_px // side
+    cases: list[tuple[ImageProcessor, Detail, int, int]] = [
+        (builder.image_processor, "low", 12, 16),
+        (builder.image_processor, "tiny", 12, 8),
+        (LARGE_PROCESSOR, "low", 14, 27),
+        (LARGE_PROCESSOR, "small", 14, 18),
+    ]
+    for processor, detail, patch_px, side in cases:
+        patches = Patches(processor, detail, patch_px)
+        assert patches.side == side
         for size in ((640, 480), (1280, 720), (480, 640), (331, 77), (20, 31)):
             image = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
-            whole = processor.pixel_values(image, "low")
+            whole = processor.pixel_values(image, detail)
             mask = np.zeros((side, side), np.bool_)
             for row, column in ((0, 0), (0, 3), (5, 6), (6, 7), (side - 1, side - 1)):
                 mask[row, column] = True
@@ -241,7 +270,7 @@ def test_states_are_bounded_and_end_with_their_camera(
     openvino: OpenVinoRuntime, builder: InputBuilder
 ) -> None:
     clock = Clock()
-    room = openvino.new_vision_state().nbytes * 2
+    room = new_state(openvino).nbytes * 2
     reuse = reuse_of(openvino, builder, max_bytes=room, clock=clock)
     frame = still()
     for camera in "ab":
@@ -259,9 +288,12 @@ def test_states_are_bounded_and_end_with_their_camera(
     clock.now_s = STATE_LIFETIME_S + 1
     assert run_frame(reuse, openvino, frame, "a") == openvino.patches
     # Of another size.
-    plan = reuse.plan("a", frame.reduce(2))
-    assert plan is not None
-    assert plan.is_whole
+    assert run_frame(reuse, openvino, frame.reduce(2), "a") == openvino.patches
+    # Of another side; its state is smaller.
+    assert run_frame(reuse, openvino, frame, "a", "tiny") == openvino.patches / 4
+    assert run_frame(reuse, openvino, frame, "a", "tiny") == 0
+    assert run_frame(reuse, openvino, frame, "b") == openvino.patches
+    assert run_frame(reuse, openvino, frame, "a", "tiny") == 0
 
 
 def test_a_large_error_lowers_the_threshold_and_ends_it_at_last(
@@ -315,6 +347,11 @@ def test_only_live_frames_of_a_camera_are_encoded_in_part(
     assert asked.text == caption(exact, with_spot(still())).text
     assert caption(engine, with_spot(still(), 200), camera=None).stats.patches == 0
     assert caption(engine, with_spot(still(), 201), detail="high").stats.patches == 0
+    # The state is dropped when the side changes.
+    for detail, patches in (("tiny", every / 4), ("low", every), ("small", every * 9 / 16)):
+        assert caption(engine, with_spot(still(), 203), detail=detail).stats.patches == patches
+        changed = caption(engine, with_spot(still(), 90), detail=detail).stats.patches
+        assert 0 < changed < patches
     assert caption(exact, with_spot(still(), 202)).stats.patches == 0
 
 
@@ -356,7 +393,7 @@ def test_without_memory_for_a_state_frames_are_whole(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail() -> None:
+    def fail(side_px: int) -> None:
         raise MemoryError
 
     engine = Engine(openvino, builder, stops, "nano")

@@ -36,6 +36,8 @@ SIZES = [
     (1280, 720),
 ]
 # Tiles as large as SmolVLM's are slow.
+# In a row of a tile of nano and of SmolVLM-256M.
+ROW_TOKENS = 8
 FEW_SIZES = [(640, 480), (333, 500), (2500, 31)]
 PHOTO_COUNT = 4
 
@@ -75,7 +77,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
 
 def assert_identical(config: dict[str, Any], image: Image.Image, detail: Detail) -> int:
     """Compare our pixels with those of transformers; return the number of tiles."""
-    ours = ImageProcessor(config)
+    ours = ImageProcessor(config, ROW_TOKENS)
     theirs = Idefics3ImageProcessorPil(**config)(
         images=[image],
         do_image_splitting=detail == "high",
@@ -88,7 +90,7 @@ def assert_identical(config: dict[str, Any], image: Image.Image, detail: Detail)
     assert pixel_values.shape == expected.shape
     assert (pixel_values == expected).all()
     grid = ours.grid_of(image.size, detail)
-    assert grid == (theirs["rows"][0][0], theirs["cols"][0][0])
+    assert grid[:2] == (theirs["rows"][0][0], theirs["cols"][0][0])
     assert grid.tiles == len(pixel_values)
     return len(pixel_values)
 
@@ -100,6 +102,35 @@ def test_pixels_equal_transformers(nano_config: dict[str, Any], detail: Detail, 
     config = nano_config | {"size": {"longest_edge": side_px * tiles - (tiles == 3)}}
     compared = [assert_identical(config, noise(size), detail) for size in SIZES]
     assert (max(compared) > 1) == (detail == "high" and tiles > 1)
+
+
+@pytest.mark.parametrize(
+    ("detail", "tile_px", "row_tokens"), [("tiny", 256, 4), ("small", 384, 6), ("low", 512, 8)]
+)
+def test_smaller_tiles_equal_transformers(
+    smolvlm_dir: Path, detail: Detail, tile_px: int, row_tokens: int
+) -> None:
+    config = config_of(smolvlm_dir)
+    ours = ImageProcessor(config, ROW_TOKENS)
+    theirs = Idefics3ImageProcessorPil(**config | {"max_image_size": {"longest_edge": tile_px}})
+    image = noise((640, 480))
+    expected = theirs(images=[image], do_image_splitting=False, return_tensors="np")
+    assert (ours.pixel_values(image, detail) == expected["pixel_values"][0]).all()
+    assert ours.grid_of(image.size, detail) == (0, 0, row_tokens)
+
+
+@pytest.mark.parametrize(
+    ("row_tokens", "longest_edge", "sides"),
+    # The last two: SmolVLM-2.2B, 27 patches of 14 px and 9 tokens in a row, and one token.
+    [(8, 192, (96, 144, 192)), (9, 384, (170, 256, 384)), (1, 32, (32, 32, 32))],
+)
+def test_sides_have_whole_tokens(
+    nano_config: dict[str, Any], row_tokens: int, longest_edge: int, sides: tuple[int, ...]
+) -> None:
+    config = nano_config | {"max_image_size": {"longest_edge": longest_edge}}
+    ours = ImageProcessor(config, row_tokens)
+    for detail, side_px in zip(("tiny", "small", "low"), sides, strict=True):
+        assert ours.pixel_values(noise((64, 48)), detail).shape == (1, 3, side_px, side_px)
 
 
 @pytest.mark.parametrize("detail", ["low", "high"])
@@ -148,7 +179,7 @@ def test_pixels_equal_transformers_with_each_setting(
 @pytest.mark.parametrize("absent", ["missing", "null"])
 def test_defaults_equal_transformers(nano_config: dict[str, Any], key: str, absent: str) -> None:
     kept = {name: value for name, value in nano_config.items() if name != key}
-    whole = ImageProcessor(kept if absent == "missing" else kept | {key: None})
+    whole = ImageProcessor(kept if absent == "missing" else kept | {key: None}, ROW_TOKENS)
     theirs = Idefics3ImageProcessorPil(**kept)(images=[noise((90, 50))], return_tensors="np")
     assert (whole.pixel_values(noise((90, 50)), "low") == theirs["pixel_values"][0]).all()
 
@@ -160,7 +191,7 @@ def test_grid_equals_transformers_at_any_size(nano_config: dict[str, Any]) -> No
         "resample": Image.Resampling.NEAREST,
     }
     chance = random.Random(5)
-    ours, theirs = ImageProcessor(config), Idefics3ImageProcessorPil(**config)
+    ours, theirs = ImageProcessor(config, ROW_TOKENS), Idefics3ImageProcessorPil(**config)
     grids = set()
     for _ in range(300):
         size = chance.randint(1, 120), chance.randint(1, 120)
@@ -168,7 +199,7 @@ def test_grid_equals_transformers_at_any_size(nano_config: dict[str, Any]) -> No
             images=[Image.new("RGB", size)], do_image_splitting=True, return_row_col_info=True
         )
         grid = ours.grid_of(size, "high")
-        assert grid == (made["rows"][0][0], made["cols"][0][0]), size
+        assert grid[:2] == (made["rows"][0][0], made["cols"][0][0]), size
         assert ours.pixel_values(Image.new("RGB", size), "high").shape == (grid.tiles, 3, 10, 10)
         grids.add(grid)
     assert len(grids) > 5
@@ -232,4 +263,4 @@ def test_invalid_configuration_is_refused_by_name(
     nano_config: dict[str, Any], changed: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(CheckpointError, match=named):
-        ImageProcessor(nano_config | changed)
+        ImageProcessor(nano_config | changed, ROW_TOKENS)

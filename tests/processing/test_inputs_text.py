@@ -182,7 +182,7 @@ def test_tokenizer_without_image_tokens_is_refused(nano_dir: Path, tmp_path: Pat
             InputBuilder.load(folder)
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, "64", None])
+@pytest.mark.parametrize("count", [0, -1, 1.5, "64", None, 65])
 def test_invalid_count_of_image_tokens_is_refused(
     nano_dir: Path, tmp_path: Path, count: object
 ) -> None:

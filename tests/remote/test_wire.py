@@ -89,11 +89,16 @@ def test_messages_keep_their_order_and_pure_text_is_a_plain_string() -> None:
 
 def test_images_of_any_shape_are_scaled_to_the_detail() -> None:
     image = Image.new("RGB", (MAX_SIDE_PX, 700))
-    for detail, longest_px in (("low", FRAME_SIZE_PX), ("high", MAX_SIDE_PX)):
+    for detail, longest_px, known in (
+        ("tiny", 256, "low"),
+        ("small", 384, "low"),
+        ("low", FRAME_SIZE_PX, "low"),
+        ("high", MAX_SIDE_PX, "high"),
+    ):
         request = Request.about(image, "Read it.", 8, detail=detail)  # type: ignore[arg-type]
         part = request_body(request)["messages"][0]["content"][0]
         assert max(decoded(part).size) == longest_px
-        assert part["image_url"]["detail"] == detail
+        assert part["image_url"]["detail"] == known
     for size in ((1, 1), (1, 2048), (2048, 1), (513, 3)):
         sent = Image.open(io.BytesIO(encode_jpeg(Image.new("RGB", size), FRAME_SIZE_PX)))
         assert max(sent.size) == min(max(size), FRAME_SIZE_PX)

@@ -187,9 +187,11 @@ def test_an_empty_prompt_is_the_default_one(client: FlaskClient) -> None:
     assert caption(client, prompt="  ")[-1][1]["text"] == caption(client)[-1][1]["text"]
 
 
-@pytest.mark.parametrize("detail", ["low", "high"])
-def test_both_details_are_served(client: FlaskClient, detail: str) -> None:
-    assert caption(client, detail=detail, max_tokens=1)[-1][1]["stats"]["image_tokens"] > 0
+def test_each_detail_has_its_tokens(client: FlaskClient) -> None:
+    # nano's tile has 64 tokens, and holds a whole frame of detail high.
+    for detail, tokens in (("tiny", 16), ("small", 36), ("low", 64), ("high", 64)):
+        stats = caption(client, detail=detail, max_tokens=1)[-1][1]["stats"]
+        assert stats["image_tokens"] == tokens, detail
 
 
 def test_a_preset_stands_for_its_prompt(client: FlaskClient) -> None:

@@ -188,7 +188,7 @@ class Generation:
             and reuse.is_on
             and request.kind == "live"
             and request.camera is not None
-            and self._task.detail == "low"
+            and self._task.detail != "high"
             and len(self.prepared.images) == 1
         )
 
@@ -198,7 +198,7 @@ class Generation:
         """Return the features of a camera's `image`."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
         assert reuse is not None and camera is not None
-        plan = reuse.plan(camera, image)
+        plan = reuse.plan(camera, image, self._task.detail)
         if plan is None:
             return (yield from self._encode(image, key))
         features = plan.kept

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from vlm.checkpoints.files import PROCESSOR_FILE, read_json
 from vlm.errors import BadRequestError, CheckpointError
 from vlm.processing.chat_template import ChatTemplate
 from vlm.processing.image_processor import ImageProcessor, TileGrid
@@ -21,8 +20,6 @@ from vlm.types import PromptEnd, Role
 _TEXT_MARK: Final = "\ufffd"
 _PLACES: Final = re.compile(f"({_TEXT_MARK}|{re.escape(IMAGE)})")
 _GLOBAL: Final = "<global-img>"
-# The default of Idefics3Processor if its file has none.
-_DEFAULT_IMAGE_SEQ_LEN: Final = 169
 # A page sends the same few questions; each is cached for each tile grid.
 _CACHED_CHATS: Final = 64
 
@@ -47,15 +44,13 @@ class InputBuilder:
         image_processor: ImageProcessor,
         tokenizer: Tokenizer,
         chat_template: ChatTemplate,
-        image_seq_len: int,
     ) -> None:
-        """`image_seq_len` is the number of tokens of a tile; `tokenizer` decodes answers, too.
+        """`tokenizer` decodes answers, too.
 
         Raise CheckpointError if the template does not take an image and a text.
         """
         self.image_processor = image_processor
         self.tokenizer = tokenizer
-        self._image_seq_len = image_seq_len
         self.max_side_px = image_processor.tile_px
         self.image_token_id = tokenizer.image_id
         self.vocabulary_size = tokenizer.vocabulary_size
@@ -63,7 +58,7 @@ class InputBuilder:
         self.chat_template_source = chat_template.source
         self._ids_of = lru_cache(_CACHED_CHATS)(self._tokenise)
         try:
-            self._pieces((("user", (TileGrid(0, 0), "")),))
+            self._pieces((("user", (TileGrid(0, 0, 1), "")),))
         except BadRequestError as error:
             raise CheckpointError(
                 "The chat template does not take one image followed by one text, as SmolVLM's does."
@@ -72,16 +67,9 @@ class InputBuilder:
     @classmethod
     def load(cls, folder: Path) -> InputBuilder:
         """Load the processor files of the checkpoint in `folder`; raise CheckpointError."""
-        file = folder / PROCESSOR_FILE
-        config = read_json(file) if file.is_file() else {}
-        image_seq_len = config.get("image_seq_len", _DEFAULT_IMAGE_SEQ_LEN)
-        if not isinstance(image_seq_len, int) or image_seq_len < 1:
-            raise CheckpointError(
-                f"{file} has image_seq_len {image_seq_len!r}, which must be a whole number above 0."
-            )
         tokenizer = Tokenizer.load(folder)
         template = ChatTemplate.load(folder, tokenizer.special_tokens)
-        return cls(ImageProcessor.load(folder), tokenizer, template, image_seq_len)
+        return cls(ImageProcessor.load(folder), tokenizer, template)
 
     def chat_ids(
         self,
@@ -159,7 +147,7 @@ class InputBuilder:
 
     def _image_text(self, grid: TileGrid) -> str:
         """Return the text that stands for an image in the tiles of `grid`, and whole."""
-        tile = IMAGE * self._image_seq_len
+        tile = IMAGE * grid.tile_tokens
         whole = f"{FAKE}{_GLOBAL}{tile}{FAKE}"
         if grid.rows == 0:
             return whole

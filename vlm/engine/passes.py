@@ -7,6 +7,7 @@ decides which passes run together. docs/architecture.md explains the idea.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
@@ -142,27 +143,27 @@ def group_passes(
 ) -> Iterator[list[int]]:
     """Yield groups of indices of `wanted` that are best run together; each index once.
 
-    A group has at most `max_batch` passes: decodes if the runtime can batch them, or encodes up to
-    the runtime's number of tiles. Prefills are of different lengths and run alone.
+    A group has at most `max_batch` passes: decodes if the runtime can batch them, or encodes of
+    one side up to the runtime's number of tiles. Prefills are of different lengths and run alone.
     """
     decodes = [index for index, each in enumerate(wanted) if isinstance(each, Decode)]
     decode_batch = max_batch if "batch" in runtime.capabilities else 1
     for first in range(0, len(decodes), decode_batch):
         yield decodes[first : first + decode_batch]
-    encodes: list[int] = []
-    tiles = 0
+    encodes: dict[int, list[int]] = {}
+    tiles: Counter[int] = Counter()
     for index, each in enumerate(wanted):
         if isinstance(each, Encode):
-            is_full = tiles + len(each.pixel_values) > runtime.tiles_per_pass
-            if encodes and (is_full or len(encodes) == max_batch):
-                yield encodes
-                encodes, tiles = [], 0
-            encodes.append(index)
-            tiles += len(each.pixel_values)
+            count, _, _, side = each.pixel_values.shape
+            is_full = tiles[side] + count > runtime.tiles_per_pass
+            if side in encodes and (is_full or len(encodes[side]) == max_batch):
+                yield encodes.pop(side)
+                tiles[side] = 0
+            encodes.setdefault(side, []).append(index)
+            tiles[side] += count
         elif not isinstance(each, Decode):
             yield [index]
-    if encodes:
-        yield encodes
+    yield from encodes.values()
 
 
 def run_group(runtime: Any, group: Sequence[Pass]) -> list[Any]:

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import ImageProcessor, PixelValues
 from vlm.processing.patches import Cells, Mask, Patches, differences, with_neighbours
 from vlm.runtimes.base import MAX_VISION_STATE_BYTES, ImageFeatures, VisionState
-from vlm.types import Kept
+from vlm.types import Detail, Kept
 
 log = logging.getLogger("sightline")
 
@@ -67,6 +68,7 @@ Captioned: TypeAlias = tuple[Sequence[int], Sequence[int]]
 @dataclass
 class _Camera:
     state: VisionState
+    tile: Patches
     size: tuple[int, int]
     """Width and height of its frames, in pixels."""
     encoded: Cells
@@ -121,11 +123,12 @@ class VisionReuse:
         self._checks = self._agreed = 0
         self._runtime = runtime
         self.patches: int = runtime.patches
-        """Patches of a frame."""
-        self._tile = Patches(processor, math.isqrt(runtime.patches))
+        """Patches of a frame of detail "low"."""
+        self._tile_of = cache(lambda detail: Patches(processor, detail, runtime.patch_px))
         self._max_bytes = max_bytes
         self._clock = clock
-        self._state_bytes = 0
+        # By the side of a tile.
+        self._state_bytes: dict[int, int] = {}
         self._scale = 1.0
         self._cameras: OrderedDict[str, _Camera] = OrderedDict()
 
@@ -134,17 +137,18 @@ class VisionReuse:
         """Return False once the error has stayed too large."""
         return self._scale >= _LOWEST
 
-    def plan(self, camera: str, image: Image.Image) -> Plan | None:
-        """Return how to encode an RGB frame of `camera` in one tile.
+    def plan(self, camera: str, image: Image.Image, detail: Detail = "low") -> Plan | None:
+        """Return how to encode an RGB frame of `camera` in one tile; `detail` is any but "high".
 
         Return None if another frame of the camera is being encoded, or if there is no room for a
         state: then the frame is encoded whole. A plan must be followed by `keep` or `drop`.
         """
         now_s = self._clock()
         self._drop_old(now_s)
-        found, cells = self._cameras.get(camera), self._tile.cells(image)
-        if found is None or found.size != image.size:
-            return self._first(camera, image, cells, now_s)
+        found, tile = self._cameras.get(camera), self._tile_of(detail)
+        cells = tile.cells(image)
+        if found is None or (found.size, found.tile) != (image.size, tile):
+            return self._first(camera, tile, image, cells, now_s)
         if found.features is None:
             return None
         mask = self._changed(found, cells)
@@ -158,8 +162,8 @@ class VisionReuse:
         if is_wide or is_at_rest or is_due:
             every = np.ones_like(mask)
             measured = None if is_wide else mask
-            return self._plan(camera, found.state, image, cells, every, kept, measured)
-        return self._plan(camera, found.state, image, cells, mask, kept, mask)
+            return self._plan(camera, image, cells, every, kept, measured)
+        return self._plan(camera, image, cells, mask, kept, mask)
 
     def keep(self, plan: Plan, features: ImageFeatures) -> bool:
         """Note the features of a plan; return False, and drop them, if they are no numbers."""
@@ -177,7 +181,7 @@ class VisionReuse:
             return True
         found.frames += 1
         found.renewed += len(plan.changed)
-        rows, columns = np.divmod(plan.changed, self._tile.side)
+        rows, columns = np.divmod(plan.changed, found.tile.side)
         found.encoded[:, rows, :, columns] = plan.cells[:, rows, :, columns]
         return True
 
@@ -212,9 +216,9 @@ class VisionReuse:
         """Return how to encode the last frame of a camera `at_rest` whole, and its caption."""
         found = self._cameras[camera]
         assert found.image is not None
-        none = np.zeros((self._tile.side, self._tile.side), np.bool_)
+        none = np.zeros((found.tile.side, found.tile.side), np.bool_)
         kept, found.features = found.features, None
-        plan = self._plan(camera, found.state, found.image, found.last, ~none, kept, none)
+        plan = self._plan(camera, found.image, found.last, ~none, kept, none)
         return plan, found.captioned
 
     def note_check(self, agrees: bool) -> None:
@@ -253,37 +257,43 @@ class VisionReuse:
             if now_s - each.used_s >= STATE_LIFETIME_S:
                 del self._cameras[name]
 
-    def _first(self, camera: str, image: Image.Image, cells: Cells, now_s: float) -> Plan | None:
+    def _first(
+        self, camera: str, tile: Patches, image: Image.Image, cells: Cells, now_s: float
+    ) -> Plan | None:
         self._cameras.pop(camera, None)
-        while self._cameras and (len(self._cameras) + 1) * self._state_bytes > self._max_bytes:
+        needed_bytes = self._state_bytes.get(tile.tile_px, 0)
+        while self._cameras and self._nbytes + needed_bytes > self._max_bytes:
             name, oldest = next(iter(self._cameras.items()))
             if now_s - oldest.used_s < _EVICTED_AFTER_S:
                 # Many cameras would evict each other before their next frames.
                 return None
             del self._cameras[name]
         try:
-            state = self._runtime.new_vision_state()
+            state = self._runtime.new_vision_state(tile.tile_px)
         except MemoryError:
             log.warning("There is no memory to keep what a camera's frames have in common")
             return None
-        self._state_bytes = state.nbytes
-        self._cameras[camera] = _Camera(state, image.size, cells, cells, used_s=now_s)
-        every = np.ones((self._tile.side, self._tile.side), np.bool_)
-        return self._plan(camera, state, image, cells, every, None, None)
+        self._state_bytes[tile.tile_px] = state.nbytes
+        self._cameras[camera] = _Camera(state, tile, image.size, cells, cells, used_s=now_s)
+        every = np.ones((tile.side, tile.side), np.bool_)
+        return self._plan(camera, image, cells, every, None, None)
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(each.state.nbytes for each in self._cameras.values())
 
     def _plan(
         self,
         camera: str,
-        state: VisionState,
         image: Image.Image,
         cells: Cells,
         encoded: Mask,
         kept: ImageFeatures | None,
         mask: Mask | None,
     ) -> Plan:
-        pixel_values = self._tile.pixel_values(image, encoded)
-        changed = np.flatnonzero(encoded)
-        return Plan(camera, state, pixel_values, cells, changed, bool(encoded.all()), kept, mask)
+        found, changed = self._cameras[camera], np.flatnonzero(encoded)
+        values, is_whole = found.tile.pixel_values(image, encoded), bool(encoded.all())
+        return Plan(camera, found.state, values, cells, changed, is_whole, kept, mask)
 
     def _changed(self, found: _Camera, cells: Cells) -> Mask:
         """Return which patches to encode, [rows, columns]."""
@@ -304,7 +314,7 @@ class VisionReuse:
         fresh, kept = _numbers(features), _numbers(plan.kept)
         # A token covers a square of patches.
         tokens = math.isqrt(len(fresh))
-        width = self._tile.side // tokens
+        width = len(plan.mask) // tokens
         changed = plan.mask.reshape(tokens, width, tokens, width).any((1, 3)).ravel()
         if changed.all():
             return

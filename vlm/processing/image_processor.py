@@ -31,34 +31,47 @@ _LONGEST_PX: Final = 4096
 _CHANNELS: Final = 3
 
 
+# Share of the model's tile in the side of the one tile of an image; of all others it is 1.
+_SIDES: Final[dict[Detail, float]] = {"tiny": 1 / 2, "small": 3 / 4}
+# The default of Idefics3Processor if its file has none.
+_DEFAULT_IMAGE_SEQ_LEN: Final = 169
+
+
 class TileGrid(NamedTuple):
     """Rows and columns of tiles; 0 x 0 if the whole image is the only tile."""
 
     rows: int
     columns: int
+    row_tokens: int
+    """Tokens in a row of a tile, which is a square of them."""
 
     @property
     def tiles(self) -> int:
         """Number of tiles, the one of the whole image included."""
         return self.rows * self.columns + 1
 
-
-_WHOLE_ONLY: Final = TileGrid(0, 0)
+    @property
+    def tile_tokens(self) -> int:
+        """Number of tokens of a tile."""
+        return self.row_tokens**2
 
 
 class ImageProcessor:
     """transformers' Idefics3ImageProcessor for one RGB image, in Pillow and NumPy alone.
 
-    An image of any size becomes one square tile (detail "low"), or a grid of tiles followed by the
-    whole image as one more (detail "high"; only the whole if one tile holds it).
+    An image of any size becomes one square tile (detail "low", "small" and "tiny"), or a grid of
+    tiles followed by the whole image as one more (detail "high"; only the whole if one tile holds
+    it).
     https://github.com/huggingface/transformers/blob/main/src/transformers/models/idefics3
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], row_tokens: int) -> None:
         """`config` is the content of an image processor's file.
 
-        Raise CheckpointError if it is of another processor or a value is invalid.
+        `row_tokens` is the number of tokens in a row of the model's tile. Raise CheckpointError if
+        the file is of another processor or a value is invalid.
         """
+        self.row_tokens = row_tokens
         config = {key: value for key, value in config.items() if value is not None}
         kind = config.get("image_processor_type")
         if kind not in _TYPES:
@@ -87,16 +100,28 @@ class ImageProcessor:
     def load(cls, folder: Path) -> ImageProcessor:
         """Load the image processor of the checkpoint in `folder`; raise CheckpointError."""
         older, newer = folder / OLDER_PROCESSOR_FILE, folder / PROCESSOR_FILE
-        nested = read_json(newer).get("image_processor") if newer.is_file() else None
-        return cls(nested if isinstance(nested, dict) else read_json(older))
+        config = read_json(newer) if newer.is_file() else {}
+        tokens = config.get("image_seq_len", _DEFAULT_IMAGE_SEQ_LEN)
+        if not isinstance(tokens, int) or tokens < 1 or math.isqrt(tokens) ** 2 != tokens:
+            raise CheckpointError(
+                f"{newer} has image_seq_len {tokens!r}, which must be a square number."
+            )
+        nested = config.get("image_processor")
+        own = nested if isinstance(nested, dict) else read_json(older)
+        return cls(own, math.isqrt(tokens))
 
     def grid_of(self, size: tuple[int, int], detail: Detail) -> TileGrid:
         """Return the grid that an image of `size`, (width, height), is cut into."""
-        if detail == "low":
-            return _WHOLE_ONLY
+        whole_only = TileGrid(0, 0, self._row_tokens(detail))
+        if detail != "high":
+            return whole_only
         width, height = self._tiled_size(self._bounded_size(size))
-        grid = TileGrid(height // self.tile_px, width // self.tile_px)
-        return _WHOLE_ONLY if grid == (1, 1) else grid
+        grid = TileGrid(height // self.tile_px, width // self.tile_px, whole_only.row_tokens)
+        return whole_only if grid[:2] == (1, 1) else grid
+
+    def side_px(self, detail: Detail) -> int:
+        """Return the side of a tile."""
+        return self.tile_px * self._row_tokens(detail) // self.row_tokens
 
     def pixel_values(self, image: Image.Image, detail: Detail) -> PixelValues:
         """Return the tiles of an RGB `image`, normalised."""
@@ -104,8 +129,7 @@ class ImageProcessor:
 
     def tiles(self, image: Image.Image, detail: Detail) -> Tiles:
         """Return the tiles of an RGB `image`: row by row, the whole image last."""
-        grid = self.grid_of(image.size, detail)
-        side_px = self.tile_px
+        grid, side_px = self.grid_of(image.size, detail), self.side_px(detail)
         tiles = np.empty((grid.tiles, side_px, side_px, _CHANNELS), np.uint8)
         image = resize(image, self._bounded_size(image.size), self._filter)
         if detail == "high":
@@ -128,15 +152,20 @@ class ImageProcessor:
                 np.take(levels, tile[..., channel], out=out[channel], mode="clip")
         return pixel_values
 
-    def tile_part(self, image: Image.Image, part: Part) -> Tiles:
-        """Return `part` of the one tile of detail "low" of an RGB `image`, [1, height, width, 3].
+    def tile_part(self, image: Image.Image, part: Part, detail: Detail) -> Tiles:
+        """Return `part` of the one tile of an RGB `image`, [1, height, width, 3].
 
         Some pixels may be two levels of 255 off those of `tiles`: one for each resize_piece.
         """
-        between, tile = self._bounded_size(image.size), (self.tile_px, self.tile_px)
+        side_px = self.side_px(detail)
+        between, tile = self._bounded_size(image.size), (side_px, side_px)
         piece = Piece(image, Part(0, 0, *image.size), image.size)
         piece = resize_piece(piece, between, part_read(part, between, tile), self._filter)
         return np.asarray(resize_piece(piece, tile, part, self._filter).pixels)[None]
+
+    def _row_tokens(self, detail: Detail) -> int:
+        # Whole tokens, so that the tile has all patches of each.
+        return max(1, int(_SIDES.get(detail, 1) * self.row_tokens))
 
     def _bounded_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return `size` scaled to the configuration's longest side, the other one even."""

@@ -1,4 +1,4 @@
-"""The patches of a tile of detail "low": how two frames differ in them, and the pixels of some.
+"""The patches of a frame's only tile: how two frames differ in them, and the pixels of some.
 
 Frames are compared before they are resized as the model needs it, which takes longer than all of
 the comparison.
@@ -15,6 +15,7 @@ from PIL import Image
 
 from vlm.processing.image_processor import ImageProcessor, PixelValues
 from vlm.processing.resize import Part
+from vlm.types import Detail
 
 # [rows, columns]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -33,14 +34,15 @@ _MOST_IN_PARTS: Final = 0.6
 class Patches:
     """`side` rows of as many patches; a rest of the tile at the right and below has none."""
 
-    def __init__(self, processor: ImageProcessor, side: int) -> None:
-        self.side = side
-        self._processor = processor
-        self._patch_px = processor.tile_px // side
+    def __init__(self, processor: ImageProcessor, detail: Detail, patch_px: int) -> None:
+        """`patch_px` is the side of a patch; `detail` is any but "high"."""
+        self.tile_px = processor.side_px(detail)
+        self.side = self.tile_px // patch_px
+        self._processor, self._detail, self._patch_px = processor, detail, patch_px
 
     def cells(self, image: Image.Image) -> Cells:
         """Return the mean colours of an RGB image."""
-        count, share = self.side * _CELLS, self.side * self._patch_px / self._processor.tile_px
+        count, share = self.side * _CELLS, self.side * self._patch_px / self.tile_px
         used = (0, 0, image.width * share, image.height * share)
         small = image.resize((count, count), Image.Resampling.BOX, used)
         colours = np.asarray(small, np.float32) / np.float32(127.5) - 1
@@ -50,13 +52,13 @@ class Patches:
     def pixel_values(self, image: Image.Image, mask: Mask) -> PixelValues:
         """Return the tile, [1, 3, side, side]; patches outside of `mask` may be left at 0."""
         parts = list(self._parts(mask))
-        tile_px = self._processor.tile_px
         area = sum((part.right - part.left) * (part.bottom - part.top) for part in parts)
-        if area > _MOST_IN_PARTS * tile_px**2:
-            return self._processor.pixel_values(image, "low")
-        values = np.zeros((1, 3, tile_px, tile_px), np.float32)
+        if area > _MOST_IN_PARTS * self.tile_px**2:
+            return self._processor.pixel_values(image, self._detail)
+        values = np.zeros((1, 3, self.tile_px, self.tile_px), np.float32)
         for part in parts:
-            pixels = self._processor.normalised(self._processor.tile_part(image, part))
+            tile_part = self._processor.tile_part(image, part, self._detail)
+            pixels = self._processor.normalised(tile_part)
             values[..., part.top : part.bottom, part.left : part.right] = pixels
         return values
 

@@ -19,6 +19,11 @@ from vlm.types import ANSWER_MAX_TOKENS, GREEDY, Detail, Message, Request, Sampl
 
 # Longest side of an image of detail "low": one tile of the SmolVLM models.
 FRAME_SIZE_PX: Final = 512
+_LONGEST_PX: Final[dict[Detail, int]] = {
+    "tiny": FRAME_SIZE_PX // 2,
+    "small": FRAME_SIZE_PX * 3 // 4,
+    "low": FRAME_SIZE_PX,
+}
 MAX_JPEG_BYTES: Final = 2 * 2**20
 
 _JPEG_QUALITY: Final = 90
@@ -102,6 +107,7 @@ def _message(message: Message, detail: Detail) -> dict[str, Any]:
 def _part(part: str | Image.Image, detail: Detail) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    jpeg = encode_jpeg(part, FRAME_SIZE_PX if detail == "low" else None)
+    jpeg = encode_jpeg(part, _LONGEST_PX.get(detail))
     url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-    return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
+    known = "high" if detail == "high" else "low"
+    return {"type": "image_url", "image_url": {"url": url, "detail": known}}

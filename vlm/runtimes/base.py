@@ -84,7 +84,10 @@ class Runtime(Protocol[State]):
     capabilities: frozenset[Capability]
 
     def encode_image(self, pixel_values: PixelValues) -> ImageFeatures:
-        """Run vision encoder and connector over `pixel_values`, [tiles, 3, side, side]."""
+        """Run vision encoder and connector over `pixel_values`, [tiles, 3, side, side].
+
+        The side is that of the model's own tiles or smaller, with whole tokens.
+        """
 
     def prefill(
         self,
@@ -127,18 +130,21 @@ class ChangedRuntime(Runtime[State], Protocol[State]):
     """A runtime with the capability "changed": it encodes the changed patches of a tile alone."""
 
     patches: int
-    """Patches of a tile; they lie in rows, from its top left corner."""
+    """Patches of the model's own tile; they lie in rows, from its top left corner."""
+    patch_px: int
+    """Side of a patch."""
 
-    def new_vision_state(self) -> VisionState:
-        """Return a state without content; its first pass must compute all patches."""
+    def new_vision_state(self, side_px: int) -> VisionState:
+        """Return a state without content; its first pass must compute all patches of the tile."""
 
     def encode_changed(
         self, state: VisionState, pixel_values: PixelValues, changed: npt.NDArray[np.int64]
     ) -> ImageFeatures:
         """Return the features of one tile, [1, 3, side, side], of which `changed` are computed.
 
-        `changed` are indices of patches, at least one. Of the others `state` has what was computed
-        last. If all are computed, the features are those of `encode_image`.
+        Its side is that of `state`. `changed` are indices of patches, at least one. Of the others
+        `state` has what was computed last. If all are computed, the features are those of
+        `encode_image`.
         """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 from urllib.parse import unquote
 
 from PIL import Image
@@ -28,28 +28,36 @@ _DATA_URI: Final = re.compile(r"\s*data:[^,]{0,256};\s*base64\s*,", re.IGNORECAS
 _BARE: Final = re.compile(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
 _URLSAFE: Final = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE: Final = b" \t\r\n\f\v"
-_HIGH: Final = ("high", "original")
-_LOW: Final = ("auto", "low")
+# Names of a detail; the last two are OpenAI's.
+_DETAILS: Final[dict[str, Detail]] = {
+    **{each: each for each in get_args(Detail)},
+    "auto": "low",
+    "original": "high",
+}
+_BY_PIXELS: Final[tuple[Detail, ...]] = get_args(Detail)
 
 
 class ImageReader:
     """Decodes the images of one request, within the bounds of all of them together."""
 
     def __init__(self, is_cancelled: Callable[[], bool]) -> None:
-        self.detail: Detail = "low"
-        """"high" if any image is to be read so: a request has one detail."""
         self.ignored: list[str] = []
         """Names of fields that had no effect."""
+        self._details: set[Detail] = set()
         self._is_cancelled = is_cancelled
         self._images = 0
         self._pixels = 0
 
+    @property
+    def detail(self) -> Detail:
+        """The most pixels that an image is to be read with: a request has one detail."""
+        return max(self._details, key=_BY_PIXELS.index, default="low")
+
     def read(self, url: str, detail: str | None, param: str) -> Image.Image:
         """Return the decoded image; raises FieldError for the field `param`."""
-        if detail in _HIGH:
-            self.detail = "high"
-        elif detail is not None and detail not in _LOW:
+        if detail is not None and detail not in _DETAILS:
             self.ignored.append("detail")
+        self._details.add(_DETAILS.get(detail or "auto", "low"))
         self._images += 1
         if self._images > MAX_IMAGES:
             raise FieldError(f"At most {MAX_IMAGES} images are accepted.", param, "too_many_images")

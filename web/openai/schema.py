@@ -67,7 +67,8 @@ class ImageUrl(ChatPart):
     )
     detail: str | None = Field(
         None,
-        description="`high`, `original`: the model's own tiling, of all images. Else: one tile.",
+        description="`high`, `original`: the model's own tiling, of all images. `small`, `tiny`: "
+        "a smaller tile, if no image needs more. Else: one tile.",
     )
 
 

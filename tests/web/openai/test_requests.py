@@ -52,9 +52,12 @@ def test_texts_and_images_keep_their_order_and_roles() -> None:
         (["auto", "low"], "low"),
         (["low", "high"], "high"),
         (["original"], "high"),
+        (["tiny"], "tiny"),
+        (["tiny", "small"], "small"),
+        (["tiny", None], "low"),
     ],
 )
-def test_high_detail_of_one_image_applies_to_all(details: list[str | None], expected: str) -> None:
+def test_most_detail_of_one_image_applies_to_all(details: list[str | None], expected: str) -> None:
     parts = [image_part(**({"detail": detail} if detail else {})) for detail in details]
     assert request_of(messages=[{"role": "user", "content": parts}]).task.detail == expected
 

@@ -83,6 +83,7 @@ CASES = [
     image(URI),
     image(URI, "input_image", detail="auto"),
     image({"url": URI, "detail": "original"}),
+    image({"url": URI, "detail": "tiny"}),
     image({"url": URI, "detail": "medium"})._replace(ignored="detail"),
     image(BASE64),
     image({"url": URI.replace("data:", "DATA:").replace("base64", "BASE64")}),

@@ -32,7 +32,7 @@ FACTS_FILE: Final = "facts.json"
 _SEAL_FILE: Final = "checksums.json"
 
 # Increase it whenever the converter makes other files of the same checkpoint.
-_CONVERTER_VERSION: Final = 3
+_CONVERTER_VERSION: Final = 4
 _READ_BYTES: Final = 1 << 20
 # Two changes of a file within one tick of the file system's clock leave the same times.
 _SETTLED_AFTER_S: Final = 5.0

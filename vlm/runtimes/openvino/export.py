@@ -101,17 +101,18 @@ class _TextModel(torch.nn.Module):
 
 
 def convert_vision(model: Any, bfloat16: bool) -> Any:
-    """Return the vision encoder and connector for one tile, stateful as `ChangedVision`.
+    """Return the vision encoder and connector for one tile of any side, as `ChangedVision`.
 
-    A float32 model could run in bfloat16 too, but would keep its weights in both formats.
+    It is stateful. A float32 model could run in bfloat16 too, but would keep its weights in both
+    formats.
     """
-    side_px = model.config.vision_config.image_size
-    vision = ChangedVision(model, side_px, torch.bfloat16 if bfloat16 else torch.float32)
-    state = vision.new_state()
-    pixel_values = torch.zeros(1, 3, side_px, side_px)
+    config = model.config.vision_config
+    vision = ChangedVision(model, torch.bfloat16 if bfloat16 else torch.float32)
+    state = vision.new_state(config.image_size)
+    pixel_values = torch.zeros(1, 3, config.image_size, config.image_size)
     example = {"pixel_values": pixel_values, "changed": torch.arange(2), "state": state}
     converted = ov.convert_model(_VisionModel(vision), example_input=example)
-    shapes = [list(pixel_values.shape), [-1], *[list(each.shape) for each in state]]
+    shapes = [[1, 3, -1, -1], [-1], *[[1, -1, config.hidden_size]] * len(state)]
     converted.reshape(dict(zip(converted.inputs, shapes, strict=True)))
     for name, model_input in zip(example, converted.inputs[:2], strict=False):
         model_input.get_tensor().set_names({name})
@@ -194,6 +195,9 @@ def save(
     facts = {
         "image_token_id": config.image_token_id,
         "context_tokens": config.text_config.max_position_embeddings,
+        "tile_px": config.vision_config.image_size,
+        "patch_px": config.vision_config.patch_size,
+        "patches_per_token": config.scale_factor,
     }
     (out / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
     seal(out)

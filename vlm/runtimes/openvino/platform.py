@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -72,6 +73,20 @@ def compile_on_cpu(model: Any, properties: Mapping[str, object]) -> Any:
     """Return `model`, a file or an `openvino.Model`, compiled for the CPU; one at a time."""
     with COMPILING:
         return core().compile_model(model, "CPU", dict(properties))
+
+
+_OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough memory")
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise OpenVINO's out-of-memory errors as MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS):
+            raise
+        raise MemoryError(first_line(error)) from None
 
 
 def openvino_here() -> OpenVino:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,12 +28,11 @@ from vlm.runtimes.openvino.platform import (
     OpenVinoUnavailableError,
     Precision,
     compile_on_cpu,
+    memory_errors,
     openvino_here,
 )
+from vlm.runtimes.openvino.vision import Features, OpenVinoVision, OpenVinoVisionState
 
-Features = npt.NDArray[np.float32]
-
-_OUT_OF_MEMORY_WORDS: Final = ("bad_alloc", "bad alloc", "allocat", "not enough memory")
 # Long passes are padded to a multiple of 4 rows, which a mask hides; others can take a quarter
 # longer: on two cores of a Zen 4, 81 rows took 140 ms, 84 123 ms, 95 183 ms, 96 144 ms.
 _ROW_MULTIPLE: Final = 4
@@ -87,13 +85,10 @@ class OpenVinoRuntime:
         self._text = compile_on_cpu(
             source.folder / TEXT_FILE, properties | precision.text_properties
         )
-        vision = compile_on_cpu(
-            source.folder / VISION_FILE, properties | precision.vision_properties
+        self._vision = OpenVinoVision(
+            source.folder / VISION_FILE, facts, properties | precision.vision_properties
         )
-        self._side_px: int = vision.input("pixel_values").partial_shape[-1].get_length()
-        self._vision = vision
-        self._whole = self.new_vision_state()
-        self.patches = self._whole.patches
+        self.patch_px, self.patches = self._vision.patch_px, self._vision.patches
         self._bytes_per_row = sum(
             4 * state.state.shape[1] * state.state.shape[3]
             for state in self._text.create_infer_request().query_state()
@@ -138,20 +133,14 @@ class OpenVinoRuntime:
     def encode_image(self, pixel_values: PixelValues) -> Features:
         """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden].
 
-        Raise ValueError for tiles of another side than the model's.
+        Raise ValueError for a side that is larger than the model's, or has no whole tokens.
         """
-        if pixel_values.shape[-2:] != (self._side_px, self._side_px):
-            raise ValueError(
-                f"tiles of {pixel_values.shape[-1]} pixels, but a model for {self._side_px}"
-            )
-        every = np.arange(self.patches)
-        return np.concatenate(
-            [self.encode_changed(self._whole, tile[None], every) for tile in pixel_values]
-        )
+        with memory_errors():
+            return self._vision.encode(pixel_values)
 
-    def new_vision_state(self) -> OpenVinoVisionState:
-        with _memory_errors():
-            return OpenVinoVisionState(self._vision.create_infer_request())
+    def new_vision_state(self, side_px: int) -> OpenVinoVisionState:
+        with memory_errors():
+            return self._vision.new_state(side_px)
 
     def encode_changed(
         self,
@@ -159,10 +148,8 @@ class OpenVinoRuntime:
         pixel_values: PixelValues,
         changed: npt.NDArray[np.int64],
     ) -> Features:
-        inputs = {"pixel_values": pixel_values, "changed": changed}
-        with _memory_errors():
-            state.request.infer(inputs, share_inputs=True)
-            return np.array(state.request.get_output_tensor(0).data)
+        with memory_errors():
+            return state.encode(pixel_values, changed)
 
     def prefill(
         self,
@@ -206,7 +193,7 @@ class OpenVinoRuntime:
         state.truncate(length)
 
     def fork(self, state: OpenVinoKVState, length: int) -> OpenVinoKVState:
-        with _memory_errors():
+        with memory_errors():
             copy = self._new_state()
             state.copy_to(copy, np.arange(length))
             return copy
@@ -250,35 +237,13 @@ class OpenVinoRuntime:
             "wanted": np.arange(new - count, new),
             "beams": np.zeros(1, np.int32),
         }
-        with _memory_errors():
+        with memory_errors():
             state.request.infer(inputs, share_inputs=True)
             ids: list[int] = state.request.get_output_tensor(0).data[0].tolist()
             # Copied: the tensor belongs to the request, and its next pass overwrites it.
             logits = np.array(state.request.get_output_tensor(1).data[0]) if want_logits else None
         state.append(positions, spare)
         return Predicted(ids, logits)
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Raise OpenVINO's out-of-memory errors as MemoryError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS):
-            raise
-        raise MemoryError(first_line(error)) from None
-
-
-class OpenVinoVisionState:
-    """The keys, values and last hidden states of a tile in `request`."""
-
-    def __init__(self, request: Any) -> None:
-        self.request = request
-        states = request.query_state()
-        self.patches: int = states[0].state.shape[1]
-        # The plugin writes to a second copy and swaps.
-        self.nbytes: int = 2 * sum(each.state.byte_size for each in states)
 
 
 # The CPU plugin doubles its capacity whenever it is full.

@@ -15,30 +15,25 @@ import torch
 
 
 class ChangedVision(torch.nn.Module):
-    """Vision encoder and connector for one tile without a mask, which only padded tiles need."""
+    """Vision encoder and connector for one tile without a mask, which only padded tiles need.
 
-    def __init__(self, model: Any, side_px: int, dtype: torch.dtype, device: Any = "cpu") -> None:
+    A tile may be smaller than the model's; positions are spread over it as transformers does.
+    """
+
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self._dtype = dtype
         self._vision = model.model.vision_model.to(dtype)
         self._connector = model.model.connector.to(dtype)
-        # The positions of a tile's patches depend on the mask only, so they are constant here.
-        outputs: list[torch.Tensor] = []
-        table = self._vision.embeddings.position_embedding
-        hook = table.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-        with torch.inference_mode():
-            self._vision(torch.zeros(1, 3, side_px, side_px, dtype=dtype, device=device))
-        hook.remove()
-        self._positions = outputs[0].clone()
-        self.patches = self._positions.shape[1]
 
-    def new_state(self, device: Any = "cpu") -> list[torch.Tensor]:
+    def new_state(self, side_px: int, device: Any = "cpu") -> list[torch.Tensor]:
         """Return a state without content: keys and values of each layer, and the last hidden ones.
 
         Each is [1, patches, hidden of the vision encoder].
         """
+        config = self._vision.config
         count = 2 * len(self._vision.encoder.layers) + 1
-        shape = (1, self.patches, self._vision.config.hidden_size)
+        shape = (1, (side_px // config.patch_size) ** 2, config.hidden_size)
         return [torch.zeros(shape, dtype=self._dtype, device=device) for _ in range(count)]
 
     def forward(
@@ -48,8 +43,13 @@ class ChangedVision(torch.nn.Module):
 
         `pixel_values` are [1, 3, side, side], `changed` the indices of the patches to compute.
         """
-        patches = self._vision.embeddings.patch_embedding(pixel_values.to(self._dtype))
-        patches = patches.flatten(2).transpose(1, 2) + self._positions
+        embeddings = self._vision.embeddings
+        patches = embeddings.patch_embedding(pixel_values.to(self._dtype))
+        side, whole = patches.shape[-1], embeddings.num_patches_per_side
+        # transformers rounds in float32, which gives the same for all sides of published models.
+        rows = torch.arange(side, device=patches.device) * whole // side
+        positions = embeddings.position_embedding((rows[:, None] * whole + rows).flatten())
+        patches = patches.flatten(2).transpose(1, 2) + positions
         hidden = patches.index_select(1, changed)
         kept: list[torch.Tensor] = []
         for index, layer in enumerate(self._vision.encoder.layers):
@@ -67,5 +67,16 @@ class ChangedVision(torch.nn.Module):
             hidden = hidden + attention.out_proj(attended.transpose(1, 2).flatten(2))
             hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
         last = state[-1].index_copy(1, changed, hidden)
-        features: torch.Tensor = self._connector(self._vision.post_layernorm(last))
-        return (features.flatten(0, 1), *kept, last)
+        features = self._connected(self._vision.post_layernorm(last), side)
+        return (features, *kept, last)
+
+    def _connected(self, hidden: torch.Tensor, side: int) -> torch.Tensor:
+        """Return a token for each square of patches, as the model's connector does.
+
+        Its own code computes the side in Python, which tracing would make a constant.
+        """
+        factor = self._connector.scale_factor
+        squares = hidden.view(-1, factor, side // factor, factor * hidden.shape[-1])
+        squares = squares.transpose(1, 2).flatten(2).flatten(0, 1)
+        features: torch.Tensor = self._connector.modality_projection(squares)
+        return features

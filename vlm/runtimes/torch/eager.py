@@ -65,7 +65,7 @@ class TorchRuntime:
         is_spread = len({each.device for each in model.parameters()}) > 1
         self.capabilities: frozenset[Capability] = frozenset(() if is_spread else ("changed",))
         vision = model.config.vision_config
-        self._side_px: int = vision.image_size
+        self.patch_px: int = vision.patch_size
         self.patches: int = (vision.image_size // vision.patch_size) ** 2
         self._embed = model.get_input_embeddings()
         self._image_token_id: int = model.config.image_token_id
@@ -92,9 +92,9 @@ class TorchRuntime:
             # The model casts to its own dtype.
             return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
 
-    def new_vision_state(self) -> TorchVisionState:
+    def new_vision_state(self, side_px: int) -> TorchVisionState:
         with device_errors():
-            return TorchVisionState(self._changed_vision.new_state(self._device))
+            return TorchVisionState(self._changed_vision.new_state(side_px, self._device))
 
     @torch.inference_mode()
     def encode_changed(
@@ -109,7 +109,7 @@ class TorchRuntime:
 
     @cached_property
     def _changed_vision(self) -> ChangedVision:
-        return ChangedVision(self._model, self._side_px, self._model.dtype, self._device)
+        return ChangedVision(self._model, self._model.dtype)
 
     @torch.inference_mode()
     def prefill(

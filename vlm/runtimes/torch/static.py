@@ -43,7 +43,7 @@ class StaticTorchRuntime:
         self.dtype = self._eager.dtype
         self.exact_splits = self._eager.exact_splits
         self.capabilities: frozenset[Capability] = self._eager.capabilities | {"batch"}
-        self.patches = self._eager.patches
+        self.patches, self.patch_px = self._eager.patches, self._eager.patch_px
         self.context_tokens = self._eager.context_tokens
         self.tiles_per_pass = self._eager.tiles_per_pass
         text = model.config.text_config
@@ -63,8 +63,8 @@ class StaticTorchRuntime:
         """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden]."""
         return self._eager.encode_image(pixel_values)
 
-    def new_vision_state(self) -> TorchVisionState:
-        return self._eager.new_vision_state()
+    def new_vision_state(self, side_px: int) -> TorchVisionState:
+        return self._eager.new_vision_state(side_px)
 
     def encode_changed(
         self, state: TorchVisionState, pixel_values: PixelValues, changed: npt.NDArray[np.int64]
