@@ -172,7 +172,7 @@ class OpenVinoRuntime:
         want_logits: bool = False,
     ) -> tuple[OpenVinoKVState, Predicted]:
         embeds = self._embed(input_ids, features)
-        with _memory_errors():
+        with memory_errors():
             copy = self._new_state()
             state.copy_to(copy, np.setdiff1d(np.arange(positions[-1]), positions))
         return copy, self._feed(copy, embeds, count, want_logits, positions)
