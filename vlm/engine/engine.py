@@ -20,7 +20,7 @@ from vlm.loops import loop_guard
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import EngineInfo, Request, Result, StreamEvent
+from vlm.types import Detail, EngineInfo, Request, Result, StreamEvent, TileSide
 
 log = logging.getLogger("sightline")
 
@@ -122,6 +122,7 @@ class Engine:
             frame_size_px=inputs.max_side_px,
             context_tokens=runtime.context_tokens,
             chat_template=inputs.chat_template_source,
+            sides=_sides(inputs),
         )
 
     @property
@@ -256,3 +257,14 @@ class Engine:
         if self._good_batches >= _RECOVERY_BATCHES:
             self.max_batch = min(largest, 2 * self.max_batch)
             self._good_batches = 0
+
+
+def _sides(inputs: InputBuilder) -> tuple[TileSide, ...]:
+    """Return the sides of the one tile of a frame, from the smallest."""
+    details: tuple[Detail, ...] = ("tiny", "small", "low")
+    tokens = [inputs.image_processor.grid_of((1, 1), each).tile_tokens for each in details]
+    return tuple(
+        # What smaller tiles lose is not known.
+        TileSide(detail, count / tokens[-1], 0.0 if detail == "low" else None)
+        for detail, count in zip(details, tokens, strict=True)
+    )
