@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,10 @@ from vlm.images.decode import decode_image
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.settings import DTYPES, RUNTIMES, Settings
-from vlm.types import Request
+from vlm.types import Detail, Request
+
+# An image and a question in, an answer out.
+Ask: TypeAlias = Callable[[Image.Image, str], str]
 
 ANSWER_TOKENS: Final = 64
 STATE_KINDS: Final[tuple[Kind, ...]] = ("covered", "dark", "empty")
@@ -47,9 +51,9 @@ TARGETS: Final[dict[str, float]] = {
 }
 
 
-def answer(engine: Engine, image: Image.Image, prompt: str) -> str:
+def answer(engine: Engine, detail: Detail, image: Image.Image, prompt: str) -> str:
     """Return the engine's answer to one question."""
-    return engine.run(Request.about(image, prompt, ANSWER_TOKENS)).text
+    return engine.run(Request.about(image, prompt, ANSWER_TOKENS, detail)).text
 
 
 @dataclass
@@ -119,10 +123,10 @@ def _is_unfamiliar(caption: str) -> bool:
     return caption.startswith("An unfamiliar scene")
 
 
-def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
+def _score_scene(ask: Ask, seed: int, scores: Scores) -> None:
     frame = make_frame(seed, "held_out")
     scene = frame.scene
-    caption = answer(engine, frame.image, DEFAULT_PROMPT)
+    caption = ask(frame.image, DEFAULT_PROMPT)
     rng = np.random.default_rng([seed, 7])
     # For every kind of scene, because an object named in an empty scene is a false positive.
     scores.objects.add(caption, scene)
@@ -132,9 +136,9 @@ def _score_scene(engine: Engine, seed: int, scores: Scores) -> None:
         scores.add("false_unfamiliar", _is_unfamiliar(caption))
     for key, exchange in _questions_about(scene, rng).items():
         if exchange is not None:
-            scores.add(key, answer(engine, frame.image, exchange.prompt) == exchange.answer)
+            scores.add(key, ask(frame.image, exchange.prompt) == exchange.answer)
     if scene.text is not None:
-        read = answer(engine, frame.image, questions.reading_question(scene, rng).prompt)
+        read = ask(frame.image, questions.reading_question(scene, rng).prompt)
         scores.add("words", language.quoted_in(read) == scene.text.text)
 
 
@@ -152,8 +156,8 @@ def _questions_about(scene: Scene, rng: np.random.Generator) -> dict[str, Exchan
     return found
 
 
-def _score_state(engine: Engine, seed: int, kind: Kind, scores: Scores) -> None:
-    caption = answer(engine, make_frame(seed, "held_out", kind).image, DEFAULT_PROMPT)
+def _score_state(ask: Ask, seed: int, kind: Kind, scores: Scores) -> None:
+    caption = ask(make_frame(seed, "held_out", kind).image, DEFAULT_PROMPT)
     expected = language.STATE_SENTENCES.get(kind, "An empty scene")
     scores.add("states", caption.startswith(expected))
 
@@ -164,23 +168,27 @@ def photographs(folder: Path | None) -> list[Path]:
 
 
 def evaluate(
-    engine: Engine, scenes: int, other_scenes: int, photos: Iterable[Path]
+    engine: Engine,
+    scenes: int,
+    other_scenes: int,
+    photos: Iterable[Path],
+    detail: Detail = "low",
 ) -> dict[str, float | None]:
     """Return all figures of one checkpoint over `scenes` scenes, at least 1."""
-    scores = Scores()
+    scores, ask = Scores(), partial(answer, engine, detail)
     for seed in tqdm(range(scenes), desc="scenes", unit="scene"):
-        _score_scene(engine, seed, scores)
+        _score_scene(ask, seed, scores)
     # States are rare in the usual mix; the seeds of these frames follow those of the scenes.
     for seed in tqdm(range(scenes, scenes + max(1, scenes // 20)), desc="states", unit="frame"):
         for kind in STATE_KINDS:
-            _score_state(engine, seed, kind, scores)
+            _score_state(ask, seed, kind, scores)
     if other_scenes and find_browser() is not None:
         for image, scene in tqdm(
             browser_frames(other_scenes), desc="other renderer", total=other_scenes
         ):
-            scores.other_renderer.add(answer(engine, image, DEFAULT_PROMPT), scene)
+            scores.other_renderer.add(ask(image, DEFAULT_PROMPT), scene)
     for path in tqdm(list(photos), desc="photographs", unit="photo"):
-        caption = answer(engine, decode_image(path.read_bytes()), DEFAULT_PROMPT)
+        caption = ask(decode_image(path.read_bytes()), DEFAULT_PROMPT)
         scores.add("photos_unfamiliar", _is_unfamiliar(caption))
     return scores.figures()
 
@@ -216,6 +224,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="as for app.py")
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="as for app.py")
     parser.add_argument("--int8-vision", action="store_true", help="as for app.py")
+    parser.add_argument(
+        "--detail", choices=get_args(Detail), default="low", help="as for /api/captions"
+    )
     arguments = parser.parse_args(argv)
     if arguments.scenes < 1:
         raise SystemExit("evaluate: an evaluation needs at least one scene: raise --scenes")
@@ -228,7 +239,11 @@ def main(argv: list[str] | None = None) -> None:
     try:
         engine = load_engine(settings)
         figures = evaluate(
-            engine, arguments.scenes, arguments.other_scenes, photographs(arguments.photos)
+            engine,
+            arguments.scenes,
+            arguments.other_scenes,
+            photographs(arguments.photos),
+            arguments.detail,
         )
     except SightlineError as error:
         raise SystemExit(f"evaluate: {error}") from None
