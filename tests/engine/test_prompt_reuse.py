@@ -33,7 +33,7 @@ def runtime(nano_dir: Path) -> OpenVinoRuntime:
 
 @pytest.fixture(scope="module")
 def ids(builder: InputBuilder) -> tuple[int, ...]:
-    return builder.chat_ids((("user", (TileGrid(0, 0), DEFAULT_PROMPT)),))
+    return builder.chat_ids((("user", (TileGrid(0, 0, 8), DEFAULT_PROMPT)),))
 
 
 def features_of(runtime: Any, builder: InputBuilder, seed: int) -> Any:
