@@ -74,7 +74,7 @@ REFUSED = [
     ("--max-queue", "0", "1 to 1024"),
     ("--device", "tpu", "auto, cpu, cuda, cuda:N, mps or xpu"),
     ("--runtime", "onnx", "'auto', 'torch', 'torch-static', 'openvino'"),
-    ("--dtype", "int4", "'auto', 'float32', 'bfloat16', 'float16', 'int8'"),
+    ("--dtype", "int2", "'auto', 'float32', 'bfloat16', 'float16', 'int8', 'int4'"),
     ("--detector", "yolo", "'nanodet', 'owlv2-base', 'grounding-dino-tiny', 'none'"),
     ("--engine", "remote", "'local', 'openai'"),
     ("--log-requests", "maybe", "'auto', 'on', 'off'"),

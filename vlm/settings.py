@@ -19,7 +19,7 @@ RUNTIMES = ("auto", "torch", "torch-static", "openvino")
 ENGINES = ("local", "openai")
 LOG_REQUESTS = ("auto", "on", "off")
 WITNESSES = ("auto", "on", "off")
-DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4")
 MAX_TOKENS_LIMIT = 512
 
 # Each waiting request holds one thread of the server.

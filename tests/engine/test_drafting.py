@@ -146,6 +146,7 @@ def last_of(engine: Engine, request: Request) -> Result:
     ("runtime", "dtype", "drafts"),
     [
         ("openvino", "float32", True),
+        ("openvino", "int4", True),
         ("torch", "float32", True),
         ("torch", "bfloat16", False),
         ("torch", "float16", False),

@@ -41,7 +41,7 @@ ON_CPU = Settings(device="cpu")
 WAYS = [
     replace(ON_CPU, runtime=runtime, dtype=dtype)
     for runtime, dtypes in (
-        ("openvino", ("int8", "bfloat16", "float32")),
+        ("openvino", ("int4", "int8", "bfloat16", "float32")),
         ("torch", ("bfloat16", "float32")),
     )
     for dtype in dtypes
@@ -86,12 +86,12 @@ def test_kv_cache_is_bounded_by_the_longest_request() -> None:
 def test_smaller_formats_need_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for converted in (True, False):
         monkeypatch.setattr(fit_module, "is_converted_for", lambda *_, here=converted: here)
-        int8, bfloat16, float32 = (fit(SIZE, settings).needed_bytes for settings in WAYS[:3])
-        assert int8 <= bfloat16 <= float32
+        int4, int8, bfloat16, float32 = (fit(SIZE, each).needed_bytes for each in WAYS[:4])
+        assert int4 <= int8 <= bfloat16 <= float32
         # A CPU without bfloat16 encodes in float32, and all conversions trace the same encoder.
         if converted or openvino_here().has_bfloat16:
             assert int8 < float32
-    bfloat16, float32 = (fit(SIZE, settings).needed_bytes for settings in WAYS[3:])
+    bfloat16, float32 = (fit(SIZE, settings).needed_bytes for settings in WAYS[4:])
     assert bfloat16 < float32
 
 

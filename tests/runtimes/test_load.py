@@ -41,8 +41,9 @@ def test_openvino_runs_on_a_cpu_and_answers_as_torch_does(
     ("settings", "named"),
     [
         (Settings(runtime="torch", dtype="int8"), "auto, float32, bfloat16 or float16"),
+        (Settings(runtime="torch", dtype="int4"), "int4 is for OpenVINO. With --runtime torch"),
         (Settings(runtime="openvino", device="cuda"), "--device is cuda"),
-        (Settings(runtime="openvino", dtype="float16"), "auto, float32, bfloat16, int8"),
+        (Settings(runtime="openvino", dtype="float16"), "auto, float32, bfloat16, int8, int4"),
     ],
 )
 def test_unsupported_dtype_or_device_is_refused_by_name(
@@ -57,7 +58,7 @@ def test_torch_runs_float16(nano_dir: Path) -> None:
     assert (runtime.name, runtime.dtype) == ("torch", "float16")
 
 
-@pytest.mark.parametrize(("dtype", "used_dtype"), [("int8", "float32"), ("bfloat16", "bfloat16")])
+@pytest.mark.parametrize(("dtype", "used_dtype"), [("int4", "float32"), ("bfloat16", "bfloat16")])
 def test_torch_is_the_fallback_if_openvino_fails(
     nano_dir: Path,
     monkeypatch: pytest.MonkeyPatch,

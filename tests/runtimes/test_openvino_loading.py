@@ -162,7 +162,7 @@ def test_automatic_format_depends_on_size_and_cpu() -> None:
     )
     large = choose_precision("auto", LARGE, True, False)
     assert large == choose_precision("int8", LARGE, True, False)
-    assert (large.int8_text, large.bfloat16_vision, large.int8_vision) == (True, True, False)
+    assert (large.text_bits, large.bfloat16_vision, large.int8_vision) == (8, True, False)
     assert not choose_precision("auto", LARGE, False, False).bfloat16_vision
 
 
@@ -173,12 +173,12 @@ def test_conversions_to_different_formats_have_different_names() -> None:
         for bfloat16 in (True, False)
         for int8 in (True, False)
     }
-    assert len(names) == 6
+    assert len(names) == 9
     assert all(name.replace("-", "").isalnum() for name in names)
 
 
 def test_unknown_format_is_refused_by_name() -> None:
-    with pytest.raises(SettingsError, match=r"float16.*auto, float32, bfloat16, int8"):
+    with pytest.raises(SettingsError, match=r"float16.*auto, float32, bfloat16, int8, int4"):
         choose_precision("float16", SMALL, True, False)
 
 

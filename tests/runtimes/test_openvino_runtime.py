@@ -124,7 +124,13 @@ def int8_runtime(nano_dir: Path) -> OpenVinoRuntime:
     return OpenVinoRuntime.load(nano_dir, precision_here("int8", 0, int8_vision=True), print)
 
 
-@pytest.mark.parametrize("name", ["runtime", "int8_runtime"])
+@pytest.fixture(scope="module")
+def int4_runtime(nano_dir: Path) -> OpenVinoRuntime:
+    """The bundled model with a text model in int4."""
+    return OpenVinoRuntime.load(nano_dir, precision_here("int4", 0), print)
+
+
+@pytest.mark.parametrize("name", ["runtime", "int8_runtime", "int4_runtime"])
 def test_any_split_into_passes_gives_the_same_predictions(
     request: pytest.FixtureRequest, inputs: list[Inputs], name: str
 ) -> None:

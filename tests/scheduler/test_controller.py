@@ -105,8 +105,7 @@ def with_sides(*sides: TileSide) -> EngineInfo:
     return replace(INFO, sides=(LOW, *sides))
 
 
-SMALL = TileSide("high", 0.4, 0.001)
-"""Stands for a smaller tile; the controller reads nothing into names."""
+SMALL = TileSide("small", 0.4, 0.001)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_pixels_come_before_tokens_and_no_side_loses_more_than_is_allowed(
     losses: list[float | None], max_tokens: int, expected: list[tuple[float, int]]
 ) -> None:
     sides = [
-        TileSide("high", round(0.9 - 0.1 * index, 1), loss) for index, loss in enumerate(losses)
+        TileSide("small", round(0.9 - 0.1 * index, 1), loss) for index, loss in enumerate(losses)
     ]
     steps = steps_of([*sides, LOW], max_tokens)
     assert [(step.side.share, step.max_tokens) for step in steps] == expected
@@ -133,7 +132,7 @@ def test_pixels_come_before_tokens_and_no_side_loses_more_than_is_allowed(
 def test_without_a_wish_pixels_are_saved_and_tokens_are_not() -> None:
     machine = Machine(wanting(None), with_sides(SMALL), first_s=5.0, tokens=100)
     machine.run(["a"], 40)
-    assert {(each.detail, each.max_tokens) for each in machine.chosen} == {("high", 64)}
+    assert {(each.detail, each.max_tokens) for each in machine.chosen} == {("small", 64)}
 
 
 def kept(choices: Sequence[Chosen]) -> list[tuple[str, int]]:
@@ -148,8 +147,8 @@ def kept(choices: Sequence[Chosen]) -> list[tuple[str, int]]:
         # A caption takes 0.8 s, with small tiles 0.56 s, cut at 32 tokens no less.
         (2.5, [("low", 64)]),
         (1.9, [("low", 64)]),
-        (1.5, [("low", 64), ("high", 64)]),
-        (0.5, [("low", 64), ("high", 64), ("high", 32)]),
+        (1.5, [("low", 64), ("small", 64)]),
+        (0.5, [("low", 64), ("small", 64), ("small", 32)]),
     ],
 )
 @pytest.mark.parametrize("noise", [0.0, 0.1])
@@ -167,11 +166,11 @@ def test_tokens_are_cut_only_after_pixels_and_come_back_first() -> None:
     machine = Machine(wanting(2.2), with_sides(SMALL), tokens=100)
     machine.run(["a"], 30)
     # 64 tokens: 0.4 + 1.26 s, or 0.16 + 1.26 s; 32 tokens: 0.16 + 0.62 s.
-    assert kept(machine.chosen) == [("low", 64), ("high", 64), ("high", 32)]
+    assert kept(machine.chosen) == [("low", 64), ("small", 64), ("small", 32)]
     machine.token_s /= 4
     seen = len(machine.chosen)
     machine.run(["a"], 200)
-    assert kept(machine.chosen[seen:]) == [("high", 32), ("high", 64), ("low", 64)]
+    assert kept(machine.chosen[seen:]) == [("small", 32), ("small", 64), ("low", 64)]
 
 
 def test_slow_frames_now_and_then_change_nothing() -> None:

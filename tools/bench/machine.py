@@ -22,7 +22,7 @@ _PACKAGES: Final = ("openvino", "torch", "transformers", "numpy", "pillow")
 # Much larger than any processor's cache.
 _COPIED_BYTES: Final = 512 * 2**20
 _PASSES: Final = 5
-_BYTES_PER_NUMBER: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+_BYTES_PER_NUMBER: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "int4": 0.5}
 
 
 def describe_machine() -> dict[str, object]:
@@ -76,12 +76,15 @@ def bytes_read_per_token(folder: Path, dtype: str) -> int:
     `dtype` counts; further words are about the vision encoder. The embeddings count once, as the
     output matrix (tied or separate, of the same shape): as input a token reads one row of them.
     """
-    numbers = sum(
-        math.prod(shape)
-        for name, shape in tensor_shapes(folder).items()
-        if ".text_model." in f".{name}"
+    number_bytes = _BYTES_PER_NUMBER[dtype.partition(",")[0]]
+    return int(
+        sum(
+            # The output matrix of int4 has int8 weights.
+            math.prod(shape) * max(number_bytes, 1 if ".embed_tokens." in name else 0)
+            for name, shape in tensor_shapes(folder).items()
+            if ".text_model." in f".{name}"
+        )
     )
-    return numbers * _BYTES_PER_NUMBER[dtype.partition(",")[0]]
 
 
 def _cpuinfo(key: str) -> list[str]:

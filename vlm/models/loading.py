@@ -208,7 +208,7 @@ def _remedies(chosen: Plan, size: ModelSize, settings: Settings, folder: Path) -
     yield f"Choose a smaller model (--model {name})"
     if isinstance(chosen, OpenVinoPlan):
         if fit(size, replace(settings, dtype="int8"), folder).fits:
-            yield "the format that takes least (--dtype int8)"
+            yield "a smaller format (--dtype int8)"
         # Torch needs no conversion, and its weights are memory-mapped.
         if torch_cpu_bytes(size, _BFLOAT16_BYTES) <= free_host_bytes():
             yield "torch, which is slower (--runtime torch --dtype bfloat16)"

@@ -176,6 +176,7 @@ def test_token_reads_each_text_weight_once(nano_dir: Path) -> None:
     as_float32 = bytes_read_per_token(nano_dir, "float32")
     assert as_float32 == 4 * bytes_read_per_token(nano_dir, "int8")
     assert as_float32 == bytes_read_per_token(nano_dir, "float32, int8 vision")
+    assert as_float32 / 8 < bytes_read_per_token(nano_dir, "int4") < as_float32 / 4
     assert 0 < as_float32 < 4 * model_size(nano_dir).parameters
 
 

@@ -26,6 +26,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="checkpoint to convert")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to fill")
     parser.add_argument("--int8-text", action="store_true", help="text weights in int8")
+    parser.add_argument("--int4-text", action="store_true", help="text weights in int4")
     parser.add_argument("--int8-vision", action="store_true", help="vision weights in int8")
     parser.add_argument("--bfloat16-vision", action="store_true", help="vision in bfloat16")
     arguments = parser.parse_args(argv)
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
             save(
                 model,
                 arguments.out,
-                int8_text=arguments.int8_text,
+                text_bits=4 if arguments.int4_text else 8 if arguments.int8_text else 32,
                 int8_vision=arguments.int8_vision,
                 bfloat16_vision=arguments.bfloat16_vision,
                 report=lambda text: _print(PROGRESS, text),

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 import torch
 from openvino._offline_transformations import apply_make_stateful_transformation
 from openvino.op import Constant
-from openvino.opset13 import constant, convert, multiply
+from openvino.opset13 import constant, convert, multiply, reshape, subtract
 
 from vlm.runtimes.openvino.cache import (
     EMBEDDINGS_FILE,
@@ -26,6 +27,8 @@ from vlm.runtimes.openvino.cache import (
 )
 from vlm.runtimes.openvino.platform import core
 from vlm.runtimes.torch.changed_vision import ChangedVision
+
+Weights = npt.NDArray[np.float32]
 
 _EXAMPLE_TOKENS: Final = 4
 _EXAMPLE_PAST: Final = 3
@@ -168,14 +171,15 @@ def save(
     model: Any,
     out: Path,
     *,
-    int8_text: bool,
+    text_bits: int,
     int8_vision: bool,
     bfloat16_vision: bool,
     report: Callable[[str], None],
 ) -> None:
     """Write the converted float32 model to the folder `out`; raise OSError if that fails.
 
-    Weights that bfloat16 holds without loss are stored in it, which halves the files.
+    `text_bits` are those of the text model's weights: 32, 8, or 4 with 8 for its head. Weights that
+    bfloat16 holds without loss are stored in it, which halves the files.
     """
     report("vision encoder")
     vision = convert_vision(model, bfloat16_vision)
@@ -186,8 +190,8 @@ def save(
     del vision
     report("text model")
     text = convert_text(model)
-    if int8_text:
-        quantise_matrices(text)
+    if text_bits < 32:
+        quantise_matrices(text, text_bits, model.config.text_config.vocab_size)
     store_in_bfloat16(text)
     _save_model(text, out / TEXT_FILE)
     np.save(out / EMBEDDINGS_FILE, model.get_input_embeddings().weight.numpy())
@@ -213,13 +217,20 @@ def _save_model(model: Any, file: Path) -> None:
 
 
 _LARGEST_INT8: Final = 127
+_LARGEST_UINT4: Final = 15
+_INT4_GROUPS: Final = (64, 48, 32, 16)
+# Shares of the range of a group's numbers: a few large ones are cut off if that pays.
+_PARTS_OF_RANGE: Final = (1.0, 0.95, 0.9, 0.85, 0.8)
 # Smaller constants (norms, scalars) are not worth storing in bfloat16.
 _FEWEST_NUMBERS: Final = 4096
 _BELOW_BFLOAT16: Final = 0xFFFF
 
 
-def quantise_matrices(model: Any) -> int:
-    """Store the matrices of `model` in int8 with a scale for each row; return their number."""
+def quantise_matrices(model: Any, bits: int = 8, head_rows: int = 0) -> int:
+    """Store the matrices of `model` in 8 or 4 bits; return their number.
+
+    With 4 bits the matrix of `head_rows` rows has 8: its rows are the words to choose from.
+    """
     count = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul" or not node.get_attributes()["transpose_b"]:
@@ -228,14 +239,64 @@ def quantise_matrices(model: Any) -> int:
         if matrix.get_type_name() != "Constant" or len(matrix.shape) != 2:
             continue
         rows = matrix.data
-        scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(_LARGEST_INT8)
-        scales[scales == 0] = 1
-        stored = constant(np.rint(rows / scales).astype(np.int8))
-        node.input(1).replace_source_output(
-            multiply(convert(stored, "f32"), constant(scales)).output(0)
-        )
+        group = _group_of(rows.shape[1])
+        is_int4 = bits == 4 and group and len(rows) != head_rows
+        stored = _in_int4(rows, group) if is_int4 else _in_int8(rows)
+        node.input(1).replace_source_output(stored.output(0))
         count += 1
     return count
+
+
+def _in_int8(rows: Weights) -> Any:
+    """Return a node with `rows`, a scale for each."""
+    scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(_LARGEST_INT8)
+    scales[scales == 0] = 1
+    stored = constant(np.rint(rows / scales).astype(np.int8))
+    return multiply(convert(stored, "f32"), constant(scales))
+
+
+def _in_int4(rows: Weights, group: int) -> Any:
+    """Return a node with `rows`, a scale and a zero point for each `group` of numbers of a row."""
+    groups = rows.reshape(len(rows), -1, group)
+    levels, zeros, scales = int4_levels(groups)
+    stored = subtract(convert(_packed(levels), "f32"), convert(_packed(zeros), "f32"))
+    return reshape(multiply(stored, constant(scales)), constant(np.array(rows.shape)), False)
+
+
+def int4_levels(groups: Weights) -> tuple[Weights, Weights, Weights]:
+    """Return levels of 0 to 15, zero points and scales of the numbers of each group.
+
+    A number is (level - zero point) * scale. The last axis of `groups` is the group. Of several
+    ranges, the one with the smallest squared error is taken.
+    """
+    low = np.minimum(groups.min(axis=-1, keepdims=True), 0)
+    high = np.maximum(groups.max(axis=-1, keepdims=True), 0)
+    least = np.full(low.shape, np.inf, np.float32)
+    levels, zeros, scales = np.empty_like(groups), np.empty_like(low), np.empty_like(low)
+    for part in _PARTS_OF_RANGE:
+        scale = (high - low) * np.float32(part / _LARGEST_UINT4)
+        scale[scale == 0] = 1
+        zero = np.rint(-low * np.float32(part) / scale).clip(0, _LARGEST_UINT4)
+        level = np.rint(groups / scale + zero).clip(0, _LARGEST_UINT4)
+        error = (((level - zero) * scale - groups) ** 2).sum(axis=-1, keepdims=True)
+        is_better = error < least
+        for best, new in ((least, error), (zeros, zero), (scales, scale), (levels, level)):
+            np.copyto(best, new, where=is_better)
+    return levels, zeros, scales
+
+
+def _packed(levels: Weights) -> Any:
+    """Return a constant of unsigned 4-bit numbers; two in a byte, the first in its lower half."""
+    numbers = levels.astype(np.uint8).ravel()
+    numbers = np.append(numbers, np.zeros(numbers.size % 2, np.uint8))
+    packed = numbers[::2] | numbers[1::2] << 4
+    tensor = ov.Tensor(packed, ov.Shape(levels.shape), ov.Type.u4)
+    return Constant(tensor, shared_memory=False)
+
+
+def _group_of(columns: int) -> int:
+    """Return the largest group that divides a row of `columns` numbers, 0 if none does."""
+    return next((group for group in _INT4_GROUPS if columns % group == 0), 0)
 
 
 def store_in_bfloat16(model: Any) -> None:

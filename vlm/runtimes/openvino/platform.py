@@ -105,7 +105,8 @@ def precision_here(dtype: str, parameters: int, int8_vision: bool = False) -> Pr
     return choose_precision(dtype, parameters, openvino_here().has_bfloat16, int8_vision)
 
 
-DTYPES: Final = ("auto", "float32", "bfloat16", "int8")
+DTYPES: Final = ("auto", "float32", "bfloat16", "int8", "int4")
+_TEXT_BITS: Final = {"int8": 8, "int4": 4}
 # Number of a token's activations that share a scale in int8 vision. On two cores of a Zen 4,
 # SmolVLM-256M's tile took 537 ms in bfloat16; groups of 64 took 420 ms, 128 389 ms, 256
 # 385 ms, 768 362 ms, at a relative error of 0.028, 0.029, 0.030 and 0.032 (bfloat16: 0.010).
@@ -116,6 +117,8 @@ _INT8_VISION_GROUP: Final = 128
 class Precision:
     """Number formats. Int8 weights have a scale for each row; int8 vision has int8 activations too.
 
+    Int4 weights have a scale and a zero point for each 64 numbers of a row.
+
     The text model always calculates in float32, whatever its weights are stored in. Activations in
     bfloat16, or quantised dynamically, would be faster over a prompt, but the argmax would depend
     on the number of tokens in the pass, and a draft could change the text: on random weights of
@@ -123,7 +126,8 @@ class Precision:
     """
 
     name: str
-    int8_text: bool
+    text_bits: int
+    """Of the text model's weights: 32, 8 or 4."""
     bfloat16_vision: bool
     int8_vision: bool
 
@@ -136,7 +140,8 @@ class Precision:
     def converter_options(self) -> list[str]:
         """Flags of `python -m vlm.runtimes.openvino.convert`."""
         flags = {
-            "--int8-text": self.int8_text,
+            "--int8-text": self.text_bits == 8,
+            "--int4-text": self.text_bits == 4,
             "--int8-vision": self.int8_vision,
             "--bfloat16-vision": self.bfloat16_vision and not self.int8_vision,
         }
@@ -176,7 +181,7 @@ def choose_precision(
         dtype = "int8" if parameters >= LARGE_MODEL_PARAMETERS else "float32"
     return Precision(
         name=f"{dtype}, int8 vision" if int8_vision else dtype,
-        int8_text=dtype == "int8",
+        text_bits=_TEXT_BITS.get(dtype, 32),
         bfloat16_vision=dtype != "float32" and cpu_has_bfloat16,
         int8_vision=int8_vision,
     )
@@ -188,15 +193,15 @@ _FLOAT32_BYTES: Final = 4
 
 def openvino_bytes(size: ModelSize, precision: Precision) -> int:
     """Return the memory that a converted model needs."""
-    # The plugin keeps weights twice, as stored and as packed for its kernels; int8 text weights
-    # take more when packed, depending on their shapes.
+    # The plugin keeps weights twice, as stored and as packed for its kernels; int8 and int4 text
+    # weights take more when packed, depending on their shapes.
     vision = 2.0 if precision.int8_vision else 4.0 if precision.bfloat16_vision else 8.0
     # Two vision states: that of frames that are encoded whole, and a camera's. Those of small
     # models are in the constant.
     if size.parameters >= LARGE_MODEL_PARAMETERS:
         keeps_bfloat16 = precision.bfloat16_vision and not precision.int8_vision
         vision += 1.7 if keeps_bfloat16 else 3.4
-    text = 2.75 if precision.int8_text else 8
+    text = {32: 8.0, 8: 2.75, 4: 2.15}[precision.text_bits]
     text_parameters = size.parameters - size.vision_parameters - size.embedding_parameters
     weights = size.vision_parameters * vision + text_parameters * text
     return int(weights) + 2 * kv_bytes(size, _FLOAT32_BYTES) + MAX_CACHED_BYTES + 450 * _MB
