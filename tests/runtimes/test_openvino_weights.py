@@ -11,8 +11,8 @@ ov = pytest.importorskip("openvino")
 
 from openvino.opset13 import constant, matmul, parameter  # noqa: E402
 
-from vlm.runtimes.openvino.export import int4_levels, quantise_matrices  # noqa: E402
 from vlm.runtimes.openvino.platform import compile_on_cpu  # noqa: E402
+from vlm.runtimes.openvino.weights import int4_levels, quantise_matrices  # noqa: E402
 
 Values = np.ndarray[Any, np.dtype[np.float32]]
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
