@@ -261,7 +261,7 @@ def test_a_frame_is_whole_from_time_to_time(
     frame = still()
     counts = [run_frame(reuse, openvino, frame) for _ in range(WHOLE_EVERY_FRAMES + 2)]
     assert [index for index, count in enumerate(counts) if count] == [0, WHOLE_EVERY_FRAMES + 1]
-    assert reuse.kept == Kept(0.0, 0, 0)
+    assert reuse.drift.kept == Kept(0.0, 0, 0)
     clock.now_s = WHOLE_EVERY_S
     assert run_frame(reuse, openvino, frame) == openvino.patches
 
@@ -374,7 +374,7 @@ def test_between_captions_a_frame_at_rest_is_encoded_whole(
         assert 0 < rest_s < STATE_LIFETIME_S
         clock.now_s += rest_s
         assert engine.rest(is_needed) is not None
-        kept = engine._model.reuse.kept
+        kept = engine._model.reuse.drift.kept
         assert kept is not None
         assert 0 <= kept.error < 0.5
         assert kept.checks == checks

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from PIL import Image
 
-from vlm.engine.generation import Generation, Model, Prepared
+from vlm.engine.generation import Generation
 from vlm.engine.inputs import InputBuilder
+from vlm.engine.model import Model, Prepared
 from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_alone, run_group
 from vlm.engine.refresh import refresh
 from vlm.engine.sampling import Token
@@ -87,8 +88,8 @@ class EngineJob:
             self._is_cancelled(),
             len(prepared.input_ids),
             prepared.image_tokens,
-            self._generation.patches,
-            self._generation.kept,
+            self._generation.encoding.patches,
+            self._generation.encoding.kept,
             self._generation.counts,
         )
 

@@ -3,113 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from vlm.engine.drafts import Draft, DraftCounts, LastAnswer, LastAnswers
-from vlm.engine.frame_cache import EncodedFrame, FrameCache
-from vlm.engine.grammars import Grammars
-from vlm.engine.inputs import InputBuilder, Turn
-from vlm.engine.json_ends import ClosingTokens, RepetitionEnd
-from vlm.engine.passes import (
-    Decode,
-    Encode,
-    EncodeChanged,
-    Pass,
-    Passes,
-    Prefill,
-    Refeed,
-    SharedPassError,
-    Verify,
-)
+from vlm.engine.drafts import Draft, DraftCounts, LastAnswer
+from vlm.engine.encoding import Encoding
+from vlm.engine.frame_cache import EncodedFrame
+from vlm.engine.json_ends import RepetitionEnd
+from vlm.engine.model import Model, Prepared
+from vlm.engine.passes import Decode, Pass, Passes, Prefill, Refeed, SharedPassError, Verify
 from vlm.engine.penalties import processors_of
 from vlm.engine.prompt_reuse import FedPrompt
 from vlm.engine.sampling import Sampler, Token
-from vlm.engine.vision_reuse import VisionReuse
-from vlm.errors import BadRequestError, LogitBiasError
-from vlm.processing.image_processor import TileGrid
-from vlm.prompts import clean_text
-from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
-from vlm.types import AnswerTask, Kept, Request
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request in the model's terms."""
-
-    request: Request
-    images: tuple[Image.Image, ...]
-    turns: tuple[Turn, ...]
-    input_ids: tuple[int, ...]
-    image_tokens: int
-    limit: int
-    """Maximum number of tokens of the answer."""
-
-
-@dataclass
-class Model:
-    """A runtime with the checkpoint's own inputs, and what its answers leave for later ones."""
-
-    runtime: Runtime[Any]
-    inputs: InputBuilder
-    stop_ids: frozenset[int]
-    """Each ends an answer."""
-    reuse: VisionReuse | None = None
-    """None if each frame is encoded whole."""
-    frames: FrameCache = field(default_factory=FrameCache)
-    answers: LastAnswers = field(default_factory=LastAnswers)
-
-    @cached_property
-    def grammars(self) -> Grammars:
-        """Made when the first answer of a given form is requested."""
-        return Grammars(self.inputs.tokenizer.to_json(), self.stop_ids)
-
-    @cached_property
-    def closing_tokens(self) -> ClosingTokens:
-        """Made when the first answer in JSON is requested."""
-        tokenizer = self.inputs.tokenizer
-        return ClosingTokens(tokenizer.bytes_of, tokenizer.vocabulary_size)
-
-    def forget(self) -> None:
-        """Drop what earlier answers left."""
-        self.frames, self.answers = FrameCache(), LastAnswers()
-        if self.reuse is not None:
-            self.reuse.forget()
-
-    def prepare(self, request: Request) -> Prepared:
-        """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
-        task = request.task
-        if task.max_tokens < 1:
-            raise BadRequestError("max_tokens must be at least 1.")
-        size = self.inputs.vocabulary_size
-        for token_id, _ in task.sampling.logit_bias:
-            if not 0 <= token_id < size:
-                raise LogitBiasError(f"This model has {size:,} tokens, none of id {token_id}.")
-        images: list[Image.Image] = []
-        turns: list[Turn] = []
-        for message in task.messages:
-            parts: list[str | TileGrid] = []
-            for part in message.parts:
-                if isinstance(part, str):
-                    parts.append(clean_text(part))
-                else:
-                    images.append(part)
-                    parts.append(self.inputs.image_processor.grid_of(part.size, task.detail))
-            turns.append((message.role, tuple(parts)))
-        context_tokens = self.runtime.context_tokens
-        input_ids = self.inputs.chat_ids(tuple(turns), context_tokens, task.prompt_end)
-        return Prepared(
-            request,
-            tuple(images),
-            tuple(turns),
-            input_ids,
-            image_tokens=input_ids.count(self.inputs.image_token_id),
-            limit=min(task.max_tokens, context_tokens - len(input_ids)),
-        )
+from vlm.runtimes.base import KVState, Predicted
+from vlm.types import AnswerTask
 
 
 class Generation:
@@ -128,22 +36,14 @@ class Generation:
         has exact splits: then a draft saves time and never changes the answer.
         """
         self.counts = DraftCounts()
-        self.patches = 0
-        """Patches of images that were computed."""
-        self.kept: Kept | None = None
-        """Of frames encoded in part, if this was a camera's."""
         self.prepared = prepared
+        self.encoding = Encoding(model, prepared, is_cancelled)
         self._model = model
         self._runtime = model.runtime
         self._task: AnswerTask = prepared.request.task
         self._is_cancelled = is_cancelled
         self._draft = draft
         self._answer: list[int] = []
-        self._keys: list[bytes] = []
-        self._frames: list[EncodedFrame] = []
-        # What was encoded in part is not kept for requests that want all of it.
-        self._is_whole = True
-        self._is_planned = False
         # For the camera's next frame.
         self._is_fed_whole = False
         # Set by the prefill.
@@ -154,7 +54,7 @@ class Generation:
 
         A greedy answer equals that of transformers, token for token.
         """
-        yield from self._encode_images()
+        yield from self.encoding.passes()
         if self._is_cancelled():
             return
         if self._task.is_greedy:
@@ -162,86 +62,6 @@ class Generation:
         else:
             yield from self._sampled()
         self._keep_state()
-
-    def _encode_images(self) -> Generator[Pass, Any, None]:
-        for image in self.prepared.images:
-            key = self._model.frames.key(image, self._task.detail)
-            frame = self._model.frames.get(key)
-            if frame is None:
-                if self._may_reuse:
-                    features = yield from self._encode_changed(image, key)
-                else:
-                    features = yield from self._encode(image, key)
-                frame = EncodedFrame(features)
-                if self._is_cancelled():
-                    return
-                if self._is_whole:
-                    self._model.frames.put(key, frame)
-            self._keys.append(key)
-            self._frames.append(frame)
-
-    @property
-    def _may_reuse(self) -> bool:
-        request, reuse = self.prepared.request, self._model.reuse
-        return (
-            reuse is not None
-            and reuse.is_on
-            and request.kind == "live"
-            and request.camera is not None
-            and self._task.detail != "high"
-            and len(self.prepared.images) == 1
-        )
-
-    def _encode_changed(
-        self, image: Image.Image, key: bytes
-    ) -> Generator[Pass, Any, list[ImageFeatures]]:
-        """Return the features of a camera's `image`."""
-        reuse, camera = self._model.reuse, self.prepared.request.camera
-        assert reuse is not None and camera is not None
-        plan = reuse.plan(camera, image, self._task.detail)
-        if plan is None:
-            return (yield from self._encode(image, key))
-        features = plan.kept
-        if len(plan.changed):
-            try:
-                features = yield EncodeChanged(plan.state, plan.pixel_values, plan.changed)
-            except BaseException:
-                reuse.drop(plan)
-                raise
-        self.patches += len(plan.changed)
-        if not reuse.keep(plan, features):
-            return (yield from self._encode(image, key))
-        self._is_whole, self._is_planned, self.kept = plan.is_whole, True, reuse.kept
-        return [features]
-
-    def _encode(
-        self, image: Image.Image, frame_key: bytes
-    ) -> Generator[Pass, Any, list[ImageFeatures]]:
-        """Return the features of `image`, tile by tile; fewer than all if it was cancelled.
-
-        Tiles that a kept frame has are not encoded again.
-        """
-        processor, frames = self._model.inputs.image_processor, self._model.frames
-        tiles = processor.tiles(image, self._task.detail)
-        keys = [frames.tile_key(tile) for tile in tiles] if len(tiles) > 1 else [frame_key]
-        features = {key: found for key in keys if (found := frames.tile(key)) is not None}
-        # Equal tiles are encoded once.
-        missing = {key: tile for key, tile in zip(keys, tiles, strict=True) if key not in features}
-        count = self._runtime.tiles_per_pass
-        for start in range(0, len(missing), count):
-            if self._is_cancelled():
-                break
-            named = list(missing)[start : start + count]
-            wanted = Encode(processor.normalised(np.stack([missing[key] for key in named])))
-            try:
-                made = yield wanted
-            except SharedPassError:
-                made = yield wanted
-            rows = len(made) // len(named)
-            for index, key in enumerate(named):
-                features[key] = made[index * rows : (index + 1) * rows]
-                frames.note_tile(key, features[key])
-        return [features[key] for key in keys if key in features]
 
     def _greedy(self) -> Passes[Token]:
         question = (self.prepared.request.camera, self.prepared.turns, self._task.prompt_end)
@@ -300,14 +120,14 @@ class Generation:
         one only if the runtime has exact splits.
         """
         input_ids, count = [*self.prepared.input_ids, *guess], len(guess) + 1
-        last = self._frames[-1] if self._frames else None
-        if last is not None and last.state is not None and last.state_images == self._keys:
+        last = self.encoding.frames[-1] if self.encoding.frames else None
+        if last is not None and last.state is not None and last.state_images == self.encoding.keys:
             known = last.known_tokens(self.prepared.input_ids)
             if self._model.inputs.image_token_id not in input_ids[known:]:
                 self._state = self._runtime.fork(last.state, known)
                 after: Predicted = yield Verify(self._state, input_ids[known:], count, want_logits)
                 return after
-        if self._is_planned and "refeed" in self._runtime.capabilities:
+        if self.encoding.is_planned and "refeed" in self._runtime.capabilities:
             refed = yield from self._refeed(guess, want_logits)
             if refed is not None:
                 return refed
@@ -320,7 +140,7 @@ class Generation:
         """Feed what differs from the camera's kept prompt, and `guess`; None if it is too much."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
         assert reuse is not None and camera is not None
-        input_ids, features = self.prepared.input_ids, self._frames[0].features[0]
+        input_ids, features = self.prepared.input_ids, self.encoding.frames[0].features[0]
         fed = reuse.prompt(camera)
         found = fed and fed.positions_to_feed(
             input_ids, features, self._model.inputs.image_token_id
@@ -346,7 +166,7 @@ class Generation:
         after: Predicted
         self._state, after = yield Prefill(
             [*self.prepared.input_ids, *self._answer, *guess],
-            [each for frame in self._frames for each in frame.features],
+            [each for frame in self.encoding.frames for each in frame.features],
             len(guess) + 1,
             want_logits,
         )
@@ -373,20 +193,22 @@ class Generation:
     def _keep_state(self) -> None:
         """Keep the state for another question about the same images, or the camera's next frame."""
         reuse, camera = self._model.reuse, self.prepared.request.camera
-        if self._is_planned and reuse is not None and camera is not None and self._state:
+        if self.encoding.is_planned and reuse is not None and camera is not None and self._state:
             if self._is_fed_whole:
-                features = self._frames[0].features[0]
+                features = self.encoding.frames[0].features[0]
                 prompt = FedPrompt(self._state, self.prepared.input_ids, features)
                 reuse.keep_prompt(camera, prompt)
             is_complete = self._task.is_greedy and self._answer and not self._is_cancelled()
             reuse.captioned(
                 camera, (self.prepared.input_ids, self._answer) if is_complete else None
             )
-        is_kept = self._is_whole and self._runtime.exact_splits
-        if self._keys and self._state is not None and is_kept:
+        is_kept = self.encoding.is_whole and self._runtime.exact_splits
+        if self.encoding.keys and self._state is not None and is_kept:
             fed = [*self.prepared.input_ids, *self._answer][: self._state.length]
-            kept = EncodedFrame(self._frames[-1].features, self._state, fed, self._keys)
-            self._model.frames.put(self._keys[-1], kept)
+            kept = EncodedFrame(
+                self.encoding.frames[-1].features, self._state, fed, self.encoding.keys
+            )
+            self._model.frames.put(self.encoding.keys[-1], kept)
 
     def _is_text(self, token_id: int) -> bool:
         """Return whether `token_id` may stand inside an answer and be fed with a prompt."""

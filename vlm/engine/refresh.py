@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from vlm.engine.generation import Model
+from vlm.engine.model import Model
 from vlm.engine.passes import EncodeChanged, Passes, Prefill
 from vlm.engine.prompt_reuse import FedPrompt
 
@@ -28,6 +28,6 @@ def refresh(model: Model, camera: str, is_needed: Callable[[], bool]) -> Passes[
         return
     input_ids, answer = captioned
     state, after = yield Prefill([*input_ids, *answer[:-1]], [features], len(answer))
-    reuse.note_check(after.ids == list(answer))
+    reuse.drift.check(after.ids == list(answer))
     if "refeed" in model.runtime.capabilities:
         reuse.keep_prompt(camera, FedPrompt(state, input_ids, features))

@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vlm.engine.drift import Drift, numbers
 from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import ImageProcessor, PixelValues
 from vlm.processing.patches import Cells, Mask, Patches, differences, with_neighbours
 from vlm.runtimes.base import MAX_VISION_STATE_BYTES, ImageFeatures, VisionState
-from vlm.types import Detail, Kept
+from vlm.types import Detail
 
 log = logging.getLogger("sightline")
 
@@ -53,13 +54,6 @@ _REST_EVERY_S: Final = 5.0
 _LEAST_REST_S: Final = 0.05
 # Another camera takes its place after so long without a frame, if there is no room for both.
 _EVICTED_AFTER_S: Final = 10.0
-# Relative error of the kept features, measured whenever a frame is encoded whole. Above it the
-# threshold is lowered, and in the end nothing is kept. On nano it is 0.1 to 0.36 after a thing came
-# or went, or the noise of the camera changed.
-_MAX_ERROR: Final = 0.5
-_LOWERED: Final = 0.6
-_LOWEST: Final = 0.3
-
 
 # The prompt's ids, and those of a whole greedy answer.
 Captioned: TypeAlias = tuple[Sequence[int], Sequence[int]]
@@ -119,8 +113,7 @@ class VisionReuse:
         max_bytes: int = MAX_VISION_STATE_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._error: float | None = None
-        self._checks = self._agreed = 0
+        self.drift = Drift()
         self._runtime = runtime
         self.patches: int = runtime.patches
         """Patches of a frame of detail "low"."""
@@ -129,13 +122,12 @@ class VisionReuse:
         self._clock = clock
         # By the side of a tile.
         self._state_bytes: dict[int, int] = {}
-        self._scale = 1.0
         self._cameras: OrderedDict[str, _Camera] = OrderedDict()
 
     @property
     def is_on(self) -> bool:
-        """Return False once the error has stayed too large."""
-        return self._scale >= _LOWEST
+        """Return False once the error of kept features has stayed too large."""
+        return self.drift.is_bearable
 
     def plan(self, camera: str, image: Image.Image, detail: Detail = "low") -> Plan | None:
         """Return how to encode an RGB frame of `camera` in one tile; `detail` is any but "high".
@@ -168,7 +160,7 @@ class VisionReuse:
     def keep(self, plan: Plan, features: ImageFeatures) -> bool:
         """Note the features of a plan; return False, and drop them, if they are no numbers."""
         found = self._cameras.get(plan.camera)
-        if not np.isfinite(_numbers(features)).all():
+        if not np.isfinite(numbers(features)).all():
             self.drop(plan)
             return False
         if found is None or found.state is not plan.state:
@@ -177,7 +169,10 @@ class VisionReuse:
         if plan.is_whole:
             found.encoded, found.image = plan.cells.copy(), None
             found.frames, found.whole_s, found.renewed = 0, found.used_s, 0
-            self._measure(plan, features)
+            if plan.kept is not None and plan.mask is not None:
+                self.drift.measure(plan.kept, features, plan.mask)
+                if not self.is_on:
+                    self.forget()
             return True
         found.frames += 1
         found.renewed += len(plan.changed)
@@ -220,16 +215,6 @@ class VisionReuse:
         kept, found.features = found.features, None
         plan = self._plan(camera, found.image, found.last, ~none, kept, none)
         return plan, found.captioned
-
-    def note_check(self, agrees: bool) -> None:
-        """Count whether a frame encoded whole has the caption of the one encoded in part."""
-        self._checks += 1
-        self._agreed += agrees
-
-    @property
-    def kept(self) -> Kept | None:
-        """Return what was measured; None before the first measure."""
-        return None if self._error is None else Kept(self._error, self._checks, self._agreed)
 
     def prompt(self, camera: str) -> FedPrompt | None:
         """Return the prompt about a frame of `camera` that was fed whole last."""
@@ -304,34 +289,5 @@ class VisionReuse:
         # What moves is not noise.
         found.noise += _NOISE_SHARE * (noise.clip(max=_MOST_NOISE * usual) - found.noise)
         threshold = _NOISE_FACTOR * np.maximum(found.noise, usual)
-        threshold = threshold.clip(CHANGED, MOST_CHANGED) * self._scale
+        threshold = threshold.clip(CHANGED, MOST_CHANGED) * self.drift.scale
         return with_neighbours(differences(cells, found.encoded) > threshold)
-
-    def _measure(self, plan: Plan, features: ImageFeatures) -> None:
-        """Measure the error of the features that would have been kept."""
-        if plan.kept is None or plan.mask is None:
-            return
-        fresh, kept = _numbers(features), _numbers(plan.kept)
-        # A token covers a square of patches.
-        tokens = math.isqrt(len(fresh))
-        width = len(plan.mask) // tokens
-        changed = plan.mask.reshape(tokens, width, tokens, width).any((1, 3)).ravel()
-        if changed.all():
-            return
-        error = np.linalg.norm(kept[~changed] - fresh[~changed])
-        self._error = float(error / max(float(np.linalg.norm(fresh[~changed])), 1e-9))
-        if self._error > _MAX_ERROR:
-            self._scale *= _LOWERED
-            if not self.is_on:
-                self.forget()
-                log.warning(
-                    "Frames are encoded whole from now on: what was kept of them differed by %.2f",
-                    self._error,
-                )
-
-
-def _numbers(features: ImageFeatures) -> npt.NDArray[np.float32]:
-    """Return features of any runtime, [tokens, hidden]."""
-    if isinstance(features, np.ndarray):
-        return features
-    return np.asarray(features.float().cpu().numpy(), np.float32)

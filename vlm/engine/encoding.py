@@ -1,0 +1,117 @@
+"""The images of one request, as passes of the vision encoder: all of them, tiles, or patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlm.engine.frame_cache import EncodedFrame
+from vlm.engine.model import Model, Prepared
+from vlm.engine.passes import Encode, EncodeChanged, Pass, SharedPassError
+from vlm.runtimes.base import ImageFeatures
+from vlm.types import Kept
+
+
+class Encoding:
+    """What is encoded for one request. `passes` may be called once."""
+
+    def __init__(self, model: Model, prepared: Prepared, is_cancelled: Callable[[], bool]) -> None:
+        self.keys: list[bytes] = []
+        """Of the images that are encoded."""
+        self.frames: list[EncodedFrame] = []
+        self.patches = 0
+        """Patches of a camera's image that were computed."""
+        self.kept: Kept | None = None
+        """What was measured of frames encoded in part, if this was a camera's."""
+        self.is_whole = True
+        """What was encoded in part is not kept for requests that want all of it."""
+        self.is_planned = False
+        """It was a camera's next frame."""
+        self._model = model
+        self._prepared = prepared
+        self._detail = prepared.request.task.detail
+        self._is_cancelled = is_cancelled
+
+    def passes(self) -> Generator[Pass, Any, None]:
+        """Yield the passes; `frames` lacks the last ones if the request was cancelled."""
+        for image in self._prepared.images:
+            key = self._model.frames.key(image, self._detail)
+            frame = self._model.frames.get(key)
+            if frame is None:
+                if self._may_reuse:
+                    features = yield from self._encode_changed(image, key)
+                else:
+                    features = yield from self._encode(image, key)
+                frame = EncodedFrame(features)
+                if self._is_cancelled():
+                    return
+                if self.is_whole:
+                    self._model.frames.put(key, frame)
+            self.keys.append(key)
+            self.frames.append(frame)
+
+    @property
+    def _may_reuse(self) -> bool:
+        request, reuse = self._prepared.request, self._model.reuse
+        return (
+            reuse is not None
+            and reuse.is_on
+            and request.kind == "live"
+            and request.camera is not None
+            and self._detail != "high"
+            and len(self._prepared.images) == 1
+        )
+
+    def _encode_changed(
+        self, image: Image.Image, key: bytes
+    ) -> Generator[Pass, Any, list[ImageFeatures]]:
+        """Return the features of a camera's `image`."""
+        reuse, camera = self._model.reuse, self._prepared.request.camera
+        assert reuse is not None and camera is not None
+        plan = reuse.plan(camera, image, self._detail)
+        if plan is None:
+            return (yield from self._encode(image, key))
+        features = plan.kept
+        if len(plan.changed):
+            try:
+                features = yield EncodeChanged(plan.state, plan.pixel_values, plan.changed)
+            except BaseException:
+                reuse.drop(plan)
+                raise
+        self.patches += len(plan.changed)
+        if not reuse.keep(plan, features):
+            return (yield from self._encode(image, key))
+        self.is_whole, self.is_planned, self.kept = plan.is_whole, True, reuse.drift.kept
+        return [features]
+
+    def _encode(
+        self, image: Image.Image, frame_key: bytes
+    ) -> Generator[Pass, Any, list[ImageFeatures]]:
+        """Return the features of `image`, tile by tile; fewer than all if it was cancelled.
+
+        Tiles that a kept frame has are not encoded again.
+        """
+        processor, frames = self._model.inputs.image_processor, self._model.frames
+        tiles = processor.tiles(image, self._detail)
+        keys = [frames.tile_key(tile) for tile in tiles] if len(tiles) > 1 else [frame_key]
+        features = {key: found for key in keys if (found := frames.tile(key)) is not None}
+        # Equal tiles are encoded once.
+        missing = {key: tile for key, tile in zip(keys, tiles, strict=True) if key not in features}
+        count = self._model.runtime.tiles_per_pass
+        for start in range(0, len(missing), count):
+            if self._is_cancelled():
+                break
+            named = list(missing)[start : start + count]
+            wanted = Encode(processor.normalised(np.stack([missing[key] for key in named])))
+            try:
+                made = yield wanted
+            except SharedPassError:
+                made = yield wanted
+            rows = len(made) // len(named)
+            for index, key in enumerate(named):
+                features[key] = made[index * rows : (index + 1) * rows]
+                frames.note_tile(key, features[key])
+        return [features[key] for key in keys if key in features]

@@ -1,0 +1,96 @@
+"""A loaded model with what its answers leave for later ones, and requests in its terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from PIL import Image
+
+from vlm.engine.drafts import LastAnswers
+from vlm.engine.frame_cache import FrameCache
+from vlm.engine.grammars import Grammars
+from vlm.engine.inputs import InputBuilder, Turn
+from vlm.engine.json_ends import ClosingTokens
+from vlm.engine.vision_reuse import VisionReuse
+from vlm.errors import BadRequestError, LogitBiasError
+from vlm.processing.image_processor import TileGrid
+from vlm.prompts import clean_text
+from vlm.runtimes.base import Runtime
+from vlm.types import Request
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request in the model's terms."""
+
+    request: Request
+    images: tuple[Image.Image, ...]
+    turns: tuple[Turn, ...]
+    input_ids: tuple[int, ...]
+    image_tokens: int
+    limit: int
+    """Maximum number of tokens of the answer."""
+
+
+@dataclass
+class Model:
+    """A runtime with the checkpoint's own inputs, and what its answers leave for later ones."""
+
+    runtime: Runtime[Any]
+    inputs: InputBuilder
+    stop_ids: frozenset[int]
+    """Each ends an answer."""
+    reuse: VisionReuse | None = None
+    """None if each frame is encoded whole."""
+    frames: FrameCache = field(default_factory=FrameCache)
+    answers: LastAnswers = field(default_factory=LastAnswers)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Made when the first answer of a given form is requested."""
+        return Grammars(self.inputs.tokenizer.to_json(), self.stop_ids)
+
+    @cached_property
+    def closing_tokens(self) -> ClosingTokens:
+        """Made when the first answer in JSON is requested."""
+        tokenizer = self.inputs.tokenizer
+        return ClosingTokens(tokenizer.bytes_of, tokenizer.vocabulary_size)
+
+    def forget(self) -> None:
+        """Drop what earlier answers left."""
+        self.frames, self.answers = FrameCache(), LastAnswers()
+        if self.reuse is not None:
+            self.reuse.forget()
+
+    def prepare(self, request: Request) -> Prepared:
+        """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
+        task = request.task
+        if task.max_tokens < 1:
+            raise BadRequestError("max_tokens must be at least 1.")
+        size = self.inputs.vocabulary_size
+        for token_id, _ in task.sampling.logit_bias:
+            if not 0 <= token_id < size:
+                raise LogitBiasError(f"This model has {size:,} tokens, none of id {token_id}.")
+        images: list[Image.Image] = []
+        turns: list[Turn] = []
+        for message in task.messages:
+            parts: list[str | TileGrid] = []
+            for part in message.parts:
+                if isinstance(part, str):
+                    parts.append(clean_text(part))
+                else:
+                    images.append(part)
+                    parts.append(self.inputs.image_processor.grid_of(part.size, task.detail))
+            turns.append((message.role, tuple(parts)))
+        context_tokens = self.runtime.context_tokens
+        input_ids = self.inputs.chat_ids(tuple(turns), context_tokens, task.prompt_end)
+        return Prepared(
+            request,
+            tuple(images),
+            tuple(turns),
+            input_ids,
+            image_tokens=input_ids.count(self.inputs.image_token_id),
+            limit=min(task.max_tokens, context_tokens - len(input_ids)),
+        )
