@@ -85,6 +85,17 @@ def partly_changed(image: Image.Image, share: float, number: int, grid: int = 32
     return changed
 
 
+def tile_changed(image: Image.Image, grid: tuple[int, int], number: int) -> Image.Image:
+    """Return `image` with another colour inside the middle one of `grid` rows and columns."""
+    rows, columns = grid
+    width, height = image.width / columns, image.height / rows
+    left, top = (columns // 2 + 0.25) * width, (rows // 2 + 0.25) * height
+    changed = image.copy()
+    box = (int(left), int(top), int(left + width / 2), int(top + height / 2))
+    changed.paste((number % 256, number // 256, 255 - number % 256), box)
+    return changed
+
+
 def fitted(image: Image.Image, max_side_px: int) -> Image.Image:
     """Return `image` with its longest side at most `max_side_px`, as the page does; never larger.
 

@@ -75,6 +75,8 @@ class Measured:
     reference_dtype: str | None = None
     # Samples of frames of which a share has changed, by that share.
     changed: dict[str, Samples] = field(default_factory=dict)
+    # Samples of frames in one tile, by its detail.
+    sides: dict[str, Samples] = field(default_factory=dict)
 
     def add(self, key: str, value: float | None, way: str | None = None) -> None:
         """Add a sample of a figure, ours or that of another `way`; None adds nothing."""

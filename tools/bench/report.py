@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, Final
 
 from tools.bench.machine import describe_machine
-from tools.bench.measurements import Measured, spread
+from tools.bench.measurements import Measured, Samples, spread
 from tools.bench.setup import Setup
 from vlm.types import EngineInfo
 
@@ -23,6 +23,10 @@ SAMPLED: Final = (
     ("steady_caption_s", "steady scene: whole caption, s", 3),
     ("steady_accepted_share", "steady scene: share of drafts accepted", 2),
     ("second_ttft_s", "second question: time to first token, s", 3),
+    ("high_ttft_s", "detail high, all tiles new: first token, s", 3),
+    ("high_caption_s", "detail high, all tiles new: caption, s", 3),
+    ("high_one_tile_ttft_s", "detail high, one tile changed: first token, s", 3),
+    ("high_one_tile_caption_s", "detail high, one tile changed: caption, s", 3),
     ("together_ratio", "captions a second, sharing passes to not", 2),
     ("load_cold_s", "start to ready, empty cache, s", 2),
     ("load_cached_s", "start to ready, cached, s", 2),
@@ -70,6 +74,8 @@ CLIENTS: Final = (
     ("rss_last_over_first", "server's memory, last to first", 3),
 )
 COMPARED: Final = ("ttft_s", "caption_s")
+# Keys of `measured` with the names of `COMPARED`.
+_OF_HIGH: Final = ("high_one_tile", "high")
 _LABEL_WIDTH: Final = 46
 
 
@@ -86,14 +92,8 @@ def make_report(
         key: median(measured.samples[key]) if key in measured.samples else None
         for key, *_ in SAMPLED
     }
-    changed = {
-        share: {
-            "ttft_s": median(samples["ttft_s"]),
-            "caption_s": median(samples["total_s"]),
-            "patches": median(samples["patches"]),
-        }
-        for share, samples in measured.changed.items()
-    }
+    changed = {share: _medians(samples) for share, samples in measured.changed.items()}
+    sides = {detail: _medians(samples) for detail, samples in measured.sides.items()}
     return {
         "model": setup.options.model,
         "runtime": info.runtime,
@@ -106,11 +106,14 @@ def make_report(
         **medians,
         **_derived(medians),
         "changed": changed,
+        "sides": sides,
         "ratio": {
             way: {key: median(measured.samples[key]) / median(theirs[key]) for key in COMPARED}
             for way, theirs in measured.references.items()
         }
-        | _changed_ratios(changed, medians, measured),
+        | _changed_ratios(changed, medians, measured)
+        | _side_ratios(sides)
+        | _high_ratio(medians),
         "against": {
             way: {"dtype": measured.reference_dtype}
             | {key: median(values) for key, values in theirs.items()}
@@ -150,6 +153,11 @@ def table(report: Report) -> str:
                 lines.append(_row(f"  {label}", [ours[key]], digits))
                 ratio = report["ratio"][f"changed_{share}_to_whole"][key]
                 lines.append(_row("  over a whole frame's", [ratio], 3))
+    for detail, ours in report["sides"].items():
+        lines.append(f"detail {detail}: {ours['image_tokens']:.0f} image tokens")
+        for key, label, digits in SAMPLED:
+            if key in COMPARED:
+                lines.append(_row(f"  {label}", [ours[key]], digits))
     for way, theirs in report["against"].items():
         lines.append(f"{way}, {theirs['dtype']}, {theirs['prompt_tokens']:.0f} prompt tokens")
         for key, label, digits in SAMPLED:
@@ -159,6 +167,28 @@ def table(report: Report) -> str:
                 lines.append(_row(f"  {label}", values, digits))
                 lines.append(_row("  ours over theirs", [report["ratio"][way][key]], 3))
     return "\n".join(lines)
+
+
+def _medians(samples: Samples) -> dict[str, float]:
+    """Return the medians of one scenario, by the names of the report."""
+    names = {"total_s": "caption_s"}
+    return {names.get(key, key): median(values) for key, values in samples.items()}
+
+
+def _side_ratios(sides: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the times of smaller tiles over those of detail "low"."""
+    return {
+        f"{detail}_to_low": {key: ours[key] / sides["low"][key] for key in COMPARED}
+        for detail, ours in sides.items()
+        if detail != "low"
+    }
+
+
+def _high_ratio(medians: Mapping[str, float | None]) -> dict[str, dict[str, float]]:
+    """Return the times of one changed tile over those of all; nothing without tiles."""
+    pairs = {key: [medians[f"{name}_{key}"] for name in _OF_HIGH] for key in COMPARED}
+    ratio = {key: one / every for key, (one, every) in pairs.items() if one and every}
+    return {"high_one_tile_to_all": ratio} if ratio else {}
 
 
 def _changed_ratios(

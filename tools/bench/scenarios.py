@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from tools.bench.frames import panned, partly_changed, touched
+from tools.bench.frames import noisy, panned, partly_changed, tile_changed, touched
 from tools.bench.measurements import Measured
 from tools.bench.setup import Setup
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
+from vlm.processing.image_processor import TileGrid
 from vlm.prompts import PRESETS
-from vlm.types import Request, Result, Stats
+from vlm.types import Detail, Request, Result, Stats
 
 if TYPE_CHECKING:
     from tools.bench.references import Reference
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Of the patches of a frame, as keys of the report.
 CHANGED_SHARES: Final = ("0.03", "0.10", "0.25", "0.50", "1.00")
+# Details of one tile, by its side.
+SIDES: Final[tuple[Detail, ...]] = ("tiny", "small", "low")
 
 
 class Scenarios:
@@ -76,6 +79,31 @@ class Scenarios:
         assert stats is not None
         return stats
 
+    def tile_scene(self, detail: Detail) -> Stats:
+        """Caption a new frame in a tile of the side of `detail`."""
+        return self._engine.run(self._new_request(detail)).stats
+
+    @property
+    def tiles(self) -> TileGrid:
+        """Return the tiles of a frame of detail "high"."""
+        prepared = self._engine.prepare(Request.about(self._image, self._prompt, 1, "high"))
+        return next(
+            part for _, parts in prepared.turns for part in parts if isinstance(part, TileGrid)
+        )
+
+    def high_scenes(self) -> tuple[Stats, Stats]:
+        """Caption a frame of detail "high" of which all tiles are new, and one with a new tile."""
+        frame = noisy(self._image, self._number)
+        self._number += 1
+        rows, columns = self.tiles[:2]
+        changed = tile_changed(frame, (rows, columns), self._number)
+        camera = f"camera-{self._number}"
+        first, second = (
+            self._engine.run(Request.about(each, self._prompt, self._tokens, "high", camera)).stats
+            for each in (frame, changed)
+        )
+        return first, second
+
     def second_question(self) -> Stats:
         """Ask a second question about a frame directly after the first."""
         frame = self._frame()
@@ -107,10 +135,10 @@ class Scenarios:
             ]
         return apart_s / (time.perf_counter() - started)
 
-    def _new_request(self) -> Request:
+    def _new_request(self, detail: Detail = "low") -> Request:
         frame = self._frame()
         camera = f"camera-{self._number}"
-        return Request.about(frame, self._prompt, self._tokens, camera=camera)
+        return Request.about(frame, self._prompt, self._tokens, detail, camera)
 
     def _frame(self) -> Image.Image:
         self._number += 1
@@ -174,6 +202,15 @@ def _round(
             samples = measured.changed.setdefault(name, {})
             for key in ("ttft_s", "total_s", "patches"):
                 samples.setdefault(key, []).append(getattr(stats, key))
+    for detail in SIDES:
+        stats = scenarios.tile_scene(detail)
+        samples = measured.sides.setdefault(detail, {})
+        for key in ("ttft_s", "total_s", "image_tokens"):
+            samples.setdefault(key, []).append(getattr(stats, key))
+    if scenarios.tiles.rows:
+        for name, stats in zip(("high", "high_one_tile"), scenarios.high_scenes(), strict=True):
+            measured.add(f"{name}_ttft_s", stats.ttft_s)
+            measured.add(f"{name}_caption_s", stats.total_s)
     second = scenarios.second_question()
     measured.add("second_ttft_s", second.ttft_s)
     measured.add("prompt_tokens", new.prompt_tokens)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from counting_runtime import counting
 from tools.bench.__main__ import main
 from tools.bench.frames import cornered, drawn_scene, noisy, panned, touched
 from tools.bench.machine import bytes_read_per_token
@@ -97,7 +98,9 @@ def test_ratios_are_ours_over_theirs(report: dict[str, Any]) -> None:
     shares = ("0.03", "0.10", "0.25", "0.50", "1.00")
     others = ("whole", *WAYS)
     expected = {f"changed_{share}_to_{other}" for share in shares for other in others}
-    assert set(report["ratio"]) == {*WAYS, *expected}
+    assert set(report["ratio"]) == {*WAYS, *expected, "tiny_to_low", "small_to_low"}
+    tokens = {detail: ours["image_tokens"] for detail, ours in report["sides"].items()}
+    assert tokens == {"tiny": 16, "small": 36, "low": 64}
     assert list(report["changed"]) == list(shares)
     patches = [ours["patches"] for ours in report["changed"].values()]
     assert patches == sorted(patches)
@@ -117,6 +120,18 @@ def test_report_names_machine_and_model(report: dict[str, Any]) -> None:
     assert report["machine"]["cores"] >= 1
     assert report["machine"]["versions"]["torch"]
     assert all(report["against"][way]["dtype"] in ("bfloat16", "float32") for way in WAYS)
+
+
+def test_one_of_many_tiles_changes(tiled_dir: Path) -> None:
+    engine, runtime = counting(tiled_dir)
+    scenarios = Scenarios(engine, drawn_scene(0), DEFAULT_PROMPT, 6)
+    assert scenarios.tiles.tiles == 5
+    for _ in range(2):
+        before = runtime.encoded_tiles
+        for stats in scenarios.high_scenes():
+            assert (stats.tokens, stats.image_tokens) == (6, 5 * 64)
+        # All of them, then the changed one and the whole.
+        assert runtime.encoded_tiles - before == 5 + 2
 
 
 def test_captions_have_the_requested_length_without_stop_tokens(
