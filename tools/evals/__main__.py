@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vlm.errors import SightlineError
 
-NAMES = ("real", "changed")
+NAMES = ("real", "changed", "tokens")
 _USAGE = f"usage: python -m tools.evals {{{','.join(NAMES)}}} [-h] [OPTIONS]"
 
 
@@ -21,6 +21,8 @@ def main(argv: Sequence[str]) -> int:
     # Imported here: other evaluations need not be importable.
     if argv[0] == "changed":
         from tools.evals.changed.command import run
+    elif argv[0] == "tokens":
+        from tools.evals.tokens.command import run
     else:
         from tools.evals.real.command import run
     try:
