@@ -87,8 +87,8 @@ EVENTS: list[tuple[str, str, list[str] | None]] = [
     ("error", f"({server('error', ERROR)}, {GREEN})", [NOTICE]),
     ("error is over", server("error", None), [GO_ON, CAPTION]),
     ("focus on the question", TYPE_QUESTIONS, None),
-    ("answer", ASK % "What colour is it?", [CAPTION]),
-    ("equal answer", ASK % "Which colour does it have?", [CAPTION]),
+    ("answer", ASK % "What colour is it?", [f"'What colour is it? ' + {CAPTION}"]),
+    ("equal answer", ASK % "What colour is it?", [f"'What colour is it? ' + {CAPTION}"]),
     ("focus on the button again", FOCUS_START, None),
     ("stop", PRESS_START, [STOPPED]),
 ]

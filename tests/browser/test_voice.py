@@ -286,7 +286,7 @@ def test_voice_is_chosen_and_kept_and_typing_silences_it(open_page, url, still_c
     page.get_by_label("Nobody").check()
     count = told(page).count()
     page.keyboard.press("n")
-    page.clock.run_for(2_000)
+    page.clock.fast_forward(2_000)
     assert told(page).count() == count
 
 
@@ -296,7 +296,7 @@ def test_voice_that_fails_gives_way_to_the_screen_reader(open_page, url, still_c
     page.locator("#open-voice").click()
     page.keyboard.press("v")
     hint = page.locator(".voice-hint")
-    page.clock.run_for(3_100)
+    page.clock.fast_forward(3_100)
     expect(hint).to_contain_text("no voice of this computer")
     # The list comes late.
     page.evaluate("""() => {
@@ -310,7 +310,7 @@ def test_voice_that_fails_gives_way_to_the_screen_reader(open_page, url, still_c
     page.evaluate("window.speech.ends = false")
     for _ in range(2):
         page.keyboard.press("r")
-        page.clock.run_for(60_000)
+        page.clock.fast_forward(30_000)
     expect(hint).to_contain_text("does not answer")
     page.keyboard.press("r")
     newest = page.locator(".voice-log [data-kind=answer]").first

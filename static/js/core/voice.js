@@ -7,7 +7,7 @@ const DETAIL_PRESET = "detailed";
 const LOG_LIMIT = 50;
 
 export const initialVoice = {
-  /** The voices of this computer: { id, name, lang }. Voices that send texts away are not among them. */
+  /** The voices of this computer: { id, name, lang, isDefault }; none that sends texts away. */
   voices: [],
   /** waiting (for the list) | ready | none | failed. */
   phase: "waiting",
@@ -29,12 +29,16 @@ export function speakerOf({ settings, voice }) {
   return settings.announces ? "reader" : "nobody";
 }
 
-/** The voice for a text in `lang`: the chosen one, else the first of its language, else null. */
-export function voiceFor({ settings, voice }, lang) {
-  const chosen = voice.voices.find(({ id }) => id === settings.voiceName);
-  if (chosen) return chosen;
+/** The voice for a text in `lang`: the chosen one, else one of its language, else the system's. */
+export function voiceFor({ settings, voice: { voices } }, lang) {
   const base = (tag) => tag.toLowerCase().split(/[-_]/)[0];
-  return voice.voices.find((one) => lang && base(one.lang) === base(lang)) ?? null;
+  return (
+    voices.find(({ id }) => id === settings.voiceName) ??
+    voices.find((one) => lang && base(one.lang) === base(lang)) ??
+    voices.find(({ isDefault }) => isDefault) ??
+    voices[0] ??
+    null
+  );
 }
 
 export const voiceHandlers = {

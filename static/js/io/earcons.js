@@ -9,7 +9,6 @@ const SOUNDS = {
   "camera-lost": { tones: [440, 220], vibration: [160] },
   on: { tones: [520, 780], vibration: [30] },
   off: { tones: [780, 520], vibration: [30] },
-  freeze: { tones: [780], vibration: [30] },
 };
 
 /** Returns { play(name, { sounds, vibrates }), destroy() }. A browser may allow neither before a press. */

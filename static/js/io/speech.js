@@ -11,19 +11,21 @@ const SLOWEST_LETTER_MS = 150;
 const MOST_FAILURES = 2;
 
 /**
- * Returns { speak(message, onEnd), cancel(), destroy() }. `message` is { text, lang, rate, voiceId };
+ * Returns { speak(message, onEnd), cancel(), destroy() }. `message` is { text, rate, voiceId };
  * `onEnd()` is called once it was said, or could not be.
  *
  * `synthesis` is window.speechSynthesis, or undefined. `onVoices(voices)` gets the local voices as
- * { id, name, lang }, also if there are none; `onFailed()` is called if the voice does not work.
+ * { id, name, lang, isDefault }, also if there are none; `onFailed()` is called if the voice does not work.
  */
 export function createSpeech(synthesis, { onVoices, onFailed }) {
   let current = null;
   let failures = 0;
 
   const localVoices = () => (synthesis?.getVoices() ?? []).filter((voice) => voice.localService);
-  const list = () =>
-    onVoices(localVoices().map(({ voiceURI, name, lang }) => ({ id: voiceURI, name, lang })));
+  const described = ({ voiceURI: id, name, lang, default: isDefault }) => ({
+    ...{ id, name, lang, isDefault },
+  });
+  const list = () => onVoices(localVoices().map(described));
   const timer = setTimeout(() => localVoices().length > 0 || list(), LIST_MS);
   synthesis?.addEventListener?.("voiceschanged", list);
   if (localVoices().length > 0) list();
@@ -58,16 +60,18 @@ export function createSpeech(synthesis, { onVoices, onFailed }) {
   }
 
   return {
-    speak({ text, lang, rate, voiceId }, onEnd) {
+    speak({ text, rate, voiceId }, onEnd) {
       cancel();
-      // An empty text stops Chromium's speech for good.
-      if (!synthesis || !text.trim()) {
+      const voice = localVoices().find(({ voiceURI }) => voiceURI === voiceId);
+      // An empty text stops Chromium's speech for good, and without a voice the browser may choose one
+      // that sends the text away.
+      if (!voice || !text.trim()) {
         setTimeout(onEnd);
         return;
       }
       const utterance = new SpeechSynthesisUtterance(text);
-      utterance.voice = localVoices().find(({ voiceURI }) => voiceURI === voiceId) ?? null;
-      utterance.lang = utterance.voice?.lang ?? lang ?? "";
+      utterance.voice = voice;
+      utterance.lang = voice.lang;
       utterance.rate = rate;
       current = { utterance, onEnd, watchdog: null };
       watch(utterance, BEGIN_MS);

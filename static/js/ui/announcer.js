@@ -140,7 +140,9 @@ export function mountAnnouncer(regions, voice, dispatch) {
     const { id, kind, text, lang } = speaking;
     dispatch({ type: "said", kind, text, lang, by: "sightline" });
     const { voiceRate: rate, voicePauseS } = state.settings;
-    voice.speak({ text, lang, rate, voiceId: voiceFor(state, lang)?.id ?? "" }, () => {
+    // The page's own words are English.
+    const voiceId = voiceFor(state, lang ?? "en")?.id ?? "";
+    voice.speak({ text, rate, voiceId }, () => {
       const at = performance.now();
       speech = ended(speech, id, at + voicePauseS * 1000);
       step(at);
