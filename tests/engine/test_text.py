@@ -118,7 +118,7 @@ def test_answer_ends_at_the_first_of_end_token_limit_stop_text_and_loop(
             break
     # The engine drops the draft of an answer that was cut, so that is known with the last token.
     assert text.is_cut == (reason != "length")
-    events += text.finish(False, 1, 0, 0, DraftCounts())
+    events += text.finish(False, 1, 0, 0, None, DraftCounts())
     *chunks, result = events
     assert isinstance(result, Result)
     assert (result.text, result.finish_reason) == (expected, reason)
