@@ -4,7 +4,9 @@ import { createElement, isRewritten, setAttribute, setText } from "./dom.js";
 
 /** How long a message stays, so that nobody comes upon an old one, and at least if another one waits. */
 const STAYS_MS = 5_000;
-const STAYS_AT_LEAST_MS = 60;
+const STAYS_AT_LEAST_MS = 50;
+/** How long a region is empty between two messages: Firefox may join two changes of one frame. */
+const EMPTY_MS = 30;
 /** How long a translation is waited for. */
 const TRANSLATION_MS = 2_500;
 const TRANSLATION_STEP_MS = 100;
@@ -16,8 +18,8 @@ const NO_BREAK_SPACE = "\u00a0";
  * Returns { write(kind, text, lang), destroy() }. `regions` are the elements by the kind of message:
  * { caption, answer, alert, news }; two kinds may share one.
  *
- * Browsers tell of no text that a region has already, so each message is a new element, and comes in a
- * later task than the one that emptied the region.
+ * Browsers tell of no text that a region has already, so each message is a new element, and comes some
+ * frames after the region was emptied.
  */
 export function createRegions(regions) {
   const draft = createElement("p", "visually-hidden");
@@ -62,7 +64,7 @@ export function createRegions(regions) {
     own.timer = null;
     if (region.childElementCount > 0) {
       region.replaceChildren();
-      schedule(region, 0);
+      schedule(region, EMPTY_MS);
       return;
     }
     const message = own.queue.shift();
