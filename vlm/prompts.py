@@ -26,11 +26,11 @@ READ_PRESET: Final = "read"
 PRESETS: Final = (
     Preset("caption", "Short caption", "Describe this image briefly."),
     Preset("detailed", "Detailed description", "Describe this image in detail."),
-    Preset("objects", "List of objects", "List the objects in this image."),
-    Preset("count", "Count objects", "How many objects are there?"),
-    Preset(READ_PRESET, "Read text", "What does the text say?"),
-    Preset("light", "Light", "How is the light in this image?"),
-    Preset("json", "JSON", "Describe this image as JSON."),
+    Preset("objects", "List the things", "List the objects in this image."),
+    Preset("count", "How many", "How many objects are there?"),
+    Preset(READ_PRESET, "Read the text", "What does the text say?"),
+    Preset("light", "How is the light", "How is the light in this image?"),
+    Preset("json", "As data", "Describe this image as JSON."),
 )
 DEFAULT_PROMPT: Final = PRESETS[0].prompt
 

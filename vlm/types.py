@@ -33,6 +33,14 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """An earlier question about a picture, and its answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Sampling:
     """Parameters of sampling."""
 
@@ -176,10 +184,16 @@ class Request:
         detail: Detail = "low",
         camera: str | None = None,
         kind: Kind = "question",
+        turns: tuple[Exchange, ...] = (),
     ) -> Request:
-        """Return a request with one question about one image, as the page sends it."""
-        messages = (Message("user", (image, prompt)),)
-        return cls(AnswerTask(messages, max_tokens, detail=detail), kind=kind, camera=camera)
+        """Return a request with one question about one image, after earlier `turns` about it."""
+        texts = [text for turn in turns for text in (turn.question, turn.answer)]
+        first, *others = [*texts, prompt]
+        messages = [Message("user", (image, first))]
+        for index, text in enumerate(others):
+            messages.append(Message("user" if index % 2 else "assistant", (text,)))
+        task = AnswerTask(tuple(messages), max_tokens, detail=detail)
+        return cls(task, kind=kind, camera=camera)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from vlm.prompts import (
     checked_prompt,
 )
 from vlm.settings import MAX_TOKENS_LIMIT
-from vlm.types import Detail, Kind, Reading
+from vlm.types import Detail, Exchange, Kind, Reading
+from web.turns import TURNS_FIELD, read_turns
 
 CAMERA_MAX_CHARS: Final = 64
 
@@ -65,6 +66,7 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "`1`: a caption ends before a sentence, or six words, come for the third "
         "time, with the `finish_reason` `loop`. `0`: it goes on.",
     },
+    "turns": TURNS_FIELD,
     "camera": {
         "type": "string",
         "pattern": rf"^[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}$",
@@ -93,6 +95,7 @@ class CaptionFields(NamedTuple):
     """As `max_tokens`."""
     reading: Reading | None
     stop_loops: bool
+    turns: tuple[Exchange, ...]
     camera: str | None
     kind: Kind
 
@@ -121,6 +124,7 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         detail=cast("Detail | None", found.get("detail")),
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
         stop_loops=found.get("stop_loops", _FIELDS["stop_loops"]["default"]) == "1",
+        turns=read_turns(found.get("turns", _FIELDS["turns"]["default"])),
         camera=camera,
         kind=kind or ("question" if camera is None else "live"),
     )
@@ -131,6 +135,9 @@ def _checked(name: str, text: str) -> str:
     schema = _FIELDS[name]
     if name == "prompt":
         return checked_prompt(text)
+    if name == "turns":
+        read_turns(text)
+        return text
     if "enum" in schema:
         is_valid, rule = text in schema["enum"], f"one of: {', '.join(schema['enum'])}"
     elif schema["type"] == "integer":

@@ -105,5 +105,6 @@ def read_caption_request(
         fields.kind,
         fields.reading,
         fields.stop_loops,
+        fields.turns,
     )
     return replace(asked, chosen=chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 
@@ -17,6 +18,8 @@ from vlm.prompts import PROMPT_MAX_CHARS
 from vlm.settings import MAX_TOKENS_LIMIT
 from web.caption_fields import CAMERA_MAX_CHARS
 from web_client import JPEG, picture, read_events
+
+TURN = {"question": "Is there a dog?", "answer": "Yes."}
 
 ANY = {"Content-Type": "application/octet-stream"}
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -158,6 +161,14 @@ def test_max_tokens_out_of_range_is_refused(client: FlaskClient, value: str) -> 
         ("kind", "dead", "live, question"),
         ("kind", "", "live, question"),
         ("kind", "live", "`camera`"),
+        ("turns", "", "a JSON list"),
+        ("turns", "[" * 50_000, "a JSON list"),
+        ("turns", "{}", "a JSON list"),
+        ("turns", json.dumps([TURN] * 9), "at most 8"),
+        ("turns", json.dumps([TURN, "x"]), "turns[1].question"),
+        ("turns", json.dumps([{"question": "Why?"}]), "turns[0].answer"),
+        ("turns", json.dumps([TURN | {"question": "x" * 2001}]), "2000"),
+        ("turns", json.dumps([TURN | {"answer": "\ufffd"}]), "UTF-8"),
         ("camera", "", "letters"),
         ("camera", "x" * (CAMERA_MAX_CHARS + 1), str(CAMERA_MAX_CHARS)),
         ("camera", "../../etc", "letters"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from chat_kit import CHAT, chat_body, question
+from counting_runtime import counting
 from vlm.engine.engine import Engine
 from vlm.errors import GenerationError
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
@@ -192,6 +195,48 @@ def test_each_detail_has_its_tokens(client: FlaskClient) -> None:
     for detail, tokens in (("tiny", 16), ("small", 36), ("low", 64), ("high", 64)):
         stats = caption(client, detail=detail, max_tokens=1)[-1][1]["stats"]
         assert stats["image_tokens"] == tokens, detail
+
+
+PNG = {"Content-Type": "image/png"}
+TURNS = [{"question": PRESETS[0].prompt, "answer": "A red circle."}]
+
+
+def test_earlier_turns_make_the_chat_that_the_chat_route_gets(
+    client: FlaskClient, frames: list[Image.Image]
+) -> None:
+    data = io.BytesIO()
+    frames[0].save(data, "PNG")
+    query = {"prompt": PRESETS[1].prompt, "max_tokens": 20, "turns": json.dumps(TURNS)}
+    answer = client.post("/api/captions", query_string=query, data=data.getvalue(), headers=PNG)
+    _, done = read_events(answer.text)[-1]
+    first, *others = question(frames[0], text=PRESETS[0].prompt)
+    messages = [
+        first,
+        *others,
+        {"role": "assistant", "content": TURNS[0]["answer"]},
+        {"role": "user", "content": PRESETS[1].prompt},
+    ]
+    chat = client.post(CHAT, json=chat_body(messages=messages, max_tokens=20)).get_json()
+    assert chat["choices"][0]["message"]["content"] == done["text"]
+    assert chat["usage"]["prompt_tokens"] == done["stats"]["prompt_tokens"]
+
+
+def test_a_second_question_about_a_picture_encodes_nothing(
+    nano_dir: Path, frames: list[Image.Image]
+) -> None:
+    engine, runtime = counting(nano_dir)
+    data = io.BytesIO()
+    frames[0].save(data, "PNG")
+    with started(Worker(lambda: engine, Settings.max_queue)) as worker:
+        client = app_over(worker).test_client()
+        turns: list[dict[str, str]] = []
+        for prompt in (PRESETS[0].prompt, PRESETS[3].prompt, PRESETS[1].prompt):
+            query = {"prompt": prompt, "max_tokens": 12, "turns": json.dumps(turns)}
+            sent = {"query_string": query, "data": data.getvalue(), "headers": PNG}
+            answer = client.post("/api/captions", **sent)
+            _, done = read_events(answer.text)[-1]
+            assert runtime.encoded_tiles == 1
+            turns.append({"question": prompt, "answer": done["text"]})
 
 
 def test_a_preset_stands_for_its_prompt(client: FlaskClient) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from vlm.types import Detail, Kind, Reading, Request
+from vlm.types import Detail, Exchange, Kind, Reading, Request
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Frame:
         kind: Kind = "question",
         reading: Reading | None = None,
         stop_loops: bool = False,
+        turns: tuple[Exchange, ...] = (),
     ) -> Request:
-        """Return a request with one question about this frame."""
-        request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind)
+        """Return a request with one question about this frame, after earlier `turns` about it."""
+        request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind, turns)
         task = replace(request.task, reading=reading, stop_loops=stop_loops)
         return replace(request, frame=self, task=task)
