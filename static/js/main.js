@@ -1,5 +1,6 @@
 // Connects the store, the components that show its state, and the driver that carries out its plan.
 
+import { createAsker } from "./core/asker.js";
 import { createDriver } from "./core/driver.js";
 import { toneHz } from "./core/find.js";
 import { createLooker } from "./core/looker.js";
@@ -26,6 +27,7 @@ import { createFrameClock } from "./io/frame-clock.js";
 import { createFrameSource } from "./io/frames.js";
 import { createGlances } from "./io/glances.js";
 import { createEarcons } from "./io/earcons.js";
+import { createStills } from "./io/stills.js";
 import { watchPage } from "./io/page-life.js";
 import { createSessionStore, loadSession } from "./io/session-store.js";
 import { createSpeech } from "./io/speech.js";
@@ -92,6 +94,7 @@ const driver = createDriver({
   cameraName: newCameraName(),
 });
 
+const asker = createAsker({ server, stills: createStills(frames), dispatch, now });
 const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
 const tone = createTone();
 
@@ -120,6 +123,7 @@ store.subscribe(app.update);
 store.subscribe(keepChangedSession);
 store.subscribe(saveChangedSettings);
 store.subscribe(driver.update);
+store.subscribe(asker.update);
 store.subscribe(looker.update);
 store.subscribe((state) => tone.update(toneHz(state)));
 store.notify();

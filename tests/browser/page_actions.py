@@ -28,8 +28,16 @@ def url_of(process: SightlineProcess) -> str:
 
 
 def press_start(page: Page) -> None:
-    """Press the button that starts and stops captions."""
-    page.locator("#start").click()
+    """Press the button that starts and stops captions; a stop until it is taken.
+
+    A second press right after a start is a slip of the finger, and is not taken.
+    """
+    button = page.locator("#start")
+    stops = is_running(page)
+    button.click()
+    while stops and is_running(page):
+        page.wait_for_timeout(100)
+        button.click()
 
 
 def wait_for_caption(page: Page) -> None:

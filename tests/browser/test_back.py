@@ -93,7 +93,7 @@ def test_page_that_stays_goes_on_and_one_that_was_not_kept_asks_whether_to(
     leave(page)
     go_back(page)
     assert page.evaluate(ENTRIES)[-len(before) :] == before
-    expect(page.locator("#start")).to_have_text("Start captions")
+    expect(page.locator("#start")).to_have_text("Start")
     expect(page.locator(".notice-title")).to_have_text("Captions were running. Go on?")
 
 

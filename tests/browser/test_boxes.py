@@ -99,26 +99,26 @@ def show_boxes(page: Page) -> None:
     expect(page.locator(".box")).to_have_count(2)
 
 
-def on_screen(box: list[float], view: tuple[int, int], fit: str, mirror: bool) -> list[float]:
-    """Where a box lies in a window of the size `view`, cut at its edges."""
-    scales = [side / of for side, of in zip(view, CAMERA_SIZE, strict=True)]
-    scale = max(scales) if fit == "cover" else min(scales)
+def on_screen(page: Page, box: list[float], mirror: bool) -> list[float]:
+    """Where a box lies in the window, on the picture's element."""
+    rect = page.locator("#picture").bounding_box()
+    assert rect
     x0, y0, x1, y1 = box
     if mirror:
         x0, x1 = 1 - x1, 1 - x0
-    corners = []
-    for x, y in ((x0, y0), (x1, y1)):
-        for part, side, of in ((x, view[0], CAMERA_SIZE[0]), (y, view[1], CAMERA_SIZE[1])):
-            at = (side - of * scale) / 2 + part * of * scale
-            corners.append(min(side, max(0.0, at)))
-    return corners
+    return [
+        rect[start] + side * rect[size]
+        for side, start, size in zip(
+            (x0, y0, x1, y1), ("x", "y", "x", "y"), ("width", "height") * 2, strict=True
+        )
+    ]
 
 
-def assert_boxes_lie(page: Page, view: tuple[int, int], fit: str, mirror: bool) -> None:
+def assert_boxes_lie(page: Page, mirror: bool) -> None:
     """Wait until each box lies where the last answer has it; the limit ends a broken test."""
     for _ in range(100):
         answered = {one["name"]: one["box"] for one in page.evaluate("window.lastBoxes")}
-        expected = {name: on_screen(box, view, fit, mirror) for name, box in answered.items()}
+        expected = {name: on_screen(page, box, mirror) for name, box in answered.items()}
         found = {name: rect for name, *rect in page.locator(".box").evaluate_all(RECTS)}
         apart = [
             abs(one - other)
@@ -173,15 +173,11 @@ def test_server_finds_both_things_where_they_are(answer):
 def test_boxes_lie_on_their_things_in_every_layout(open_page, url, things_camera):
     page = open_page(url, things_camera, init_script=KEEP_ANSWER, **DESKTOP)
     show_boxes(page)
-    for fit in ("cover", "contain"):
-        page.keyboard.press(",")
-        page.locator(f"[name=fit][value={fit}]").check()
-        page.keyboard.press("Escape")
-        for mirror, view in ((False, (1280, 800)), (True, (1280, 800)), (True, (700, 900))):
-            page.set_viewport_size({"width": view[0], "height": view[1]})
-            if (page.locator("#video").get_attribute("data-mirror") == "") != mirror:
-                page.keyboard.press("m")
-            assert_boxes_lie(page, view, fit, mirror)
+    for mirror, view in ((False, (1280, 800)), (True, (1280, 800)), (True, (700, 900))):
+        page.set_viewport_size({"width": view[0], "height": view[1]})
+        if (page.locator("#video").get_attribute("data-mirror") == "") != mirror:
+            page.keyboard.press("m")
+        assert_boxes_lie(page, mirror)
 
 
 def test_boxes_are_switched_by_a_key_and_in_the_settings(open_page, url, things_camera):
@@ -266,7 +262,7 @@ def test_list_of_boxes_is_used_by_keyboard_and_asks_about_a_part(
     note = page.locator(".history-note", has_text="About the motorcycle, top right")
     expect(note).to_have_count(1)
     page.keyboard.press("Escape")
-    expect(page.locator("#marks button")).to_be_hidden()
+    expect(page.locator("#part-close")).to_be_hidden()
     expect(page.locator(".marks-text")).not_to_contain_text("About")
 
 
@@ -384,7 +380,7 @@ def test_page_with_boxes_is_accessible_and_fits(open_page, url, things_camera):
     page.keyboard.press("Enter")
     expect(page.locator(".box[data-found]")).to_have_count(1)
     page.locator(".box").press("Enter")
-    expect(page.locator("#marks button")).to_be_visible()
+    expect(page.locator("#part-close")).to_be_visible()
     assert_controls_fit(page)
     assert_accessible_in_both_schemes(page)
     page.locator("#open-preferences").click()

@@ -271,8 +271,8 @@ def test_frame_age_is_that_of_the_cameras_frame(core):
     assert core.state["caption"]["capturedAt"] == 1_900
 
 
-def test_corrected_levels_are_told_in_the_readout(core):
+def test_corrected_levels_are_told(core):
     core.live().dispatch("capture-started", 0).dispatch("frame-sent", 0, isFullRange=True)
     core.dispatch("caption-done", 100, text="A star.", stats={})
-    parts = core.run("return M.readoutOf(arg, 100);", core.state)
-    assert {"label": "Levels", "value": "full range"} in parts
+    chip = core.run("return M.chipOf(arg, 100);", core.state)
+    assert chip["text"] == "Live, full range levels"

@@ -21,7 +21,7 @@ CASES = [
     ("darken", 0),
 ]
 STILL_MS = 10_000
-# The readout shows the age of the frame in seconds, and the history when a caption was last seen.
+# The session shows when a caption was last seen.
 MAX_CHANGES = 20
 
 COUNT_CHANGES = """() => {

@@ -52,11 +52,9 @@ def test_scene_is_captioned_and_questions_are_answered(tab):
     tab.wait_for(f"{ENTRIES} > 0")
     assert name in tab.text("#caption").lower()
     tab.run("""(() => {
-      const select = document.querySelector("#prompt");
-      select.value = "own";
-      select.dispatchEvent(new Event("change"));
-      const question = document.querySelector("#own-prompt");
+      const question = document.querySelector("#question-text");
       question.value = "What colour is it?";
+      question.dispatchEvent(new Event("input"));
       question.form.requestSubmit();
     })()""")
     tab.wait_for(f"{ENTRIES} > 1")
@@ -64,7 +62,7 @@ def test_scene_is_captioned_and_questions_are_answered(tab):
     assert tab.text(".voice-log-text").endswith(tab.text("#caption").strip())
     tab.click("#start")
     tab.wait_for("document.querySelector('#video').srcObject === null")
-    assert "camera is off" in tab.text("#welcome")
+    assert "camera is off" in tab.text("#chip")
 
 
 def test_lost_camera_is_shown_and_used_again(tab):

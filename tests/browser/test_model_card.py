@@ -16,7 +16,7 @@ from controls import (
     assert_controls_fit,
 )
 from model_states import SMALL, FakeModels, fetching, loading, problem
-from page_actions import is_running, start, told, url_of, wait_for_card
+from page_actions import start, told, url_of, wait_for_card
 from web_client import SightlineProcess
 
 LONG_MESSAGE = "The hub could not be reached. Check the network, or the proxy in HTTPS_PROXY. "
@@ -93,19 +93,6 @@ def test_problem_can_be_retried_or_dismissed(models_page):
     page.get_by_role("button", name="Try again").click()
     wait_for_card(page, "fetching")
     assert server.requests == [("dismiss", {}), ("switch", {"model": SMALL})]
-
-
-def test_card_can_be_tapped_while_the_controls_are_faded_out(models_page):
-    page, server = models_page(own_clock=True, **PHONE)
-    start(page)
-    server.set(problem=problem())
-    page.clock.fast_forward(12_000)
-    wait_for_card(page, "problem")
-    expect(page.locator("#stage")).to_have_attribute("data-idle", "")
-    server.set_after_request()
-    page.get_by_role("button", name="Dismiss").tap()
-    expect(page.locator("#model-card")).to_be_hidden()
-    assert is_running(page)
 
 
 # -- screens and accessibility --

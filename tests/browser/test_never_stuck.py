@@ -58,7 +58,7 @@ RANDOM_EVENTS = """
     const planned = M.plan(state);
     // The notice of a mute comes 3 s later.
     const notice = M.noticeOf(state, state.camera.mutedSince === null ? at : at + 3000);
-    M.readoutOf(state, at); M.serverSummary(state);
+    M.chipOf(state, at); M.areOldWords(state, at); M.serverSummary(state);
     M.changeCardOf(state, at); M.changeAnnouncement(state, at);
     M.modelListOf(state); M.pickerHint(state);
     const report = (fault) => wrong.push(`${fault} after ${type} at step ${step}`);

@@ -26,6 +26,13 @@ READ_FORM = """async (index) => {
   return fields;
 }"""
 
+# The colours of the left and the right half of the last frame.
+LAST_PIXELS = """() => {
+  const canvas = document.querySelector("#last-frame");
+  const at = (x) => canvas.getContext("2d").getImageData(canvas.width * x, 40, 1, 1).data;
+  return [at(0.25), at(0.75)].map(([red, , blue]) => (red > blue ? "red" : "blue"));
+}"""
+
 
 class Sent:
     """The frames that a page sends: their number, the number in flight, and their contents."""
@@ -116,8 +123,8 @@ def test_unchanged_scene_is_sent_again_after_ten_seconds(open_page, url, still_c
     advance_clock(lambda _: sent.count > 0)
     wait_for_caption(page)
     # A camera's first frame may differ from the next ones, and then two are sent.
-    readout = page.locator("#readout")
-    advance_clock(lambda _: "unchanged" in (readout.text_content() or ""))
+    chip = page.locator("#chip")
+    advance_clock(lambda _: "unchanged" in (chip.text_content() or ""))
     so_far = sent.count
     unchanged_ms = float(page.evaluate("performance.now()"))
     heartbeat_ms = advance_clock(lambda _: sent.count > so_far)
@@ -131,7 +138,10 @@ def test_stop_closes_the_camera_and_keeps_the_caption(open_page, url, still_came
     start(page)
     page.evaluate("window.track = document.querySelector('video').srcObject.getVideoTracks()[0]")
     press_start(page)
-    expect(page.locator("#welcome")).to_contain_text("camera is off")
+    expect(page.locator("#chip")).to_contain_text("Stopped, the camera is off")
+    expect(page.locator(".chip-time")).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+    expect(page.locator("#last-frame")).to_be_visible()
+    assert page.evaluate(LAST_PIXELS) == ["red", "blue"]
     assert page.evaluate("window.track.readyState") == "ended"
     assert page.evaluate("document.querySelector('video').srcObject") is None
     expect(page.locator("#caption")).to_have_text(SOME_WORDS)
@@ -211,13 +221,14 @@ def test_new_prompt_sends_a_new_frame_at_once(open_page, url, still_camera):
     page.locator("#prompt").select_option(preset)
     sent.wait_for(before + 1)
     assert sent.form(before)["prompt"] != sent.form(0)["prompt"]
-    page.locator("#prompt").select_option("own")
-    expect(page.locator("#own-prompt")).to_be_focused()
-    before = sent.count
-    page.keyboard.type("What is this?")
-    page.keyboard.press("Enter")
-    sent.wait_for(before + 1)
-    assert sent.form(sent.count - 1)["prompt"] == "What is this?"
+    for _ in range(2):
+        before = sent.count
+        page.locator("#question-text").fill("What is this?")
+        page.keyboard.press("Control+Enter")
+        sent.wait_for(before + 1)
+        assert sent.form(sent.count - 1)["prompt"] == "What is this?"
+    expect(page.locator("#prompt option:checked")).to_have_text("“What is this?”")
+    expect(page.locator("#asked")).to_have_text("What is this?")
 
 
 def test_settings_are_stored_and_captions_only_for_the_tab(open_page, url, still_camera):

@@ -34,7 +34,7 @@ FAKE_SERVER = """
   };
 """
 ASK = """(() => {
-  const field = document.querySelector("#own-prompt");
+  const field = document.querySelector("#question-text");
   field.value = "%s";
   field.form.requestSubmit();
 })()"""

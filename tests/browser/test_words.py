@@ -1,4 +1,4 @@
-"""The notices and the readout: each failure has a text and an action."""
+"""The notices and the texts about a caption: each failure has a text and an action."""
 
 from __future__ import annotations
 
@@ -81,17 +81,31 @@ def test_single_busy_response_has_no_notice(core):
     assert core.notice(2000)["id"] == "frame-busy"
 
 
-def test_readout_shows_first_word_rate_and_age(core):
-    core.live().dispatch("capture-started", 1000).dispatch("frame-sent", 1000)
-    core.dispatch("text-received", 1250, text="A")
-    core.dispatch("caption-done", 1500, text="A red circle.", stats=STATS)
-    parts = core.run("return M.readoutOf(arg, 4000);", core.state)
-    assert [part["value"] for part in parts] == ["0.25 s", "8", "3 s"]
+def test_chip_tells_how_old_the_words_are(core):
+    def chip(at: float) -> tuple[str, str]:
+        found = core.run("return M.chipOf(...arg);", [core.state, at])
+        return " ".join([found["text"], found["time"]]).strip(), found["tone"]
+
+    core.live().captioned(1000, took=500)
+    assert chip(2000) == ("Live", "good")
+    core.dispatch("capture-started", 2000).dispatch("frame-sent", 2000)
+    assert chip(8000) == ("Live 7 s", "wait")
+    old = "return [4000, 8000].map((at) => M.areOldWords(arg, at));"
+    assert core.run(old, core.state) == [False, True]
+    core.dispatch("caption-done", 9000, text="A star.", stats=STATS)
+    core.dispatch("capture-started", 9500).dispatch("frame-unchanged", 9600)
+    assert chip(12_000) == ("Live, unchanged", "good")
+    core.dispatch("stopped", 13_000)
+    assert chip(14_000)[0].startswith("Stopped, the camera is off ")
 
 
-def test_unknown_rate_is_omitted(core):
-    core.live().dispatch("capture-started", 0)
-    one = {**STATS, "tokens": 1, "tokens_per_s": 0.0}
-    core.dispatch("caption-done", 500, text="No.", stats=one)
-    parts = core.run("return M.readoutOf(arg, 600);", core.state)
-    assert [part["label"] for part in parts] == ["First word", "Frame age"]
+def test_caption_says_what_it_answers_and_that_it_was_cut(core):
+    core.live().dispatch("capture-started").dispatch("frame-sent")
+    core.dispatch("caption-done", 100, text="A red", isLong=True, stats={**STATS, "tokens": 64})
+    said = "return [M.askedText(arg), M.marksText(M.shownCaption(arg), null)];"
+    assert core.run(said, core.state) == ["Caption", "Cut at 64 tokens."]
+    own = {"asksOwn": True, "ownPrompt": "Is there a star?"}
+    for name, value in own.items():
+        core.dispatch("setting-changed", name=name, value=value)
+    core.captioned(at=1000, text="Yes.")
+    assert core.run(said, core.state) == ["Is there a star?", ""]

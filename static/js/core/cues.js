@@ -11,6 +11,8 @@ export function cueOf(before, state) {
   }
   const isDown = ({ server }) => ["gone", "failed"].includes(server.phase);
   if (isDown(state) && !isDown(before)) return "alert";
-  const begins = ({ request }) => request?.kind === "question" && request.step === "answering";
+  const begins = ({ request, asking, caption }) =>
+    (request?.kind === "question" && request.step === "answering") ||
+    (asking !== null && !caption.finished);
   return begins(state) && !begins(before) ? "answer" : null;
 }

@@ -1,13 +1,10 @@
 // Carries out the plan of each state: opens the camera, polls the server, captures and sends frames.
 
 import { sendsPictures } from "./camera.js";
+import { fitFrame } from "./frame-size.js";
 import { createLooks } from "./looks.js";
 import { mustSend } from "./pace.js";
 import { plan } from "./plan.js";
-
-// The server's status has frame_size_px; no frame is sent before it is known. MAX bounds its value.
-const DEFAULT_SIDE_PX = 512;
-const MAX_SIDE_PX = 2048;
 
 /**
  * Returns { update(state), listCameras(changed), destroy() }. `update` starts and cancels work as the
@@ -121,7 +118,7 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   /** Capture a frame and, if the scene has changed, send it and report its caption. */
   async function captureAndSend() {
     dispatch({ type: "capture-started" });
-    const { id, prompt, reading, kind, part, capturedAt } = state.request;
+    const { id, prompt, reading, kind, maxTokens, part, capturedAt } = state.request;
     const controller = new AbortController();
     request = { id, controller };
     const { signal } = controller;
@@ -158,14 +155,16 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
       };
       // A part is no frame of the camera: drafts and votes of live frames do not fit it.
       const source = part ? null : cameraName;
-      const options = { blob: frame.blob, prompt, reading, kind, camera: source, signal, onText };
+      const asked = { prompt, reading, kind, maxTokens, camera: source };
+      const options = { ...asked, blob: frame.blob, signal, onText };
       const { text, finish_reason: reason, stats } = await server.fetchCaption(options);
       await confirmation;
       if (signal.aborted) return;
       // The answer is complete; an abort now would only make the browser report it as cut off.
       request.controller = null;
       if (!part) looks.captioned(picture);
-      report({ type: "caption-done", text, isCut: reason === "loop", stats });
+      const ends = { isCut: reason === "loop", isLong: reason === "length" };
+      report({ type: "caption-done", text, ...ends, stats });
     } catch (error) {
       await confirmation;
       const { kind: failure = "bad_answer", message, retryAfterS } = error;
@@ -182,9 +181,8 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   }
 
   function captureOptions(part) {
-    const sidePx = state.server.status?.frame_size_px || DEFAULT_SIDE_PX;
     return {
-      maxSidePx: Math.min(sidePx, MAX_SIDE_PX),
+      maxSidePx: fitFrame(state),
       quality: state.settings.jpegQuality,
       reference: null,
       region: part?.region ?? null,

@@ -1,4 +1,4 @@
-// Boxes: how much two overlap, where the picture lies on the screen and a box on it, and in which part
+// Boxes: how much two overlap, where one lies on the screen, and in which part
 // of the picture a box is. Pure functions. A box is [x0, y0, x1, y1], 0..1 of the frame.
 
 /** Boxes are drawn at least this large, so that they can be seen and pressed. */
@@ -34,31 +34,12 @@ export function withMargin([x0, y0, x1, y1]) {
 }
 
 /**
- * The picture in its element: { left, top, width, height } in pixels. `view` is the element's and
- * `picture` the video's { width, height }; `fit` is `object-fit`, "cover" or "contain".
+ * The box in its picture's element, whose size `view` is: { left, top, width, height } in pixels, cut at
+ * the element's edges and at least SMALLEST_PX large.
  */
-export function pictureIn(view, picture, fit) {
-  const scales = [view.width / picture.width, view.height / picture.height];
-  const scale = fit === "cover" ? Math.max(...scales) : Math.min(...scales);
-  const [width, height] = [picture.width * scale, picture.height * scale];
-  return { left: (view.width - width) / 2, top: (view.height - height) / 2, width, height };
-}
-
-/**
- * The box in the picture's element: { left, top, width, height } in pixels, cut at the element's edges
- * and at least SMALLEST_PX large. `rect` is the picture's, as `pictureIn` returns it.
- */
-export function boxIn(view, rect, [x0, y0, x1, y1]) {
-  const [left, width] = spanIn(
-    view.width,
-    rect.left + x0 * rect.width,
-    rect.left + x1 * rect.width,
-  );
-  const [top, height] = spanIn(
-    view.height,
-    rect.top + y0 * rect.height,
-    rect.top + y1 * rect.height,
-  );
+export function boxIn(view, [x0, y0, x1, y1]) {
+  const [left, width] = spanIn(view.width, x0 * view.width, x1 * view.width);
+  const [top, height] = spanIn(view.height, y0 * view.height, y1 * view.height);
   return { left, top, width, height };
 }
 

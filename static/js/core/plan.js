@@ -2,13 +2,18 @@
 
 import { sendsPictures } from "./camera.js";
 import { changeOf } from "./server.js";
-import { promptOf } from "./state.js";
+import { promptOf } from "./prompt.js";
+import { nextAsk } from "./thread.js";
+import { isFrozen } from "./view.js";
 
 /**
  * - `camera`: { attempt, deviceId } of the camera to open or keep open, or null for none.
  * - `reopenAt`: when to open the camera again by itself, or null.
  * - `pollAt`: when to poll the server's status, or null for not now.
  * - `captureAt`: when to capture the next frame, or null for not now.
+ * - `stillId`: the still to take from the next frame, or null.
+ * - `askAt`: when to ask the next question about a still, or null for not now; `askId`: the only such
+ *   question that may be in flight.
  * - `requestId`: the only frame request that may be in flight; any other is cancelled.
  * - `modelRequest`: the request about models to send, { id, action, model }, or null.
  * - `keepAwake`: whether the screen stays on.
@@ -16,9 +21,10 @@ import { promptOf } from "./state.js";
 export function plan(state) {
   const { camera, request, server, visible, started } = state;
   const cameraOn = started && state.secure && ["opening", "live"].includes(camera.phase);
-  const canCapture = visible && sendsPictures(camera) && server.phase === "ready" && !request;
+  const isLive = visible && sendsPictures(camera);
+  const canCapture = isLive && server.phase === "ready" && !request && !isFrozen(state);
   // A frame in flight shows that the server works, but not how far a change of models is.
-  const isSent = request && request.step !== "capturing";
+  const isSent = (request && request.step !== "capturing") || state.asking;
   const needsNoPoll = server.phase === "ready" && isSent && !changeOf(state);
   // A status received while a model request is in flight may be older than the request's answer.
   const canPoll = visible && !needsNoPoll && !state.models.request;
@@ -27,6 +33,9 @@ export function plan(state) {
     reopenAt: visible && started ? camera.retryAt : null,
     pollAt: canPoll ? server.pollAt : null,
     captureAt: canCapture && promptOf(state) !== null ? state.pace.captureAt : null,
+    stillId: isLive ? (state.view.freezing?.id ?? null) : null,
+    askAt: nextAsk(state),
+    askId: state.asking?.id ?? null,
     requestId: request?.id ?? null,
     modelRequest: state.models.request,
     keepAwake: visible && camera.phase === "live",

@@ -26,7 +26,7 @@ export const initialSession = {
   /** Entries that were cleared and can be brought back until UNDO_MS after `clearedAt`. */
   clearedCount: 0,
   clearedAt: -Infinity,
-  /** Why nobody looks now, or null: stopped | hidden | server | model | camera. */
+  /** Why nobody looks now, or null: stopped | frozen | hidden | server | model | camera. */
   cause: null,
   /**
    * The interruptions since the last caption: { why, after, since }, with the newest request before it and
@@ -93,8 +93,9 @@ export function withInterruptions(state, { at, clock }) {
 }
 
 /** Why nobody looks at the scene, or null. */
-function interruptionOf({ started, visible, server, camera }) {
+function interruptionOf({ started, visible, server, camera, view }) {
   if (!started) return "stopped";
+  if (view.stillId !== null || view.freezing !== null) return "frozen";
   if (!visible) return "hidden";
   if (["gone", "connecting"].includes(server.phase)) return "server";
   if (server.phase !== "ready") return "model";

@@ -1,5 +1,7 @@
 // The settings: their defaults and which values are valid. Captions are never among them.
 
+import { LENGTHS } from "./length.js";
+
 const oneOf =
   (...values) =>
   (value) =>
@@ -13,10 +15,10 @@ const language = (value) => typeof value === "string" && /^(\w{2,3}(-\w{2,8})*)?
 const SETTINGS = {
   // Off, so that "left" in a caption is left on the screen: the camera faces a scene, not the user.
   mirror: [false, boolean],
-  fit: ["cover", oneOf("cover", "contain")],
   theme: ["auto", oneOf("auto", "light", "dark")],
   captionScale: [1, between(0.6, 2.5)],
   intervalS: [0.5, between(0, 60)],
+  length: ["medium", oneOf(...LENGTHS)],
   jpegQuality: [0.8, between(0.3, 1)],
   /** A preset's id, or "" for the server's first preset. */
   preset: ["", text(64)],

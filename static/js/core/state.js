@@ -5,6 +5,7 @@
 import { boxesHandlers, initialBoxes, withoutOldBoxes } from "./boxes.js";
 import { initialFind } from "./find.js";
 import { languageOf } from "./language.js";
+import { maxTokensOf } from "./length.js";
 import {
   cameraHandlers,
   initialCamera,
@@ -15,8 +16,9 @@ import {
 import { choiceOf } from "./devices.js";
 import { backoffMs, freshPace, nextCapture, nextCaptureAfterGap, restartCapture } from "./pace.js";
 import { ANSWER_STAYS_MS, askedPart, partAfterFailure, partHandlers, partPrompt } from "./part.js";
+import { promptOf, readingOf } from "./prompt.js";
+import { pressedStart } from "./running.js";
 import {
-  lastMoment,
   sessionHandlers,
   withAnswer,
   withCaption,
@@ -34,11 +36,24 @@ import {
   titleOf,
 } from "./server.js";
 import { validSettings } from "./settings.js";
+import { withWhole } from "./shown.js";
+import { initialThread, threadHandlers, withTurn } from "./thread.js";
+import { freezing, initialView, viewHandlers } from "./view.js";
 import { detailPrompt, initialVoice, voiceHandlers } from "./voice.js";
 
-/** The id of the server's preset that reads text. */
-const READ_PRESET = "read";
 const RETRY_AFTER_LIMIT_S = 60;
+const NO_CAPTION = {
+  ...{
+    id: null,
+    text: "",
+    finished: true,
+    isAnswer: false,
+    capturedAt: null,
+    lang: "",
+    prompt: "",
+  },
+  ...{ by: "model", checks: [], part: null, isCut: false, cutAt: null },
+};
 
 /**
  * `secure`: the browser lets this page use a camera at all. `platform`: the operating system, as in
@@ -51,15 +66,22 @@ export function initialState(start) {
     secure,
     platform,
     visible,
-    /** Captions were started and not stopped. */
+    /** Captions were started and not stopped, and when. */
     started: false,
-    /** The open panel: "preferences", "history", "voice", or null. */
+    startedAt: -Infinity,
+    /** When they were last stopped, in milliseconds since 1970, or null. */
+    stoppedClock: null,
+    /** The open panel: "preferences", "history", "ask", "voice", or null. */
     panel: null,
+    /** What is in view, and the stills, oldest first; see view.js and thread.js. */
+    view: initialView,
+    stills: [],
+    ...initialThread,
     server: initialServer(at),
     models: initialModels,
     camera: initialCamera(at),
     /**
-     * The frame in flight: { id, step, prompt, reading, kind, part, inDetail, capturedAt, frameAt, firstWordAt,
+     * The frame in flight: { id, step, prompt, reading, kind, maxTokens, part, inDetail, capturedAt, frameAt,
      * model }, or null. step: capturing | sent | answering. `capturedAt` is when the page began to look
      * at the camera, `frameAt` when the camera delivered the frame. `reading` is the setting if the prompt is the preset
      * that reads text, else null; `part` is the part of the picture that it is about, or null.
@@ -81,17 +103,16 @@ export function initialState(start) {
     boxes: initialBoxes(at),
     find: initialFind,
     /**
-     * The caption on the screen; `capturedAt` is when its frame was captured, `lang` its language. Of a
-     * finished one, `by` and `checks` are those of its statistics, `part` is what it is about, null for
-     * all, `id` is that of its request, `isAnswer` tells the first caption of a prompt, and `isCut` one
-     * that ends where it began to repeat itself. `isTorn` tells an unfinished one whose answer failed.
+     * The newest caption; `capturedAt` is when its frame was captured, `lang` its language, `prompt` what
+     * was asked. Of a finished one, `by` and `checks` are those of its statistics, `part` is what it is
+     * about, null for all, `id` is that of its request, `isAnswer` tells the first caption of a prompt,
+     * `isCut` one that ends where it began to repeat itself, and `cutAt` is the number of tokens of one
+     * that ends at the limit, else null. `whole` is the last finished one; shown.js tells which is shown.
      */
-    caption: {
-      ...{ id: null, text: "", finished: true, isAnswer: false, capturedAt: null, lang: "" },
-      ...{ by: "model", checks: [], part: null, isCut: false },
-    },
-    /** Figures of the last finished caption; `steady` while the scene has not changed since. */
-    readout: { firstWordMs: null, wordsPerS: null, steady: false },
+    caption: NO_CAPTION,
+    whole: NO_CAPTION,
+    /** Whether the scene has not changed since the last finished caption. */
+    steady: false,
     /** This tab's moments and gaps; see session.js. */
     session: kept.session,
     /** Who says what is to be said, and what was said. */
@@ -105,26 +126,9 @@ export function initialState(start) {
   };
 }
 
-/** The prompt for the next frame, or null until the server has sent its presets. */
-export function promptOf(state) {
-  return ownPrompt(state) || (presetOf(state)?.prompt ?? null);
-}
-
-const ownPrompt = ({ settings }) => (settings.asksOwn ? settings.ownPrompt.trim() : "");
-
-function presetOf({ settings, server }) {
-  const presets = server.status?.presets ?? [];
-  return presets.find(({ id }) => id === settings.preset) ?? presets[0];
-}
-
-/** Who reads text, if the next frame is asked for its text, else null. */
-export function readingOf(state) {
-  const reads = !ownPrompt(state) && presetOf(state)?.id === READ_PRESET;
-  return reads ? state.settings.reading : null;
-}
-
 export function reduce(state, event) {
-  return withInterruptions(withoutOldBoxes(handlers[event.type](state, event)), event);
+  const next = withWhole(state, withoutOldBoxes(handlers[event.type](state, event)));
+  return withInterruptions(next, event);
 }
 
 const handlers = {
@@ -134,29 +138,43 @@ const handlers = {
   ...partHandlers,
   ...sessionHandlers,
   ...voiceHandlers,
+  ...viewHandlers,
+  ...threadHandlers,
+
+  /** The button that starts and stops was pressed. */
+  "start-pressed"(state, event) {
+    const meant = pressedStart(state, event.at);
+    return meant ? reduce(state, { ...event, ...meant }) : state;
+  },
 
   started(state, { at }) {
     if (state.started) return state;
-    const next = {
-      ...state,
-      started: true,
-      wasRunning: false,
-      answeredPrompt: null,
-      problem: null,
-    };
+    const begun = { started: true, startedAt: at, wasRunning: false };
+    const next = { ...state, ...begun, answeredPrompt: null, problem: null };
     return openCamera(pollSoon(next, at), at);
   },
 
-  stopped(state, { at }) {
+  /**
+   * A question, { prompt, reading, detail, about } with only the first needed, is asked about the still in
+   * view, or else about the next frame, which becomes one.
+   */
+  "question-asked"(state, event) {
+    const { stillId } = state.view;
+    const next = { ...state, panel: "ask" };
+    if (stillId !== null) return withTurn(next, stillId, event.question);
+    return freezing(handlers.started(next, event), event.question);
+  },
+
+  stopped(state, { at, clock }) {
     const camera = stoppedCamera(state.camera, at);
-    const caption = lastFinishedCaption(state);
-    const ended = { started: false, request: null, part: null, inDetail: false, problem: null };
-    const next = { ...state, ...ended, camera, caption };
+    const stoppedClock = state.started ? clock : state.stoppedClock;
+    const ended = { started: false, stoppedClock, request: null, part: null };
+    const next = { ...state, ...ended, inDetail: false, problem: null, camera };
     return { ...next, pace: freshPace(at) };
   },
 
   "setting-changed"(state, { name, value, at }) {
-    const question = (of) => `${readingOf(of)} ${promptOf(of)}`;
+    const question = (of) => `${readingOf(of)} ${maxTokensOf(of)} ${promptOf(of)}`;
     const changes = name === "deviceId" ? choiceOf(state.camera.devices, value) : { [name]: value };
     const settings = validSettings({ ...state.settings, ...changes });
     const next = { ...state, settings };
@@ -205,11 +223,11 @@ const handlers = {
       prompt,
       reading: part || inDetail ? null : readingOf(state),
       kind: part || inDetail ? "question" : kindOf(state, prompt),
+      maxTokens: maxTokensOf(state),
       part,
       inDetail,
       capturedAt: at,
       frameAt: at,
-      firstWordAt: null,
       model: runningModel(state),
     };
     return { ...state, request, part, lastRequestId: id };
@@ -218,11 +236,10 @@ const handlers = {
   /** The scene looks as in the last captioned frame, so nothing is sent. */
   "frame-unchanged"(state, { id, at, clock }) {
     if (state.request?.id !== id) return state;
-    const readout = { ...state.readout, steady: true };
     const pace = { ...state.pace, captureAt: nextCaptureAfterGap(state, at) };
     const session = withUnchangedLook(state.session, id, clock - (at - state.request.capturedAt));
     const camera = { ...state.camera, isBlack: false };
-    return { ...state, request: null, readout, pace, session, camera };
+    return { ...state, request: null, steady: true, pace, session, camera };
   },
 
   /** `frameAt`: when the camera delivered the frame that was sent. */
@@ -239,23 +256,19 @@ const handlers = {
     return { ...state, request: null, pace: { ...state.pace, captureAt: at, force: true } };
   },
 
-  "text-received"(state, { id, text, at }) {
+  "text-received"(state, { id, text }) {
     if (state.request?.id !== id) return state;
-    const firstWordAt = state.request.firstWordAt ?? at;
-    const request = { ...state.request, step: "answering", firstWordAt };
-    const { frameAt, part } = request;
-    const readout = { ...state.readout, firstWordMs: firstWordAt - frameAt, steady: false };
+    const request = { ...state.request, step: "answering" };
+    const { frameAt, part, prompt } = request;
     const lang = languageOf({ ...request, ...state.settings });
-    const caption = {
-      ...{ id, text, finished: false, isAnswer: false, capturedAt: frameAt, lang },
-      ...{ by: "model", checks: [], part, isCut: false },
-    };
-    return { ...state, request, readout, caption };
+    const begun = { id, text, finished: false, capturedAt: frameAt, lang, prompt, part };
+    const caption = { ...NO_CAPTION, ...begun };
+    return { ...state, request, steady: false, caption };
   },
 
-  "caption-done"(state, { id, text, isCut = false, stats, at, clock }) {
+  "caption-done"(state, { id, text, isCut = false, isLong = false, stats, at, clock }) {
     if (state.request?.id !== id) return state;
-    const { prompt, part, inDetail, frameAt, firstWordAt, model } = state.request;
+    const { prompt, part, inDetail, frameAt, model } = state.request;
     const { by = "model", checks = [] } = stats;
     const lang = languageOf({ by, model, ...state.settings });
     const isOnce = part !== null || inDetail;
@@ -269,14 +282,10 @@ const handlers = {
       answeredPrompt: isOnce ? state.answeredPrompt : prompt,
       problem: null,
       caption: {
-        ...{ id, text, finished: true, isAnswer, capturedAt: frameAt, lang },
-        ...{ by, checks, part, isCut },
+        ...{ id, text, finished: true, isAnswer, capturedAt: frameAt, lang, prompt },
+        ...{ by, checks, part, isCut, cutAt: isLong ? (stats.tokens ?? null) : null },
       },
-      readout: {
-        firstWordMs: (firstWordAt ?? at) - frameAt,
-        wordsPerS: wordsPerS(text, stats),
-        steady: false,
-      },
+      steady: false,
       session: (isOnce ? withAnswer : withCaption)(state.session, {
         ...{ id, kind: isOnce ? "answer" : "caption", text, lang, prompt, by, part, isCut },
         asked: askedText(state, prompt),
@@ -298,9 +307,8 @@ const handlers = {
     if (state.request?.id !== id) return state;
     const part = partAfterFailure(state.part, kind);
     const inDetail = partAfterFailure(state.inDetail, kind) === true;
-    const caption = state.caption.finished ? state.caption : { ...state.caption, isTorn: true };
     const session = kind === "superseded" ? state.session : withTrouble(state.session);
-    const next = { ...state, request: null, part, inDetail, caption, session };
+    const next = { ...state, request: null, part, inDetail, session };
     const polled = pollSoon(next, at);
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
     if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };
@@ -351,21 +359,4 @@ function withChosenCamera(state, at) {
   if (!started) return state;
   const isOpen = camera.phase === "live" && settings.deviceId === camera.deviceId;
   return isOpen ? { ...state, camera: { ...camera, isStandIn: false } } : openCamera(state, at);
-}
-
-/** The caption on the screen; if it is unfinished, the finished one before it. */
-function lastFinishedCaption({ caption, session }) {
-  if (caption.finished) return caption;
-  const last = lastMoment(session) ?? {};
-  const { id = null, text = "", lang = "", by = "model", part = null, isCut = false } = last;
-  return {
-    ...{ id, text, finished: true, isAnswer: false, capturedAt: null, lang },
-    ...{ by, checks: [], part, isCut },
-  };
-}
-
-/** The rate in words per second, or null if there were too few tokens to measure one. */
-function wordsPerS(text, { tokens, tokens_per_s: tokensPerS }) {
-  if (!(tokens > 0 && tokensPerS > 0)) return null;
-  return (text.split(/\s+/).filter(Boolean).length / tokens) * tokensPerS;
 }

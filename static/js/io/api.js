@@ -117,16 +117,21 @@ export async function fetchBoxes({ blob, words, signal }) {
  * Sends one JPEG and streams its caption: calls `onText(textSoFar)` for each token and resolves to
  * the `done` event's { text, finish_reason, stats }. `kind` is "live" or "question" (a person waits
  * for the answer); `camera` is null for a picture that is no frame of a camera; `reading` says who reads
- * text, null to leave it open. Aborting `signal` makes the server stop generating.
+ * text, null to leave it open; `maxTokens` bounds the answer, null for the server's bound.
+ * `detail` is "low" or "high"; `turns` are earlier questions about the picture, [{ question, answer }]. Aborting `signal` makes the server stop generating.
  */
 export async function fetchCaption(options) {
-  const { blob, prompt, reading, camera, kind, signal, onText } = options;
+  const { blob, prompt, reading, camera, kind, maxTokens, detail, turns } = options;
+  const { signal, onText } = options;
   const timeout = createTimeout(STREAM_TIMEOUT_MS, signal);
   const form = new FormData();
   form.set("image", blob, "frame.jpg");
   form.set("prompt", prompt);
   if (camera) form.set("camera", camera);
   if (reading) form.set("reading", reading);
+  if (maxTokens) form.set("max_tokens", maxTokens);
+  if (detail) form.set("detail", detail);
+  if (turns?.length > 0) form.set("turns", JSON.stringify(turns));
   form.set("kind", kind);
   try {
     const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };

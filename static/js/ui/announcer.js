@@ -5,6 +5,7 @@ import { createListeners } from "./dom.js";
 import { createRegions } from "./regions.js";
 import { ended, held, initialSpeech, silenced, stepped, told } from "../core/speech.js";
 import { initialTelling, seen, toTell, toldOf } from "../core/telling.js";
+import { stillOf } from "../core/view.js";
 import { lastWords, speakerOf, voiceFor } from "../core/voice.js";
 import { NO_MESSAGE, nextMessage } from "../words/messages.js";
 import { changeAnnouncement } from "../words/models.js";
@@ -92,7 +93,8 @@ export function mountAnnouncer(regions, voice, dispatch) {
   function captionToTell(at) {
     const caption = toldCaption(state);
     telling = seen(telling, caption, at);
-    if (!state.started || state.session.cause !== null) return null;
+    const isAway = !state.started || state.session.cause !== null;
+    if (isAway && !stillOf(state)) return null;
     const { voiceWhen: when, voiceMuch: much } = state.settings;
     const next = toTell(telling, caption, { when, much }, at);
     if (next?.kind !== "answer") return next && { ...next, caption };

@@ -1,23 +1,27 @@
-// Mounts all components, sets the theme, and opens and closes the panels.
+// Mounts all components, and sets the theme.
 
+import { mountAddress } from "./address.js";
 import { mountAnnouncer } from "./announcer.js";
-import { mountBadge, mountDestination } from "./badge.js";
+import { mountAsk } from "./ask.js";
 import { mountBoxes } from "./boxes.js";
-import { createListeners, setAttribute, setProperty } from "./dom.js";
+import { mountChip } from "./chip.js";
+import { setAttribute } from "./dom.js";
 import { mountDock } from "./dock.js";
 import { mountCues, mountTouch } from "./ear.js";
 import { mountFind } from "./find.js";
+import { mountHead } from "./head.js";
 import { mountHistory } from "./history.js";
 import { mountMarks } from "./marks.js";
 import { mountModelCard } from "./model-card.js";
 import { mountModelPicker } from "./model-picker.js";
 import { mountNotice } from "./notice.js";
 import { mountOverlay } from "./overlay.js";
+import { mountPanel, mountTabs } from "./panel.js";
+import { mountPart } from "./part.js";
 import { mountPreferences } from "./preferences.js";
 import { mountQuestion } from "./question.js";
-import { mountReadout } from "./readout.js";
 import { mountShortcuts } from "./shortcuts.js";
-import { mountIdle, mountStage } from "./stage.js";
+import { mountStage } from "./stage.js";
 import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
 import { mountVoice } from "./voice.js";
@@ -30,32 +34,34 @@ const byId = (id) => document.getElementById(id);
  * io/speech.js and io/earcons.js.
  */
 export function mountApp(dispatch, act, { voice, earcons }) {
+  const part = mountPart(byId("part-layer"), byId("picture"), dispatch);
   const components = [
     mountPage(byId("app")),
     mountStage(byId("stage")),
-    mountBadge(byId("badge")),
-    mountDestination(byId("destination")),
+    mountHead(byId("head"), dispatch, act),
+    mountChip(byId("chip")),
     mountModelCard(byId("model-card"), dispatch),
     mountNotice(byId("notice"), act),
-    mountOverlay(byId("overlay")),
+    mountOverlay(byId("overlay"), byId("asked"), byId("more")),
     mountMarks(byId("marks"), byId("caption"), dispatch),
     mountBoxes(byId("boxes"), byId("video"), dispatch),
     mountFind(byId("find"), dispatch),
-    mountReadout(byId("readout")),
     mountDock(byId("dock"), dispatch),
     mountQuestion(byId("question"), dispatch),
+    part,
+    mountAsk(byId("ask-panel"), dispatch, part.begin),
     mountHistory(byId("history"), dispatch),
     mountPreferences(byId("preferences"), dispatch),
     mountThings(byId("things")),
     mountModelPicker(byId("models"), dispatch),
     mountUpstreams(byId("upstreams")),
-    mountPanel(byId("history"), byId("open-history"), dispatch),
+    mountTabs(byId("panel"), { history: byId("open-history"), ask: byId("open-ask") }, dispatch),
     mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
     mountShortcuts(window, dispatch),
-    mountIdle(byId("stage")),
+    mountAddress(dispatch),
     mountVoice(byId("voice"), byId("open-voice"), dispatch),
     mountPanel(byId("voice"), byId("open-voice"), dispatch),
-    mountTouch(byId("video"), dispatch, () => focusQuestion(byId("question"))),
+    mountTouch(byId("video"), dispatch, () => byId("question-text").focus()),
     mountCues(earcons),
     mountAnnouncer(
       { caption: byId("said"), answer: byId("answer"), alert: byId("answer"), news: byId("news") },
@@ -73,12 +79,6 @@ export function mountApp(dispatch, act, { voice, earcons }) {
   };
 }
 
-/** Moves the focus to the field for a question, or to the choice of one. */
-function focusQuestion(root) {
-  const fields = [...root.querySelectorAll("select, input, textarea")];
-  fields.findLast((field) => field.checkVisibility())?.focus();
-}
-
 /** The theme, and the layout beside or above an open panel. */
 function mountPage(app) {
   return {
@@ -87,29 +87,5 @@ function mountPage(app) {
       setAttribute(app, "data-panel", panel);
     },
     destroy() {},
-  };
-}
-
-/** Opens and closes a panel; the focus moves into it and back to `opener`. */
-function mountPanel(root, opener, dispatch) {
-  const name = root.id;
-  const title = root.querySelector(".panel-title");
-  const { listen, destroy } = createListeners();
-  let open = false;
-
-  const close = () => dispatch({ type: "panel-toggled", panel: name });
-  listen(root.querySelector(".panel-close"), "click", close);
-
-  return {
-    update({ panel }) {
-      const wasOpen = open;
-      open = panel === name;
-      if (open === wasOpen) return;
-      const hadFocus = root.contains(document.activeElement);
-      setProperty(root, "hidden", !open);
-      if (open) title.focus();
-      else if (hadFocus) opener.focus();
-    },
-    destroy,
   };
 }

@@ -4,7 +4,7 @@
 import { createElement, createListeners, setAttribute, setProperty } from "./dom.js";
 import { shownThings } from "../core/boxes.js";
 import { foundThing } from "../core/find.js";
-import { areaOf, boxIn, mirrored, pictureIn, placeOf } from "../core/geometry.js";
+import { areaOf, boxIn, mirrored, placeOf } from "../core/geometry.js";
 import { boxTexts } from "../words/boxes.js";
 
 /** The height of a name above its box; where there is no room, it stands inside. */
@@ -75,9 +75,7 @@ export function mountBoxes(root, video, dispatch) {
 
   function lay({ button, track: { box } }) {
     if (!video.videoWidth || !view.width) return;
-    const picture = { width: video.videoWidth, height: video.videoHeight };
-    const rect = pictureIn(view, picture, settings.fit);
-    const shown = boxIn(view, rect, settings.mirror ? mirrored(box) : box);
+    const shown = boxIn(view, settings.mirror ? mirrored(box) : box);
     setStyle(button, "translate", `${px(shown.left)} ${px(shown.top)}`);
     setStyle(button, "width", px(shown.width));
     setStyle(button, "height", px(shown.height));
@@ -98,9 +96,9 @@ export function mountBoxes(root, video, dispatch) {
 
   return {
     update(state, at) {
-      const layout = `${settings?.fit} ${settings?.mirror}`;
+      const wasMirrored = settings?.mirror;
       settings = state.settings;
-      if (layout !== `${settings.fit} ${settings.mirror}`) layAll();
+      if (wasMirrored !== settings.mirror) layAll();
       const things = shownThings(state, at);
       const found = foundThing(state);
       setAttribute(root, "data-finding", found ? "" : null);

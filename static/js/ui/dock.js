@@ -1,40 +1,45 @@
-// The dock: start and stop, the choice of camera, and the buttons that open the panels.
+// The dock: start and stop, freeze and back to live, and the buttons that open the panels.
 
-import { createListeners, setAttribute, setOptions, setProperty, setText } from "./dom.js";
-import { cameraChoices } from "../words/camera.js";
+import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { isRunning } from "../core/running.js";
+import { isFrozen } from "../core/view.js";
 
 export function mountDock(root, dispatch) {
   const start = root.querySelector("#start");
-  const startLabel = start.querySelector(".dock-start-label");
+  const startLabel = start.querySelector(".button-text");
   const startIcon = start.querySelector("use");
-  const camera = root.querySelector("#camera");
+  const freeze = root.querySelector("#freeze");
+  const freezeLabel = freeze.querySelector(".button-text");
+  const freezeIcon = freeze.querySelector("use");
   const openers = {
-    history: "#open-history",
-    voice: "#open-voice",
-    preferences: "#open-preferences",
+    history: root.querySelector("#open-history"),
+    ask: root.querySelector("#open-ask"),
   };
   const { listen, destroy } = createListeners();
-  let running = false;
 
-  listen(start, "click", () => dispatch({ type: running ? "stopped" : "started" }));
-  listen(camera, "change", () => {
-    dispatch({ type: "setting-changed", name: "deviceId", value: camera.value });
-  });
-  for (const [panel, selector] of Object.entries(openers)) {
-    listen(root.querySelector(selector), "click", () => dispatch({ type: "panel-toggled", panel }));
+  listen(start, "click", () => dispatch({ type: "start-pressed" }));
+  listen(freeze, "click", () => dispatch({ type: "freeze-pressed" }));
+  for (const [panel, opener] of Object.entries(openers)) {
+    listen(opener, "click", () => dispatch({ type: "panel-toggled", panel }));
   }
 
   return {
     update(state) {
-      running = state.started;
-      setText(startLabel, running ? "Stop captions" : "Start captions");
-      setAttribute(startIcon, "href", running ? "#icon-stop" : "#icon-start");
-      setAttribute(start, "data-running", running ? "" : null);
-      const { options, selected } = cameraChoices(state);
-      setOptions(camera, options);
-      setProperty(camera, "value", selected);
-      for (const [panel, selector] of Object.entries(openers)) {
-        setAttribute(root.querySelector(selector), "aria-expanded", String(state.panel === panel));
+      const runs = isRunning(state);
+      setText(startLabel, runs ? "Stop" : "Start");
+      setAttribute(startIcon, "href", runs ? "#icon-stop" : "#icon-start");
+      setAttribute(start, "data-running", runs ? "" : null);
+      setAttribute(start, "title", runs ? "Stop captions" : "Start captions");
+      const frozen = isFrozen(state);
+      setText(freezeLabel, frozen ? "Live" : "Freeze");
+      setAttribute(freezeIcon, "href", frozen ? "#icon-live" : "#icon-freeze");
+      setAttribute(freeze, "data-frozen", frozen ? "" : null);
+      setAttribute(freeze, "title", frozen ? "Back to live (Space)" : "Freeze the picture (Space)");
+      setProperty(freeze, "disabled", !frozen && !(runs && state.camera.phase === "live"));
+      setProperty(start, "disabled", !state.secure);
+      setAttribute(start, "aria-describedby", state.secure ? null : "notice");
+      for (const [panel, opener] of Object.entries(openers)) {
+        setAttribute(opener, "aria-expanded", String(state.panel === panel));
       }
     },
     destroy,

@@ -3,6 +3,8 @@
 
 import { createListeners, setProperty, setText } from "./dom.js";
 import { markedSpans } from "../core/checks.js";
+import { longerThan } from "../core/length.js";
+import { shownCaption } from "../core/shown.js";
 import { marksText } from "../words/boxes.js";
 
 /** The highlight's name in the stylesheet, by the verdict. */
@@ -13,11 +15,16 @@ const canHighlight =
 
 export function mountMarks(root, caption, dispatch) {
   const text = root.querySelector(".marks-text");
-  const close = root.querySelector(".marks-close");
+  const close = root.querySelector("#part-close");
+  const longer = root.querySelector("#longer");
   const { listen, destroy } = createListeners();
   let shown = null;
+  let length = null;
 
   listen(close, "click", () => dispatch({ type: "part-closed" }));
+  listen(longer, "click", () => {
+    dispatch({ type: "setting-changed", name: "length", value: length });
+  });
 
   function clear() {
     for (const name of Object.values(HIGHLIGHTS)) CSS.highlights.delete(name);
@@ -26,7 +33,7 @@ export function mountMarks(root, caption, dispatch) {
   /** Underlines the checked words, unless a translator has put other words in their place. */
   function underline({ text: expected, finished, checks }) {
     clear();
-    const isAsMade = finished && caption.textContent === expected.trim().split(/\s+/).join(" ");
+    const isAsMade = finished && caption.textContent === expected.trim();
     if (!isAsMade || checks.length === 0) return;
     const spans = markedSpans(caption.textContent, checks);
     for (const [verdict, name] of Object.entries(HIGHLIGHTS)) {
@@ -56,11 +63,13 @@ export function mountMarks(root, caption, dispatch) {
   }
 
   return {
-    update({ caption: next, part, started }) {
-      const line = started ? marksText(next, part) : "";
-      setText(text, line);
+    update(state) {
+      const { part, started } = state;
+      const next = shownCaption(state);
+      setText(text, started ? marksText(next, part) : "");
       setProperty(close, "hidden", part === null);
-      setProperty(root, "hidden", line === "" && part === null);
+      length = started && next.cutAt !== null ? longerThan(state.settings.length) : null;
+      setProperty(longer, "hidden", length === null);
       if (canHighlight && next !== shown) underline(next);
       shown = next;
     },

@@ -4,70 +4,71 @@
 
 import {
   createElement,
+  createListeners,
   isRewritten,
   noteRewriting,
   setAttribute,
   setLanguage,
+  setProperty,
   setText,
 } from "./dom.js";
-import { cameraNotice } from "../words/camera.js";
+import { shownCaption } from "../core/shown.js";
+import { areOldWords, askedText } from "../words/page.js";
 
 const SMALLEST_FIT = 2;
 
-export function mountOverlay(root) {
+/** `root` holds the caption; `asked` is the element of its question, `more` the button to open it. */
+export function mountOverlay(root, asked, more) {
   const caption = root.querySelector("#caption");
   const block = root.querySelector(".overlay-text");
-  /** The words on the screen, { text, stale }, and the element of each. */
+  const { listen, destroy } = createListeners();
+  /** The words on the screen, and the element of each. */
   let shown = [];
   const spans = [];
   /** The element of a caption that is one text, or null. */
   let whole = null;
   let fit = 0;
   let scale = null;
+  let isFinished = true;
 
-  let width = 0;
+  let size = "";
   const resized = new ResizeObserver(([{ contentRect }]) => {
-    if (contentRect.width === width) return;
-    width = contentRect.width;
+    if (`${contentRect.width} ${contentRect.height}` === size) return;
+    size = `${contentRect.width} ${contentRect.height}`;
     refit();
   });
-  resized.observe(root.parentElement);
+  resized.observe(root.parentElement.parentElement);
+  listen(more, "click", () => open(root.dataset.open === undefined));
 
-  function show(words) {
-    const before = shown;
-    shown = words;
-    let touched = false;
-    words.forEach((word, index) => {
-      if (word === before[index]) return;
-      touched = setWord(word, index) || touched;
-    });
-    while (spans.length > words.length) {
-      spans.pop().remove();
-      touched = true;
-    }
-    if (touched) shrinkToFit();
+  function open(isOpen) {
+    setAttribute(root, "data-open", isOpen ? "" : null);
+    setAttribute(more, "aria-expanded", String(isOpen));
+    setText(more, isOpen ? "Less" : "More");
+    refit();
   }
 
-  function showWords(text, finished) {
+  function showWords(text) {
     if (whole) clear();
-    const words = nextWords(shown, text, finished);
-    const same =
-      words.length === shown.length && words.every((word, i) => sameWord(word, shown[i]));
-    noteRewriting(caption, joined(shown.map((word) => word.text)));
-    if (same) return;
-    show(words);
-    if (finished) refit();
+    noteRewriting(caption, joined(shown));
+    const words = splitWords(text);
+    if (words.length === shown.length && words.every((word, i) => word === shown[i])) return false;
+    words.forEach((word, index) => {
+      if (index === spans.length) {
+        spans.push(createElement("span", "overlay-word", word));
+        caption.append(spans[index]);
+      } else setText(spans[index], word);
+    });
+    while (spans.length > words.length) spans.pop().remove();
+    shown = words;
+    return true;
   }
 
-  function showWhole(text, finished) {
-    if (!finished) return;
+  function showWhole(text) {
     if (!whole) {
       clear();
       whole = caption.appendChild(createElement("span", ""));
     }
-    if (setText(whole, joined(splitWords(text)))) refit();
-    // A translation may be longer.
-    else shrinkToFit();
+    return setText(whole, text.trim());
   }
 
   function clear() {
@@ -77,25 +78,19 @@ export function mountOverlay(root) {
     whole = null;
   }
 
-  /** Shows `word` in the span at `index`; returns whether its text changed. */
-  function setWord(word, index) {
-    const isNew = index === spans.length;
-    if (isNew) {
-      spans.push(createElement("span", "overlay-word", word.text));
-      caption.append(spans[index]);
-    }
-    setAttribute(spans[index], "data-stale", word.stale ? "" : null);
-    return setText(spans[index], word.text) || isNew;
-  }
-
-  /** Long captions get a smaller font, down to a limit; beyond it the first lines scroll away. */
-  function shrinkToFit() {
-    while (fit < SMALLEST_FIT && overflows()) setFit(fit + 1);
-  }
-
   function refit() {
     setFit(0);
-    shrinkToFit();
+    fitWords();
+  }
+
+  /** Long captions get a smaller font, down to a limit; beyond it they scroll, and can be opened. */
+  function fitWords() {
+    while (fit < SMALLEST_FIT && overflows()) setFit(fit + 1);
+    const isLong = overflows();
+    // The newest words are in sight while they come, then the first ones.
+    root.scrollTop = isFinished ? 0 : root.scrollHeight;
+    setProperty(more, "hidden", !isFinished || !(isLong || root.dataset.open !== undefined));
+    setAttribute(root, "tabindex", isLong ? "0" : null);
   }
 
   function overflows() {
@@ -109,58 +104,34 @@ export function mountOverlay(root) {
 
   return {
     update(state, at) {
-      const { settings, server } = state;
-      const { text, finished, lang } = state.caption;
-      const isCurrent = server.phase === "ready" && cameraNotice(state, at) === null;
-      setAttribute(root, "data-old", isCurrent ? null : "");
-      if (settings.captionScale !== scale) {
-        scale = settings.captionScale;
+      const { text, finished, lang } = shownCaption(state);
+      const ends = finished && !isFinished;
+      isFinished = finished;
+      setAttribute(root, "data-old", areOldWords(state, at) ? "" : null);
+      setText(asked, askedText(state));
+      setProperty(asked, "hidden", text.trim() === "");
+      if (state.settings.captionScale !== scale) {
+        scale = state.settings.captionScale;
         root.style.setProperty("--caption-scale", String(scale));
         refit();
       }
       setLanguage(caption, lang);
-      if (isRewritten()) showWhole(text, finished);
-      else showWords(text, finished);
+      if (isRewritten() && !finished) return;
+      const changed = isRewritten() ? showWhole(text) : showWords(text);
+      if (changed && finished) open(false);
+      else if (ends) refit();
+      // A translation may be longer.
+      else if (changed || whole) fitWords();
     },
     destroy() {
       resized.disconnect();
+      destroy();
       caption.replaceChildren();
     },
   };
 }
 
-const sameWord = (one, other) => one.text === other.text && one.stale === other.stale;
-
 const joined = (words) => words.join("");
 
-/** The words of `text`, each but the first with a leading space, so that joined they give the text. */
-function splitWords(text) {
-  const words = text.trim().split(/\s+/).filter(Boolean);
-  return words.map((word, index) => (index === 0 ? word : ` ${word}`));
-}
-
-/**
- * The words to show, [{ text, stale }], if `shown` is on the screen and `text` has arrived so far.
- *
- * Equal words stay. Until the caption is `finished`, the old caption's words stay after the newest one;
- * they are stale once the captions differ, and removed when the new one is finished. An incomplete
- * word that is the start of the old word at its position counts as that word.
- */
-function nextWords(shown, text, finished) {
-  const fresh = splitWords(text);
-  const newest = fresh.length - 1;
-  const isIncomplete = !finished && !/\s$/.test(text);
-  let differs = false;
-  const words = fresh.map((word, index) => {
-    const before = shown[index];
-    if (index === newest && isIncomplete && before?.text.startsWith(word)) return before;
-    differs ||= before !== undefined && before.text !== word;
-    return { text: word, stale: false };
-  });
-  if (finished) return words;
-  const rest = shown.slice(fresh.length);
-  return [
-    ...words,
-    ...rest.map(({ text: old, stale }) => ({ text: old, stale: stale || differs })),
-  ];
-}
+/** The words of `text`, each with the white space before it, so that joined they give the text. */
+const splitWords = (text) => text.trim().match(/\s*\S+/g) ?? [];

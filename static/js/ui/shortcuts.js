@@ -2,13 +2,33 @@
 
 import { createListeners } from "./dom.js";
 import { detectorOf } from "../core/boxes.js";
+import { presetsOf } from "../core/prompt.js";
+import { detailPrompt } from "../core/voice.js";
+import { isFrozen, neighbourOf, stillOf } from "../core/view.js";
 
 /** Each key with its label and the events it dispatches in a state. */
 export const SHORTCUTS = [
   {
     key: "S",
     label: "Start or stop",
-    events: ({ started }) => [{ type: started ? "stopped" : "started" }],
+    events: () => [{ type: "start-pressed" }],
+  },
+  { key: "Space", label: "Freeze, or back to live", events: () => [{ type: "freeze-pressed" }] },
+  { key: "A", label: "Ask about the picture", events: () => [], focus: "question-text" },
+  {
+    key: "←",
+    label: "Earlier picture",
+    events: (state) => toNeighbour(state, -1),
+  },
+  {
+    key: "→",
+    label: "Later picture, then live",
+    events: (state) => toNeighbour(state, 1),
+  },
+  {
+    key: "1-9",
+    label: "Questions of the list: about the frozen picture, or of every frame",
+    events: (state, digit) => askPreset(state, digit),
   },
   {
     key: "M",
@@ -27,21 +47,47 @@ export const SHORTCUTS = [
     events: ({ started }) => [{ type: started ? "now-asked" : "started" }],
   },
   { key: "R", label: "Say it again", events: () => [{ type: "again-asked" }] },
-  { key: "D", label: "Say more", events: () => [{ type: "detail-asked" }] },
+  {
+    key: "D",
+    label: "Say more",
+    events: (state) => {
+      if (!stillOf(state)) return [{ type: "detail-asked" }];
+      return [{ type: "question-asked", question: { prompt: detailPrompt(state) } }];
+    },
+  },
   { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
   { key: "H", label: "Session", events: () => [toggle("history")] },
   { key: ",", label: "Settings", events: () => [toggle("preferences")] },
   {
     key: "Esc",
-    label: "Silence the voice, else close the open panel or an answer about a part",
-    events: ({ panel, part, voice }) => {
-      if (voice.saying) return [{ type: "voice-silenced" }];
-      if (panel) return [toggle(panel)];
-      return part ? [{ type: "part-closed" }] : [];
+    label: "Silence the voice, else close the open panel, then back to live",
+    events: (state) => {
+      if (state.voice.saying) return [{ type: "voice-silenced" }];
+      if (state.panel) return [toggle(state.panel)];
+      if (isFrozen(state)) return [{ type: "freeze-pressed" }];
+      return state.part ? [{ type: "part-closed" }] : [];
     },
   },
 ];
+
+/** Keys as the list names them, by what the browser calls them. */
+const NAMES = { Escape: "Esc", " ": "Space", ArrowLeft: "←", ArrowRight: "→", "=": "+" };
+
+function toNeighbour(state, step) {
+  const still = stillOf(state);
+  if (!still) return [];
+  const next = neighbourOf(state, step);
+  if (next) return [{ type: "view-opened", stillId: next.id, panel: state.panel }];
+  return step > 0 ? [{ type: "freeze-pressed" }] : [];
+}
+
+function askPreset(state, digit) {
+  const preset = presetsOf(state)[digit - 1];
+  if (!preset) return [];
+  if (stillOf(state)) return [{ type: "question-asked", question: { prompt: preset.prompt } }];
+  return [change("preset", preset.id), change("asksOwn", false)];
+}
 
 const change = (name, value) => ({ type: "setting-changed", name, value });
 const toggle = (panel) => ({ type: "panel-toggled", panel });
@@ -54,18 +100,31 @@ function resize({ settings }, by) {
 export function mountShortcuts(root, dispatch) {
   const { listen, destroy } = createListeners();
   let state = null;
+  /** The button that a pointer has pressed last: a key is not meant for it. */
+  let pressed = null;
 
+  listen(root, "pointerdown", ({ target }) => {
+    pressed = target.closest?.("button") ?? null;
+  });
+  // Firefox presses a button when the key comes up.
+  listen(root, "keyup", (event) => {
+    if (event.key === " " && event.target === pressed) event.preventDefault();
+  });
   listen(root, "keydown", (event) => {
+    if (event.key === "Tab") pressed = null;
     if (event.key === "Control" && state.voice.saying) dispatch({ type: "voice-silenced" });
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const isEscape = event.key === "Escape";
-    if (!isEscape && (!state.settings.shortcuts || usesLetterKeys(event.target))) return;
-    const key = isEscape ? "Esc" : event.key.toUpperCase().replace("=", "+");
+    if (!isEscape && (!state.settings.shortcuts || usesKey(event.target, event.key, pressed)))
+      return;
+    const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : null;
+    const key = digit ? "1-9" : (NAMES[event.key] ?? event.key.toUpperCase());
     const shortcut = SHORTCUTS.find((one) => one.key === key);
     if (!shortcut) return;
-    const events = shortcut.events(state);
-    if (events.length > 0) event.preventDefault();
+    const events = shortcut.events(state, digit);
+    if (events.length > 0 || shortcut.focus) event.preventDefault();
     events.forEach(dispatch);
+    if (shortcut.focus) document.getElementById(shortcut.focus).focus();
   });
 
   return {
@@ -76,6 +135,14 @@ export function mountShortcuts(root, dispatch) {
   };
 }
 
-function usesLetterKeys(target) {
-  return target.matches("select, textarea, input:not([type=checkbox], [type=radio], [type=range])");
+/** Whether the focused element does something with the key itself. */
+function usesKey(target, key, pressed) {
+  if (target.matches("textarea, input:not([type=checkbox], [type=radio], [type=range])"))
+    return true;
+  // In a list, letters and digits choose by name.
+  if (target.matches("select")) return /^[\p{L}\p{N}]$/u.test(key) || key === " " || isArrow(key);
+  if (key === " ") return target !== pressed && target.closest("button, input, a[href]") !== null;
+  return isArrow(key) && target.closest("input, [role=tab], [role=application]") !== null;
 }
+
+const isArrow = (key) => key.startsWith("Arrow");

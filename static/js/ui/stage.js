@@ -1,72 +1,77 @@
-// The video, the welcome text while it is off, and the controls, which fade out while captions run
-// and there is no input.
+// The picture with its shape, the welcome text while there is none, and the last picture once captions
+// are stopped.
 
 import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { stillOf } from "../core/view.js";
 import { noticeOf, welcomeOf } from "../words/page.js";
-
-const IDLE_AFTER_MS = 5_000;
-const NEVER_HIDDEN = "#model-card, #boxes, #marks";
 
 export function mountStage(root) {
   const video = root.querySelector("#video");
+  const still = root.querySelector("#still");
+  const last = root.querySelector("#last-frame");
   const welcome = root.querySelector("#welcome");
   const lead = welcome.querySelector(".welcome-lead");
   const loading = welcome.querySelector(".welcome-loading");
   const privacy = welcome.querySelector(".welcome-privacy");
+  const { listen, destroy } = createListeners();
+  let wasStarted = false;
+  let hasLast = false;
+
+  let shown = null;
+  let url = null;
+
+  function showShape() {
+    const [width, height] = shown
+      ? [shown.width, shown.height]
+      : [video.videoWidth, video.videoHeight];
+    if (width) root.style.setProperty("--aspect", String(width / height));
+  }
+  listen(video, "resize", showShape);
+  listen(video, "loadedmetadata", showShape);
+
+  function showStill(next) {
+    if (url) URL.revokeObjectURL(url);
+    shown = next;
+    url = next ? URL.createObjectURL(next.picture) : null;
+    setProperty(still, "hidden", next === null);
+    if (url) still.src = url;
+    else still.removeAttribute("src");
+    showShape();
+  }
+
+  /** Keeps the video's picture, before the camera is closed. */
+  function keepLast() {
+    hasLast = video.videoWidth > 0;
+    last.width = video.videoWidth;
+    last.height = video.videoHeight;
+    if (hasLast) last.getContext("2d").drawImage(video, 0, 0);
+  }
+
   return {
     update(state, at) {
       const { camera, settings, started } = state;
-      setAttribute(root, "data-live", started && camera.phase === "live" ? "" : null);
+      const isLive = started && camera.phase === "live";
+      if (wasStarted && !started) keepLast();
+      wasStarted = started;
+      setAttribute(root, "data-live", isLive ? "" : null);
+      const next = stillOf(state);
+      if (next?.id !== shown?.id) showStill(next);
+      setAttribute(root, "data-frozen", next ? "" : null);
+      setAttribute(root, "data-picture", next || isLive || (hasLast && !started) ? "" : null);
+      setAttribute(still, "data-mirror", settings.mirror ? "" : null);
       setAttribute(video, "data-mirror", settings.mirror ? "" : null);
-      setAttribute(video, "data-fit", settings.fit);
-      setProperty(welcome, "hidden", started || noticeOf(state, at) !== null);
+      setAttribute(last, "data-mirror", settings.mirror ? "" : null);
+      setProperty(last, "hidden", started || !hasLast || next !== null);
+      const hasPicture = started || hasLast || next !== null;
+      setProperty(welcome, "hidden", hasPicture || noticeOf(state, at) !== null);
       const texts = welcomeOf(state, location.hostname);
       setText(lead, texts.lead);
       setText(privacy, texts.privacy);
       setText(loading, texts.loading);
     },
-    destroy() {},
-  };
-}
-
-/** Sets `data-idle` while the controls are to be faded out. */
-export function mountIdle(root) {
-  const { listen, destroy } = createListeners();
-  let inputAt = performance.now();
-  let idle = false;
-  let wokenByPress = false;
-
-  const wake = () => {
-    inputAt = performance.now();
-    show(false);
-  };
-  for (const type of ["pointermove", "keydown", "focusin", "wheel"])
-    listen(window, type, wake, { passive: true });
-  listen(window, "pointerdown", () => {
-    wokenByPress = idle;
-    wake();
-  });
-  // A tap that shows the controls again must not press one that was hidden.
-  const stopHiddenPress = (event) => {
-    if (!wokenByPress || event.target.closest(NEVER_HIDDEN)) return;
-    wokenByPress = false;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  listen(root, "click", stopHiddenPress, { capture: true });
-
-  function show(next) {
-    idle = next;
-    setAttribute(root, "data-idle", idle ? "" : null);
-  }
-
-  return {
-    update(state, at) {
-      const busy =
-        !state.started || state.camera.phase !== "live" || state.panel || noticeOf(state, at);
-      const inUse = root.querySelector(":focus-visible") !== null;
-      show(!busy && !inUse && at - inputAt > IDLE_AFTER_MS);
+    destroy() {
+      showStill(null);
+      destroy();
     },
-    destroy,
   };
 }

@@ -88,8 +88,8 @@ export function marksText(caption, part) {
   if (!caption.text) return "";
   const about = caption.part ? `About ${partText(caption.part)}.` : "";
   const cut = caption.isCut ? "The model repeated itself, so the answer was cut." : "";
-  const torn = caption.isTorn ? "The answer broke off." : "";
-  const words = [about, makerText(caption), cut, torn, checksText(caption)];
+  const long = caption.cutAt ? `Cut at ${caption.cutAt} tokens.` : "";
+  const words = [about, makerText(caption), cut, long, checksText(caption)];
   return words.filter(Boolean).join(" ");
 }
 

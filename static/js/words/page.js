@@ -1,13 +1,21 @@
-// The texts of the page: notices with their actions, server summary, readout. Pure: a state
+// The texts of the page: notices with their actions, server summary, chip. Pure: a state
 // in, text out.
 
 import { cameraNotice, insecureNotice } from "./camera.js";
 import { allUpstreamsDown, privacyText, upstreamProblems } from "./destination.js";
 import { showsSomething } from "../core/camera.js";
+import { questionText } from "../core/prompt.js";
 import { mayChangeModels, titleOf } from "../core/server.js";
+import { shownCaption } from "../core/shown.js";
+import { stillOf } from "../core/view.js";
+import { clockTime } from "./session.js";
 
 /** How long another server may be silent before a notice says so. */
 const SILENCE_NOTICE_MS = 3000;
+/** Words of a frame older than this say so. */
+const OLD_WORDS_MS = 3000;
+/** Words this old turn grey while the next ones are awaited. */
+const GREY_WORDS_MS = 5000;
 
 const FRAME_PROBLEMS = {
   busy: "The server is busy",
@@ -171,34 +179,45 @@ function deviceName(device) {
   return name === "cpu" || name.startsWith("cuda") || name === "mps" ? name.toUpperCase() : name;
 }
 
-/**
- * The readout's parts, each { label, value }, both text; empty without a caption. The frame age is that
- * of the frame of the caption on the screen.
- */
-export function readoutOf({ camera, caption, readout, server, started }, at) {
-  if (!caption.text || !started) return [];
-  const parts = [];
-  if (readout.firstWordMs !== null) {
-    parts.push({ label: "First word", value: seconds(readout.firstWordMs, 2) });
-  }
-  if (readout.wordsPerS !== null) {
-    parts.push({ label: "Words/s", value: readout.wordsPerS.toFixed(0) });
-  }
-  if (caption.capturedAt !== null) {
-    const age = seconds(at - caption.capturedAt, 0);
-    const isWatched = server.phase === "ready" && showsSomething(camera);
-    parts.push({
-      label: "Frame age",
-      value: readout.steady && isWatched ? `${age}, unchanged` : age,
-    });
-  }
-  if (camera.isFullRange) parts.push({ label: "Levels", value: "full range" });
-  return parts;
+/** What the caption on the screen answers, as a person reads it. */
+export const askedText = (state) => questionText(state, shownCaption(state).prompt);
+
+/** Whether the words on the screen may be true no more: nothing shows that they are. */
+export function areOldWords(state, at) {
+  const { capturedAt } = shownCaption(state);
+  if (stillOf(state)) return false;
+  if (!state.started || state.server.phase !== "ready" || cameraNotice(state, at)) return true;
+  const isAwaited = state.request !== null && !state.steady && capturedAt !== null;
+  return isAwaited && at - capturedAt > GREY_WORDS_MS + state.settings.intervalS * 1000;
 }
 
-function seconds(ms, digits) {
-  return `${(Math.max(0, ms) / 1000).toFixed(digits)} s`;
+/**
+ * The chip over the picture, { isLive, tone: "good" | "wait", text, time }, or null if there is none.
+ * `time` is how old the words are, if that is much and something may have changed since, or when captions
+ * were stopped; else "". It is apart from the text so that no translator works on it each second.
+ */
+export function chipOf(state, at) {
+  const { camera, steady, stoppedClock, server, started, settings } = state;
+  const still = stillOf(state);
+  if (still) return { isLive: false, tone: "good", text: "Frozen", time: clockTime(still.clock) };
+  if (!started && stoppedClock !== null) {
+    const time = clockTime(stoppedClock);
+    return { isLive: false, tone: "good", text: "Stopped, the camera is off", time };
+  }
+  if (!started || camera.phase !== "live") return null;
+  const levels = camera.isFullRange ? ", full range levels" : "";
+  const isWatched = server.phase === "ready" && showsSomething(camera);
+  if (steady && isWatched) {
+    return { isLive: true, tone: "good", text: `Live, unchanged${levels}`, time: "" };
+  }
+  const { text, capturedAt } = shownCaption(state);
+  const ageMs = text && capturedAt !== null ? at - capturedAt : 0;
+  const isOld = ageMs > OLD_WORDS_MS + settings.intervalS * 1000;
+  const time = isOld ? seconds(ageMs) : "";
+  return { isLive: true, tone: isOld ? "wait" : "good", text: `Live${levels}`, time };
 }
+
+const seconds = (ms) => `${Math.round(Math.max(0, ms) / 1000)} s`;
 
 /** Whole seconds until `until`, rounded up, 0 if it has passed; null if `until` is null. */
 export function countdownS(until, at) {
@@ -210,16 +229,13 @@ export function countdownS(until, at) {
  * The texts of the empty stage: { lead, privacy, loading }; `loading` is "" once the model is loaded.
  * `host` is the host name in this page's address.
  */
-export function welcomeOf({ session, server }, host) {
+export function welcomeOf({ server }, host) {
   const { phase, status } = server;
   const reason = status?.remote
     ? progressOf(server) || "The model’s server does not answer yet. "
     : "The model is still loading. ";
   return {
-    lead:
-      session.entries.length > 0
-        ? "Captions are stopped and the camera is off."
-        : "Point a camera at something and read what it shows.",
+    lead: "Point a camera at something and read what it shows.",
     loading: phase === "loading" ? `${reason}You can start the camera now.` : "",
     privacy: privacyText(status, host),
   };

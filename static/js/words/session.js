@@ -6,6 +6,7 @@ import { entryNote } from "./boxes.js";
 /** Why nobody looked, as the start of a gap's line. */
 const WHYS = {
   stopped: "Stopped",
+  frozen: "Picture frozen",
   hidden: "Page hidden",
   server: "Server away",
   camera: "No picture",

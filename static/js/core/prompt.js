@@ -1,0 +1,29 @@
+// What live frames are asked. Pure, as state.js.
+
+/** The id of the server's preset that reads text. */
+const READ_PRESET = "read";
+
+export const presetsOf = ({ server }) => server.status?.presets ?? [];
+
+/** The prompt for the next frame, or null until the server has sent its presets. */
+export function promptOf(state) {
+  return ownPrompt(state) || (presetOf(state)?.prompt ?? null);
+}
+
+const ownPrompt = ({ settings }) => (settings.asksOwn ? settings.ownPrompt.trim() : "");
+
+function presetOf(state) {
+  const presets = presetsOf(state);
+  return presets.find(({ id }) => id === state.settings.preset) ?? presets[0];
+}
+
+/** Who reads text, if the next frame is asked for its text, else null. */
+export function readingOf(state) {
+  const reads = !ownPrompt(state) && presetOf(state)?.id === READ_PRESET;
+  return reads ? state.settings.reading : null;
+}
+
+/** A question as a person reads it: a preset by its label. */
+export function questionText(state, prompt) {
+  return presetsOf(state).find((one) => one.prompt === prompt)?.label ?? prompt;
+}

@@ -1,0 +1,22 @@
+// Which caption is on the screen. It is always the whole of a caption that the server sent, or the
+// beginning of the newest one: never words of two. Pure, as state.js.
+
+/**
+ * `next` after `before`, with `whole`, the caption that was finished last. A caption whose request is
+ * given up gives way to it.
+ */
+export function withWhole(before, next) {
+  if (next.caption.finished) return next;
+  const whole = before.caption.finished ? before.caption : before.whole;
+  const awaited = next.view.stillId === null ? next.request : next.asking;
+  return awaited === null ? { ...next, caption: whole } : { ...next, whole };
+}
+
+/**
+ * The caption to show: the newest one, or the whole one before it until they differ, so that equal
+ * words do not go and come back.
+ */
+export function shownCaption({ caption, whole }) {
+  if (caption.finished) return caption;
+  return whole.text.trim().startsWith(caption.text.trim()) ? whole : caption;
+}

@@ -1,0 +1,197 @@
+// The questions about a still, and their answers. Pure, as state.js.
+//
+// A turn: { id, prompt, reading, about, part, detail, step, text, end, tokens, seconds, model, error }.
+// `about` is the still that it asks about: in a comparison another one than its thread's. step: waiting |
+// asked | done | failed. `end` is the finish_reason, "stopped" if a person stopped it; `error` is
+// { kind, message }; `model` is the title of the model that answered.
+
+import { withMargin } from "./geometry.js";
+import { languageOf } from "./language.js";
+import { maxTokensOf } from "./length.js";
+import { questionText } from "./prompt.js";
+import { pollSoon, serverUnreachable, titleOf } from "./server.js";
+import { withAnswer } from "./session.js";
+
+/** Earlier questions that go with one: as many as the server takes. */
+const MAX_TURNS = 8;
+/** Failures after which a question waits and is asked again by itself. */
+const ASKED_AGAIN = ["busy", "loading", "unreachable", "timeout"];
+const RETRY_MS = 1_000;
+
+export const initialThread = {
+  /** The turn in flight: { id, stillId, turnId }, or null. */
+  asking: null,
+  lastTurnId: 0,
+  lastAskId: 0,
+  /** No turn is asked before. */
+  askAt: -Infinity,
+};
+
+/** `state` with a new turn in the thread of a still. */
+export function withTurn(state, stillId, { prompt, reading = null, about = stillId }) {
+  const still = state.stills.find(({ id }) => id === stillId);
+  const id = state.lastTurnId + 1;
+  const part = about === stillId ? still.part : null;
+  const { detail } = still;
+  const asked = { id, prompt, reading, about, part, detail, remembers: MAX_TURNS };
+  const turn = { ...asked, step: "waiting", text: "", end: null, error: null };
+  const stills = withThread(state.stills, stillId, [...still.thread, turn]);
+  return { ...state, stills, lastTurnId: id, askAt: -Infinity };
+}
+
+/** The turn to ask next, or the one in flight: { stillId, turn }; null if there is none. */
+export function dueTurn({ stills, asking }) {
+  for (const { id: stillId, thread } of stills) {
+    const turn = thread.find((one) => (asking ? one.id === asking.turnId : one.step === "waiting"));
+    if (turn) return { stillId, turn };
+  }
+  return null;
+}
+
+/** When to ask the next turn, or null for not now. */
+export function nextAsk(state) {
+  const mayAsk = state.server.phase === "ready" && state.asking === null;
+  return mayAsk && dueTurn(state) ? state.askAt : null;
+}
+
+/** The finished turns about the same picture as `turn` before it, the oldest first. */
+function turnsBefore(thread, turn) {
+  const key = ({ about, part }) => `${about} ${part}`;
+  const before = thread.slice(0, thread.indexOf(turn));
+  return before.filter((one) => one.step === "done" && one.text.trim() && key(one) === key(turn));
+}
+
+/** The earlier questions and answers that go with a turn, as the server takes them. */
+export function historyOf(thread, turn) {
+  const turns = turn.remembers > 0 ? turnsBefore(thread, turn).slice(-turn.remembers) : [];
+  return turns.map(({ prompt, text }) => ({ question: prompt, answer: text.trim() }));
+}
+
+/** Whether the first questions do not go with a turn any more. */
+export const forgets = (thread, turn) => turnsBefore(thread, turn).length > turn.remembers;
+
+function withThread(stills, stillId, thread) {
+  return stills.map((still) => (still.id === stillId ? { ...still, thread } : still));
+}
+
+/** `state` with other fields in the turn in flight. */
+function changed(state, fields) {
+  const { stillId, turnId } = state.asking;
+  const { thread } = state.stills.find(({ id }) => id === stillId);
+  const next = thread.map((turn) => (turn.id === turnId ? { ...turn, ...fields } : turn));
+  return { ...state, stills: withThread(state.stills, stillId, next) };
+}
+
+/** Changes a turn of the thread in view by its id. */
+function withTurnChanged(state, turnId, change) {
+  const stills = state.stills.map((still) => ({
+    ...still,
+    thread: still.thread.map((turn) => (turn.id === turnId ? change(turn) : turn)),
+  }));
+  return { ...state, stills };
+}
+
+export const threadHandlers = {
+  "ask-started"(state) {
+    const due = dueTurn(state);
+    if (!due || state.asking) return state;
+    const id = state.lastAskId + 1;
+    const asking = { id, stillId: due.stillId, turnId: due.turn.id };
+    const maxTokens = maxTokensOf(state);
+    const fields = { step: "asked", text: "", error: null, maxTokens };
+    return changed({ ...state, asking, lastAskId: id }, fields);
+  },
+
+  "ask-text"(state, { id, text }) {
+    if (state.asking?.id !== id) return state;
+    return withAnswerShown(changed(state, { text }), { text, finished: false });
+  },
+
+  "ask-done"(state, { id, text, end, stats, seconds, clock }) {
+    if (state.asking?.id !== id) return state;
+    const { turn, still } = inFlight(state);
+    const { by = "model", checks = [], tokens = 0 } = stats;
+    const model = state.server.status?.model ?? null;
+    const lang = languageOf({ by, model, ...state.settings });
+    const title = titleOf(state, model);
+    const answered = { step: "done", text, end, by, lang, tokens, seconds, model: title };
+    const next = changed(state, answered);
+    const cutAt = end === "length" ? tokens : null;
+    const caption = { text, finished: true, by, checks, lang, isCut: end === "loop", cutAt };
+    const session = withAnswer(state.session, {
+      ...{ id: `turn-${turn.id}`, kind: "answer", text, lang, prompt: turn.prompt },
+      ...{
+        asked: questionText(state, turn.prompt),
+        by,
+        part: null,
+        isCut: end === "loop",
+        model: title,
+        source: "",
+      },
+      from: Math.min(clock, still.clock),
+    });
+    return { ...withAnswerShown(next, caption), asking: null, session };
+  },
+
+  "ask-failed"(state, { id, kind, message, retryAfterS = 0, at, random }) {
+    if (state.asking?.id !== id) return state;
+    const { turn, still } = inFlight(state);
+    const error = { kind, message };
+    const given = { ...state, asking: state.asking };
+    const history = historyOf(still.thread, turn);
+    // Most likely the chat is too long for the model: without its history it may fit.
+    const isTooLong = kind === "refused" && history.length > 0;
+    if (!isTooLong && !ASKED_AGAIN.includes(kind)) {
+      return { ...changed(given, { step: "failed", text: "", error }), asking: null };
+    }
+    const remembers = isTooLong ? Math.floor(history.length / 2) : turn.remembers;
+    const waits = changed(given, { step: "waiting", text: "", error, remembers });
+    const askAt = isTooLong ? at : at + Math.max(RETRY_MS, retryAfterS * 1000);
+    const next = { ...waits, asking: null, askAt };
+    if (kind === "unreachable") return serverUnreachable(next, message, at, random);
+    return isTooLong ? next : pollSoon(next, at);
+  },
+
+  /** "Stop" was pressed beside a turn that is asked or waits: what has come of it stays. */
+  "turn-stopped"(state, { turnId }) {
+    const asking = state.asking?.turnId === turnId ? null : state.asking;
+    const next = withTurnChanged(state, turnId, (turn) =>
+      turn.text.trim()
+        ? { ...turn, step: "done", end: "stopped", error: null }
+        : { ...turn, step: "failed", error: { kind: "stopped", message: "" } },
+    );
+    return { ...next, asking };
+  },
+
+  /** "Ask again" or "Longer" was pressed beside a turn. */
+  "turn-asked-again"(state, { turnId, at }) {
+    const again = { step: "waiting", text: "", end: null, error: null };
+    const next = withTurnChanged(state, turnId, (turn) => ({ ...turn, ...again }));
+    return { ...next, askAt: at };
+  },
+};
+
+function inFlight({ stills, asking }) {
+  const still = stills.find(({ id }) => id === asking.stillId);
+  return { still, turn: still.thread.find(({ id }) => id === asking.turnId) };
+}
+
+/** `state` with the answer in flight as the caption, if its still is in view. */
+function withAnswerShown(state, caption) {
+  const { stillId } = state.asking;
+  if (state.view.stillId !== stillId) return state;
+  const { turn } = inFlight(state);
+  return { ...state, caption: captionOf(turn, caption) };
+}
+
+/** The caption that a turn shows over its picture. */
+export function captionOf(turn, caption) {
+  return {
+    ...{ id: `turn-${turn.id}`, isAnswer: true, capturedAt: null, lang: "", prompt: turn.prompt },
+    ...{ by: "model", checks: [], part: null, isCut: false, cutAt: null },
+    ...caption,
+  };
+}
+
+/** The region of the picture that is sent, or null for all of it. */
+export const regionOf = ({ part }) => part && withMargin(part);

@@ -1,0 +1,122 @@
+// What is in view: the live picture, or a still, one frame that stays. Pure, as state.js.
+//
+// A still: { id, picture, width, height, clock, part, detail, thread }. `picture` is a JPEG of the whole frame,
+// `clock` when it was taken in milliseconds since 1970, `part` the region that the next question is about,
+// or null, `detail` how finely it is looked at, "low" or "high"; thread.js describes the questions.
+
+import { freshPace } from "./pace.js";
+import { promptOf, readingOf } from "./prompt.js";
+import { captionOf, withTurn } from "./thread.js";
+
+/** Stills that this tab keeps; each is a few hundred kilobytes. */
+const STILL_LIMIT = 20;
+
+export const initialView = {
+  /** The still in view, or null for the live picture. */
+  stillId: null,
+  /** A still to be taken: { id, questions }, which are then asked about it; none: the standing one. */
+  freezing: null,
+  /** The live picture's last whole caption, while something else is in view. */
+  liveCaption: null,
+  lastStillId: 0,
+};
+
+/** The still in view, or null. */
+export const stillOf = ({ view, stills }) => stills.find(({ id }) => id === view.stillId) ?? null;
+
+/** Whether the live picture gives way, and nothing of it is captioned. */
+export const isFrozen = ({ view }) => view.stillId !== null || view.freezing !== null;
+
+/** The still before (-1) or after (1) the one in view, or null. */
+export function neighbourOf({ view, stills }, step) {
+  const index = stills.findIndex(({ id }) => id === view.stillId);
+  return index < 0 ? null : (stills[index + step] ?? null);
+}
+
+/** `state` with another still. */
+export function withStill(state, next) {
+  return { ...state, stills: state.stills.map((still) => (still.id === next.id ? next : still)) };
+}
+
+/** `state` while the next frame is awaited, with one more question about it, or null. */
+export function freezing(state, question) {
+  const questions = [...(state.view.freezing?.questions ?? []), ...(question ? [question] : [])];
+  const id = state.view.lastStillId + 1;
+  const liveCaption = state.view.liveCaption ?? wholeCaption(state);
+  const view = { ...state.view, freezing: { id, questions }, lastStillId: id, liveCaption };
+  return { ...state, view, request: null, part: null, problem: null };
+}
+
+const wholeCaption = ({ caption, whole }) => (caption.finished ? caption : whole);
+
+const backToLive = (state, at) => ({
+  ...state,
+  view: { ...state.view, stillId: null, freezing: null, liveCaption: null },
+  caption: state.view.liveCaption ?? state.caption,
+  panel: state.panel === "ask" ? null : state.panel,
+  pace: freshPace(at),
+});
+
+/** `state` with the last answer about a still as its caption, or none. */
+function withStillInView(state, still) {
+  const turn = still.thread.findLast(({ step, about }) => step === "done" && about === still.id);
+  const { text = "", by = "model", lang = "" } = turn ?? {};
+  const liveCaption = state.view.liveCaption ?? wholeCaption(state);
+  const caption = captionOf(turn ?? { id: 0, prompt: "" }, { text, by, lang, finished: true });
+  const view = { ...state.view, stillId: still.id, freezing: null, liveCaption };
+  return { ...state, view, caption, request: null, part: null };
+}
+
+export const viewHandlers = {
+  /** "Freeze" or "Back to live" was pressed. */
+  "freeze-pressed"(state, { at }) {
+    if (isFrozen(state)) return backToLive(state, at);
+    const isLive = state.started && state.camera.phase === "live";
+    return isLive ? freezing(state, null) : state;
+  },
+
+  "still-taken"(state, { id, picture, width, height, clock }) {
+    if (state.view.freezing?.id !== id) return state;
+    const { questions } = state.view.freezing;
+    const still = { id, picture, width, height, clock, part: null, detail: "low", thread: [] };
+    const stills = [...state.stills, still].slice(-STILL_LIMIT);
+    const view = { ...state.view, stillId: id, freezing: null };
+    const standing = { prompt: promptOf(state) ?? "", reading: readingOf(state) };
+    const asked = questions.length > 0 ? questions : [standing];
+    return asked.reduce((next, one) => withTurn(next, id, one), { ...state, stills, view });
+  },
+
+  "still-failed"(state, { id, kind, message, at }) {
+    if (state.view.freezing?.id !== id) return state;
+    return { ...backToLive(state, at), problem: { kind, message } };
+  },
+
+  /** The address, or a button, names what is to be in view; a still that is gone is not. */
+  "view-opened"(state, { stillId, panel, at }) {
+    const still = state.stills.find(({ id }) => id === stillId);
+    if (still) {
+      const isInView = state.view.stillId === stillId;
+      return { ...(isInView ? state : withStillInView(state, still)), panel };
+    }
+    return { ...(isFrozen(state) ? backToLive(state, at) : state), panel };
+  },
+
+  /** `region` is the part of the still that the next question is about, null for all of it. */
+  "part-chosen"(state, { region }) {
+    const still = stillOf(state);
+    return still ? withStill(state, { ...still, part: region }) : state;
+  },
+
+  "detail-chosen"(state, { detail }) {
+    const still = stillOf(state);
+    return still ? withStill(state, { ...still, detail }) : state;
+  },
+
+  /** The last question is asked about the still `about` too. */
+  compared(state, { about }) {
+    const still = stillOf(state);
+    if (!still || !state.stills.some(({ id }) => id === about)) return state;
+    const { prompt = promptOf(state) ?? "", reading = null } = still.thread.at(-1) ?? {};
+    return withTurn(state, still.id, { prompt, reading, about });
+  },
+};

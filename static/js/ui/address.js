@@ -1,0 +1,50 @@
+// Keeps the view and the page's address equal, both ways.
+
+import { createListeners } from "./dom.js";
+import { stepsOf, viewOf } from "../core/address.js";
+
+export function mountAddress(dispatch) {
+  const { listen, destroy } = createListeners();
+  const path = location.pathname + location.search;
+  let state = null;
+  /** The browser is on its way to another entry. */
+  let isGoing = false;
+
+  // An entry of before a reload names a still that is gone.
+  history.replaceState({ step: 0 }, "", path);
+  listen(window, "popstate", () => {
+    isGoing = false;
+    const { stillId, panel } = viewOf(location.hash);
+    const isSame = stepsOf(state).at(-1) === location.hash;
+    if (!isSame) dispatch({ type: "view-opened", stillId, panel });
+    follow();
+  });
+
+  const present = () => history.state?.step ?? 0;
+  const addressOf = (step) => `${path}${step}`;
+
+  function follow() {
+    if (isGoing) return;
+    const steps = stepsOf(state);
+    const last = steps.length - 1;
+    if (present() > last) {
+      isGoing = true;
+      history.go(last - present());
+      return;
+    }
+    if (present() > 0 && location.hash !== steps[present()]) {
+      history.replaceState({ step: present() }, "", addressOf(steps[present()]));
+    }
+    for (let step = present() + 1; step <= last; step += 1) {
+      history.pushState({ step }, "", addressOf(steps[step]));
+    }
+  }
+
+  return {
+    update(next) {
+      state = next;
+      follow();
+    },
+    destroy,
+  };
+}

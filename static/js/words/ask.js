@@ -1,0 +1,79 @@
+// The texts of questions about a still. Pure.
+
+import { areaOf, mirrored, placeOf } from "../core/geometry.js";
+import { questionText } from "../core/prompt.js";
+import { forgets } from "../core/thread.js";
+import { placeText, shareText } from "./boxes.js";
+import { clockTime } from "./session.js";
+
+/** From this share of the limit on, the length of a question is shown. */
+const COUNTED_FROM = 0.75;
+
+const FAILURES = {
+  stopped: "Stopped before an answer came.",
+  no_frame: "The picture could not be read. Freeze another one.",
+  falsified: "This browser falsifies pictures that a page reads, so the question was not sent.",
+  model_failed: "The model could not be loaded. Choose another one, then ask again.",
+};
+const WAITS = {
+  busy: "The server is busy. Your question waits.",
+  loading: "The model is loading. Your question waits.",
+  unreachable: "The server does not answer. Your question waits until it is back.",
+  timeout: "The server took too long. Your question is asked again.",
+};
+
+/** How long a typed question is, once that matters; "" before. */
+export function countText(length, limit) {
+  if (length < limit * COUNTED_FROM) return "";
+  return length > limit ? `${length} of ${limit}: too long` : `${length} of ${limit}`;
+}
+
+/** What all questions in the panel are about. */
+export function aboutText(still) {
+  return still
+    ? `Picture of ${clockTime(still.clock)}. All questions here are about it.`
+    : "Type a question: the picture stands still, and the answer comes here.";
+}
+
+/** A region of the picture: "bottom left, about a quarter of the picture". */
+export function regionText(region, mirror) {
+  const shown = mirror ? mirrored(region) : region;
+  return `${placeText(placeOf(shown))}, ${shareText(areaOf(region))}`;
+}
+
+/** The texts of a turn: { question, about, answer, note, isBusy, canStop, isLonger }. */
+export function turnTexts(state, thread, turn) {
+  const { prompt, about, part, detail, step, text } = turn;
+  const other = state.stills.find(({ id, thread: its }) => id === about && its !== thread);
+  const marks = [
+    part ? `Part: ${regionText(part, state.settings.mirror)}` : "",
+    other ? `Picture of ${clockTime(other.clock)}` : "",
+    detail === "high" ? "Fine detail" : "",
+  ];
+  return {
+    question: questionText(state, prompt),
+    about: marks.filter(Boolean).join(". "),
+    answer: text.trim(),
+    note: noteOf(state, thread, turn),
+    isOpen: ["waiting", "asked"].includes(step),
+  };
+}
+
+function noteOf({ server }, thread, turn) {
+  const { step, error, end, tokens, seconds, model, by } = turn;
+  if (step === "failed") return FAILURES[error.kind] ?? error.message;
+  if (step === "asked") return turn.text ? "" : "Asking …";
+  if (step === "waiting") {
+    const waits = server.phase === "ready" ? "" : WAITS.loading;
+    return error ? (WAITS[error.kind] ?? waits) : waits || "Waiting …";
+  }
+  const maker = { finder: "object finder", reader: "text reader" }[by] ?? model;
+  const cut = {
+    length: `cut at ${tokens} tokens`,
+    loop: "cut where it repeated itself",
+    stopped: "stopped",
+  }[end];
+  const took = Number.isFinite(seconds) ? `${seconds.toFixed(1)} s` : "";
+  const forgot = forgets(thread, turn) ? "the first questions are no longer remembered" : "";
+  return [maker, took, cut, forgot].filter(Boolean).join(" · ");
+}
