@@ -6,6 +6,7 @@ import { toneHz } from "./core/find.js";
 import { createLooker } from "./core/looker.js";
 import { keptText, sessionOf } from "./core/session-kept.js";
 import { initialState } from "./core/state.js";
+import { changesOf, sharedOf } from "./core/settings.js";
 import { createStore } from "./core/store.js";
 import * as server from "./io/api.js";
 import {
@@ -14,6 +15,7 @@ import {
   loadSettings,
   platformOf,
   saveSettings,
+  watchSettings,
 } from "./io/browser.js";
 import {
   cameraPermission,
@@ -75,7 +77,9 @@ const voice = createSpeech(window.speechSynthesis, {
   onVoices: (voices) => dispatch({ type: "voices-listed", voices }),
   onFailed: () => dispatch({ type: "voice-failed" }),
 });
-const app = mountApp(dispatch, act, { voice, earcons: createEarcons() });
+const query = new URLSearchParams(location.search);
+const isKiosk = query.has("kiosk");
+const app = mountApp(dispatch, act, { voice, earcons: createEarcons(), isKiosk });
 const video = document.getElementById("video");
 const clock = createFrameClock(video, now);
 const frames = createFrameSource(video, clock, now);
@@ -98,11 +102,17 @@ const asker = createAsker({ server, stills: createStills(frames), dispatch, now 
 const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
 const tone = createTone();
 
-let savedSettings = store.state.settings;
+let knownSettings = store.state.settings;
 function saveChangedSettings({ settings }) {
-  if (settings !== savedSettings) saveSettings(storage, settings);
-  savedSettings = settings;
+  const changes = changesOf(knownSettings, settings);
+  if (Object.keys(changes).length > 0) saveSettings(storage, changes);
+  knownSettings = settings;
 }
+watchSettings(() => {
+  const changes = sharedOf(changesOf(knownSettings, loadSettings(storage)));
+  knownSettings = { ...knownSettings, ...changes };
+  dispatch({ type: "settings-merged", changes });
+});
 
 let wasStarted = false;
 const sessionStore = createSessionStore(
@@ -163,4 +173,4 @@ if (mayUseCamera()) {
 }
 
 // For a page that nobody presses a button of.
-if (new URLSearchParams(location.search).has("start")) dispatch({ type: "started" });
+if (isKiosk || query.has("start")) dispatch({ type: "started" });

@@ -27,7 +27,8 @@ FAILED = {
 MODULES = (
     "core/state core/plan core/pace core/settings io/browser "
     "core/language words/page words/camera words/models words/destination words/messages "
-    "core/shown words/boxes words/session words/session-files core/session core/session-kept "
+    "core/shown core/running words/boxes words/session words/session-files "
+    "core/session core/session-kept "
     "core/boxes core/checks core/find core/tracks"
 )
 # Replays events on a state. An event without an `id` or `attempt` gets the current one.

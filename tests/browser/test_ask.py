@@ -72,6 +72,12 @@ def test_picture_is_frozen_and_asked_about_by_keyboard(open_page, url, still_cam
     expect(page.locator("#chip")).to_contain_text("Live")
     assert page.url.endswith("#live")
     expect(page.locator(".history-gap", has_text="Picture frozen")).to_have_count(1)
+    # A panel stays open over a stop.
+    page.locator("#open-history").click()
+    press_start(page)
+    expect(page.locator("#chip")).to_contain_text("Stopped")
+    page.wait_for_function("() => location.hash === '#off/history'")
+    expect(page.locator("#history")).to_be_visible()
 
 
 def test_part_fine_detail_and_comparison_are_sent(open_page, url, still_camera):

@@ -20,7 +20,7 @@ def test_tab_reaches_all_controls_with_a_visible_focus(open_page, url, still_cam
     page = open_page(url, still_camera)
     expect(page.locator("#prompt option")).not_to_have_count(1)
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         page.keyboard.press("Tab")
         reached.append(focused(page))
         outline = "getComputedStyle(document.activeElement).outlineStyle"
@@ -29,6 +29,7 @@ def test_tab_reaches_all_controls_with_a_visible_focus(open_page, url, still_cam
         "camera",
         "badge",
         "open-voice",
+        "full-screen",
         "open-preferences",
         "start",
         "prompt",
@@ -77,7 +78,7 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
     listed = page.locator("#keys dt").all_text_contents()
     keys = ["S", "Space", "A", "←", "→", "1-9", "M", "B", "V", "N", "R", "D"]
-    assert listed == [*keys, "+", "-", "H", ",", "Esc"]
+    assert listed == [*keys, "F", "+", "-", "H", ",", "Esc"]
 
 
 def test_typing_a_question_triggers_no_shortcut(open_page, url, still_camera):

@@ -161,6 +161,64 @@ def test_camera_that_opens_after_stop_stays_closed(core):
     assert core.plan["camera"] is None
 
 
+# -- a hidden page --
+
+
+def test_hidden_page_switches_its_camera_off_and_takes_it_again(core):
+    core.live().captioned(at=0).dispatch("visibility-changed", 1000, visible=False)
+    assert core.plan["captureAt"] is None
+    assert core.plan["camera"] is not None
+    assert core.plan["sleepAt"] == 31_000
+    core.dispatch("sleep-due", 31_000)
+    assert core.plan["camera"] is None and core.plan["sleepAt"] is None
+    core.dispatch("visibility-changed", 40_000, visible=True)
+    assert core.plan["camera"] is not None
+    core.dispatch("camera-opened", 40_100, deviceId="front")
+    assert core.plan["captureAt"] is not None
+    # A short look at another tab costs nothing.
+    core.dispatch("visibility-changed", 50_000, visible=False)
+    core.dispatch("visibility-changed", 51_000, visible=True)
+    assert core.state["camera"]["phase"] == "live"
+    core.dispatch("setting-changed", 52_000, name="background", value=True)
+    core.dispatch("visibility-changed", 53_000, visible=False)
+    assert core.plan["captureAt"] is not None and core.plan["sleepAt"] is None
+
+
+# -- two tabs --
+
+
+def test_two_tabs_keep_each_others_settings(core):
+    body = """
+      let stored = null;
+      const storage = () => ({
+        getItem: () => stored,
+        setItem: (key, text) => { stored = text; },
+      });
+      const before = M.loadSettings(storage);
+      M.saveSettings(storage, M.changesOf(before, { ...before, preset: "count" }));
+      M.saveSettings(storage, M.changesOf(before, { ...before, mirror: true }));
+      const after = M.loadSettings(storage);
+      return [after.preset, after.mirror, M.sharedOf(M.changesOf(before, after))];
+    """
+    assert core.run(body) == ["count", True, {"mirror": True}]
+
+
+# -- start and stop --
+
+
+def test_second_press_on_start_is_no_stop_and_a_broken_start_starts_again(core):
+    core.dispatch("status-received", status=STATUS).dispatch("start-pressed", 1000)
+    core.dispatch("start-pressed", 1300)
+    assert core.state["started"]
+    core.dispatch("start-pressed", 1500)
+    assert not core.state["started"]
+    core.dispatch("start-pressed", 2000).dispatch("camera-failed", 2100, problem="denied")
+    attempt = core.state["camera"]["attempt"]
+    assert not core.run("return M.isRunning(arg);", core.state)
+    core.dispatch("start-pressed", 2200)
+    assert core.state["started"] and core.state["camera"]["attempt"] == attempt + 1
+
+
 # -- the server --
 
 

@@ -205,12 +205,14 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     wakeLock.update(planned.keepAwake);
     clearTimeout(timer);
     const pollAt = poll ? null : planned.pollAt;
-    const due = [pollAt, planned.captureAt, planned.reopenAt].filter((at) => at !== null);
+    const { captureAt, reopenAt, sleepAt } = planned;
+    const due = [pollAt, captureAt, reopenAt, sleepAt].filter((at) => at !== null);
     if (due.length > 0) timer = setTimeout(startDueWork, Math.max(0, Math.min(...due) - now()));
   }
 
   function startDueWork() {
-    const { pollAt, captureAt, reopenAt } = plan(state);
+    const { pollAt, captureAt, reopenAt, sleepAt } = plan(state);
+    if (sleepAt !== null && sleepAt <= now()) dispatch({ type: "sleep-due" });
     if (reopenAt !== null && reopenAt <= now()) dispatch({ type: "camera-retry-due" });
     if (!poll && pollAt !== null && pollAt <= now()) pollStatus();
     if (captureAt !== null && captureAt <= now()) captureAndSend();

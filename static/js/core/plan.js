@@ -2,6 +2,7 @@
 
 import { sendsPictures } from "./camera.js";
 import { changeOf } from "./server.js";
+import { isAwake, sleepAt } from "./hidden.js";
 import { promptOf } from "./prompt.js";
 import { nextAsk } from "./thread.js";
 import { isFrozen } from "./view.js";
@@ -12,6 +13,7 @@ import { isFrozen } from "./view.js";
  * - `pollAt`: when to poll the server's status, or null for not now.
  * - `captureAt`: when to capture the next frame, or null for not now.
  * - `stillId`: the still to take from the next frame, or null.
+ * - `sleepAt`: when to switch the camera of a hidden page off, or null.
  * - `askAt`: when to ask the next question about a still, or null for not now; `askId`: the only such
  *   question that may be in flight.
  * - `requestId`: the only frame request that may be in flight; any other is cancelled.
@@ -19,25 +21,27 @@ import { isFrozen } from "./view.js";
  * - `keepAwake`: whether the screen stays on.
  */
 export function plan(state) {
-  const { camera, request, server, visible, started } = state;
+  const { camera, request, server, started } = state;
+  const awake = isAwake(state);
   const cameraOn = started && state.secure && ["opening", "live"].includes(camera.phase);
-  const isLive = visible && sendsPictures(camera);
+  const isLive = awake && sendsPictures(camera);
   const canCapture = isLive && server.phase === "ready" && !request && !isFrozen(state);
   // A frame in flight shows that the server works, but not how far a change of models is.
   const isSent = (request && request.step !== "capturing") || state.asking;
   const needsNoPoll = server.phase === "ready" && isSent && !changeOf(state);
   // A status received while a model request is in flight may be older than the request's answer.
-  const canPoll = visible && !needsNoPoll && !state.models.request;
+  const canPoll = awake && !needsNoPoll && !state.models.request;
   return {
     camera: cameraOn ? { attempt: camera.attempt, deviceId: camera.target } : null,
-    reopenAt: visible && started ? camera.retryAt : null,
+    reopenAt: awake && started ? camera.retryAt : null,
     pollAt: canPoll ? server.pollAt : null,
     captureAt: canCapture && promptOf(state) !== null ? state.pace.captureAt : null,
     stillId: isLive ? (state.view.freezing?.id ?? null) : null,
+    sleepAt: sleepAt(state),
     askAt: nextAsk(state),
     askId: state.asking?.id ?? null,
     requestId: request?.id ?? null,
     modelRequest: state.models.request,
-    keepAwake: visible && camera.phase === "live",
+    keepAwake: state.visible && camera.phase === "live",
   };
 }

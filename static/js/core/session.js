@@ -93,10 +93,10 @@ export function withInterruptions(state, { at, clock }) {
 }
 
 /** Why nobody looks at the scene, or null. */
-function interruptionOf({ started, visible, server, camera, view }) {
+function interruptionOf({ started, visible, settings, server, camera, view }) {
   if (!started) return "stopped";
   if (view.stillId !== null || view.freezing !== null) return "frozen";
-  if (!visible) return "hidden";
+  if (!visible && !settings.background) return "hidden";
   if (["gone", "connecting"].includes(server.phase)) return "server";
   if (server.phase !== "ready") return "model";
   return sendsPictures(camera) && !camera.isBlack ? null : "camera";

@@ -18,6 +18,8 @@ const SETTINGS = {
   theme: ["auto", oneOf("auto", "light", "dark")],
   captionScale: [1, between(0.6, 2.5)],
   intervalS: [0.5, between(0, 60)],
+  /** Captions go on while the page is hidden. */
+  background: [false, boolean],
   length: ["medium", oneOf(...LENGTHS)],
   jpegQuality: [0.8, between(0.3, 1)],
   /** A preset's id, or "" for the server's first preset. */
@@ -53,6 +55,19 @@ const SETTINGS = {
   /** Who answers the preset that reads text. */
   reading: ["reader", oneOf("reader", "model", "both")],
 };
+
+/** What each tab has for itself: its camera, and what it asks. */
+const OF_A_TAB = ["deviceId", "deviceLabel", "deviceIsTwin", "preset", "asksOwn", "ownPrompt"];
+
+/** The settings that differ between `before` and `after`. */
+export function changesOf(before, after) {
+  const names = Object.keys(after).filter((name) => after[name] !== before[name]);
+  return Object.fromEntries(names.map((name) => [name, after[name]]));
+}
+
+/** The changes of another tab that hold here too. */
+export const sharedOf = (changes) =>
+  Object.fromEntries(Object.entries(changes).filter(([name]) => !OF_A_TAB.includes(name)));
 
 /** A full set of settings from any value: missing and invalid ones get their defaults. */
 export function validSettings(candidate) {

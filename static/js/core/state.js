@@ -4,6 +4,7 @@
 
 import { boxesHandlers, initialBoxes, withoutOldBoxes } from "./boxes.js";
 import { initialFind } from "./find.js";
+import { hiddenHandlers, initialHidden } from "./hidden.js";
 import { languageOf } from "./language.js";
 import { maxTokensOf } from "./length.js";
 import {
@@ -77,6 +78,7 @@ export function initialState(start) {
     view: initialView,
     stills: [],
     ...initialThread,
+    ...initialHidden,
     server: initialServer(at),
     models: initialModels,
     camera: initialCamera(at),
@@ -139,6 +141,7 @@ const handlers = {
   ...sessionHandlers,
   ...voiceHandlers,
   ...viewHandlers,
+  ...hiddenHandlers,
   ...threadHandlers,
 
   /** The button that starts and stops was pressed. */
@@ -186,6 +189,11 @@ const handlers = {
     return question(next) === question(state) ? next : restartCapture(next, at);
   },
 
+  /** Another tab of this page has changed settings. */
+  "settings-merged"(state, { changes }) {
+    return { ...state, settings: validSettings({ ...state.settings, ...changes }) };
+  },
+
   /** The question was sent again as it is. */
   asked(state, { at }) {
     const isAnswered = state.started && state.answeredPrompt === promptOf(state);
@@ -194,11 +202,6 @@ const handlers = {
 
   "panel-toggled"(state, { panel }) {
     return { ...state, panel: state.panel === panel ? null : panel };
-  },
-
-  "visibility-changed"(state, { visible, at }) {
-    const next = { ...state, visible };
-    return visible ? pollSoon(next, at) : next;
   },
 
   /** "Try again" was pressed. */

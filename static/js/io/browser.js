@@ -16,12 +16,21 @@ export function loadSettings(storage) {
   }
 }
 
-export function saveSettings(storage, settings) {
+/** Stores `changes`; another tab may have stored others meanwhile. */
+export function saveSettings(storage, changes) {
   try {
+    const settings = { ...loadSettings(storage), ...changes };
     storage().setItem(STORAGE_KEY, JSON.stringify(settings));
   } catch {
     // Storage is full or forbidden, as in some private windows: settings last until the page closes.
   }
+}
+
+/** Calls `onChange` when another tab has stored settings. */
+export function watchSettings(onChange) {
+  window.addEventListener("storage", ({ key }) => {
+    if (key === STORAGE_KEY) onChange();
+  });
 }
 
 /** Returns { update(on) }, which keeps the screen on. The browser releases the lock of a hidden page. */

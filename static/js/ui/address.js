@@ -7,16 +7,15 @@ export function mountAddress(dispatch) {
   const { listen, destroy } = createListeners();
   const path = location.pathname + location.search;
   let state = null;
-  /** The browser is on its way to another entry. */
+  /** The page has sent the browser to another entry, which follows the view. */
   let isGoing = false;
 
   // An entry of before a reload names a still that is gone.
   history.replaceState({ step: 0 }, "", path);
   listen(window, "popstate", () => {
+    const isOwn = isGoing;
     isGoing = false;
-    const { stillId, panel } = viewOf(location.hash);
-    const isSame = stepsOf(state).at(-1) === location.hash;
-    if (!isSame) dispatch({ type: "view-opened", stillId, panel });
+    if (!isOwn) dispatch({ type: "view-opened", ...viewOf(location.hash) });
     follow();
   });
 

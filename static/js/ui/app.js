@@ -5,10 +5,12 @@ import { mountAnnouncer } from "./announcer.js";
 import { mountAsk } from "./ask.js";
 import { mountBoxes } from "./boxes.js";
 import { mountChip } from "./chip.js";
+import { isAwake } from "../core/hidden.js";
 import { setAttribute } from "./dom.js";
 import { mountDock } from "./dock.js";
 import { mountCues, mountTouch } from "./ear.js";
 import { mountFind } from "./find.js";
+import { mountFullScreen } from "./full-screen.js";
 import { mountHead } from "./head.js";
 import { mountHistory } from "./history.js";
 import { mountMarks } from "./marks.js";
@@ -26,14 +28,15 @@ import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
 import { mountVoice } from "./voice.js";
 
+const TITLE = document.title;
 const byId = (id) => document.getElementById(id);
 
 /**
  * Mounts each component on its element; returns { update(state, at), destroy() }. User input goes to
  * `dispatch(event)`, the buttons of a notice to `act(action, value)`. `voice` and `earcons` are as in
- * io/speech.js and io/earcons.js.
+ * io/speech.js and io/earcons.js; `isKiosk` lays the page out for a screen that nobody touches.
  */
-export function mountApp(dispatch, act, { voice, earcons }) {
+export function mountApp(dispatch, act, { voice, earcons, isKiosk }) {
   const part = mountPart(byId("part-layer"), byId("picture"), dispatch);
   const components = [
     mountPage(byId("app")),
@@ -59,6 +62,7 @@ export function mountApp(dispatch, act, { voice, earcons }) {
     mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
     mountShortcuts(window, dispatch),
     mountAddress(dispatch),
+    mountFullScreen(byId("app"), byId("full-screen"), isKiosk),
     mountVoice(byId("voice"), byId("open-voice"), dispatch),
     mountPanel(byId("voice"), byId("open-voice"), dispatch),
     mountTouch(byId("video"), dispatch, () => byId("question-text").focus()),
@@ -79,10 +83,13 @@ export function mountApp(dispatch, act, { voice, earcons }) {
   };
 }
 
-/** The theme, and the layout beside or above an open panel. */
+/** The title, the theme, and the layout beside or above an open panel. */
 function mountPage(app) {
   return {
-    update({ settings: { theme }, panel }) {
+    update(state) {
+      const { panel, started } = state;
+      const { theme } = state.settings;
+      document.title = started && !isAwake(state) ? `Paused – ${TITLE}` : TITLE;
       setAttribute(document.documentElement, "data-theme", theme === "auto" ? null : theme);
       setAttribute(app, "data-panel", panel);
     },

@@ -55,6 +55,7 @@ export const SHORTCUTS = [
       return [{ type: "question-asked", question: { prompt: detailPrompt(state) } }];
     },
   },
+  { key: "F", label: "Full screen", events: () => [], press: "full-screen" },
   { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
   { key: "H", label: "Session", events: () => [toggle("history")] },
@@ -122,9 +123,11 @@ export function mountShortcuts(root, dispatch) {
     const shortcut = SHORTCUTS.find((one) => one.key === key);
     if (!shortcut) return;
     const events = shortcut.events(state, digit);
-    if (events.length > 0 || shortcut.focus) event.preventDefault();
+    const { focus, press } = shortcut;
+    if (events.length > 0 || focus || press) event.preventDefault();
     events.forEach(dispatch);
-    if (shortcut.focus) document.getElementById(shortcut.focus).focus();
+    if (focus) document.getElementById(focus).focus();
+    if (press) document.getElementById(press).click();
   });
 
   return {
