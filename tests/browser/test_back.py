@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
@@ -36,7 +37,7 @@ def keeping_browser(playwright: Playwright) -> Iterator[Browser]:
 
 
 def leave(page: Page) -> None:
-    page.goto(f"{page.url}healthz")
+    page.goto(urljoin(page.url, "/healthz"))
 
 
 def go_back(page: Page) -> None:

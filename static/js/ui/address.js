@@ -23,7 +23,8 @@ export function mountAddress(dispatch) {
   const addressOf = (step) => `${path}${step}`;
 
   function follow() {
-    if (isGoing) return;
+    // A page that is being left is hidden first: its way must not be crossed.
+    if (isGoing || !state.visible) return;
     const steps = stepsOf(state);
     const last = steps.length - 1;
     if (present() > last) {
