@@ -138,7 +138,8 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
       report({ type: verdict === "black" ? "frame-black" : "frame-unchanged" });
       return;
     }
-    report({ type: "frame-sent", frameAt: frame.at, isFullRange: frame.isFullRange });
+    const { at: frameAt, isFullRange } = frame;
+    report({ type: "frame-sent", frameAt, isFullRange, isSame: verdict === "same" });
     if (signal.aborted) return;
     // Nothing of an answer is shown before the next look has borne out its picture.
     const confirmation = looks.confirm(picture, captureOptions(null), signal).catch(() => true);

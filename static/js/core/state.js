@@ -245,12 +245,14 @@ const handlers = {
     return { ...state, request: null, steady: true, pace, session, camera };
   },
 
-  /** `frameAt`: when the camera delivered the frame that was sent. */
-  "frame-sent"(state, { id, frameAt = state.request?.capturedAt, isFullRange = false }) {
+  /** `frameAt`: when the camera delivered the frame that was sent; `isSame`: it shows the last scene. */
+  "frame-sent"(state, event) {
+    const { id, frameAt = state.request?.capturedAt, isFullRange = false, isSame = false } = event;
     if (state.request?.id !== id) return state;
     const request = { ...state.request, step: "sent", frameAt };
     const camera = { ...state.camera, isBlack: false, isFullRange };
-    return { ...state, request, camera, pace: { ...state.pace, sentAt: request.capturedAt } };
+    const pace = { ...state.pace, sentAt: request.capturedAt };
+    return { ...state, request, camera, steady: state.steady && isSame, pace };
   },
 
   /** The next look showed another picture than the frame that was sent: a glitch, or still settling. */
@@ -266,7 +268,7 @@ const handlers = {
     const lang = languageOf({ ...request, ...state.settings });
     const begun = { id, text, finished: false, capturedAt: frameAt, lang, prompt, part };
     const caption = { ...NO_CAPTION, ...begun };
-    return { ...state, request, steady: false, caption };
+    return { ...state, request, caption };
   },
 
   "caption-done"(state, { id, text, isCut = false, isLong = false, stats, at, clock }) {
@@ -288,7 +290,6 @@ const handlers = {
         ...{ id, text, finished: true, isAnswer, capturedAt: frameAt, lang, prompt },
         ...{ by, checks, part, isCut, cutAt: isLong ? (stats.tokens ?? null) : null },
       },
-      steady: false,
       session: (isOnce ? withAnswer : withCaption)(state.session, {
         ...{ id, kind: isOnce ? "answer" : "caption", text, lang, prompt, by, part, isCut },
         asked: askedText(state, prompt),
