@@ -79,6 +79,7 @@ def opposite(fields: dict[str, Any]) -> dict[str, Any]:
 OTHER_MODEL = {**STATUS, "model": "smolvlm-256m"}
 INTERRUPTIONS = {
     "stopped": lambda core: core.dispatch("stopped", 2000).live(8000),
+    "frozen": pause("freeze-pressed"),
     "hidden": pause("visibility-changed", visible=False),
     "server": lambda core: core.dispatch("status-failed", 2000, message="down").dispatch(
         "status-received", 8000, status=STATUS
@@ -106,6 +107,8 @@ def test_interruption_ends_a_moment_with_a_gap_that_says_why(core, why):
     core.captioned(at=8500, took=0).captioned(at=9500, took=0)
     gap = (why.strip(), 1000, 8500)
     assert spans(core) == [(TEXTS[0], 1000, 1000), gap, (TEXTS[0], 8500, 9500)]
+    kept = "return M.sessionOf(M.keptText(arg, true)).session.entries;"
+    assert core.run(kept, core.state["session"]) == entries_of(core)
 
 
 def test_caption_is_not_prolonged_over_more_than_15_seconds(core):
@@ -170,6 +173,7 @@ class Walk:
             [
                 (("stopped", {}), None),
                 (("visibility-changed", {"visible": False}), "visible"),
+                (("freeze-pressed", {}), "frozen"),
                 (("status-failed", {"message": "down"}), "server"),
                 (("status-received", {"status": FAILED}), "server"),
                 (("camera-muted", {"muted": True}), "muted"),
@@ -181,6 +185,8 @@ class Walk:
             self.core.live(end)
         elif go_on == "visible":
             self.core.dispatch("visibility-changed", end, visible=True)
+        elif go_on == "frozen":
+            self.core.dispatch("freeze-pressed", end)
         elif go_on == "server":
             self.core.dispatch("status-received", end, status=STATUS)
         else:

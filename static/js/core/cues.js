@@ -1,8 +1,9 @@
 // The sounds beside the voice: which one an event has. Pure.
 
+import { isFrozen } from "./view.js";
 import { speakerOf } from "./voice.js";
 
-/** The cue for the change from `before` to `state`, or null: on | off | camera-lost | alert | answer. */
+/** The cue for the change from `before` to `state`, or null; io/earcons.js has the sound of each. */
 export function cueOf(before, state) {
   if (before.settings.voice !== state.settings.voice) return state.settings.voice ? "on" : "off";
   if (speakerOf(state) !== "sightline") return null;
@@ -11,6 +12,7 @@ export function cueOf(before, state) {
   }
   const isDown = ({ server }) => ["gone", "failed"].includes(server.phase);
   if (isDown(state) && !isDown(before)) return "alert";
+  if (isFrozen(state) && !isFrozen(before)) return "freeze";
   const begins = ({ request, asking, caption }) =>
     (request?.kind === "question" && request.step === "answering") ||
     (asking !== null && !caption.finished);

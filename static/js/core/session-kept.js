@@ -5,7 +5,7 @@ import { bounded, entriesOf, initialSession, isMoment } from "./session.js";
 /** A browser keeps about 5 million characters for a page. */
 const CHARACTER_LIMIT = 3_000_000;
 const TEXTS = ["text", "lang", "prompt", "asked", "by", "model", "source"];
-const WHYS = ["stopped", "hidden", "server", "model", "camera", "answer", "unseen"];
+const WHYS = ["stopped", "frozen", "hidden", "server", "model", "camera", "answer", "unseen"];
 
 /** `session` as JSON, without its oldest entries if they are too long together. */
 export function keptText(session, wasRunning) {

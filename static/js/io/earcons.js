@@ -8,6 +8,7 @@ const SOUNDS = {
   alert: { tones: [880, 660, 880], vibration: [80, 60, 80] },
   "camera-lost": { tones: [440, 220], vibration: [160] },
   on: { tones: [520, 780], vibration: [30] },
+  freeze: { tones: [780], vibration: [30] },
   off: { tones: [780, 520], vibration: [30] },
 };
 
