@@ -6,7 +6,7 @@ import { mountAsk } from "./ask.js";
 import { mountBoxes } from "./boxes.js";
 import { mountChip } from "./chip.js";
 import { isAwake } from "../core/hidden.js";
-import { setAttribute } from "./dom.js";
+import { setAttribute, setText } from "./dom.js";
 import { mountDock } from "./dock.js";
 import { mountCues, mountTouch } from "./ear.js";
 import { mountFind } from "./find.js";
@@ -28,7 +28,6 @@ import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
 import { mountVoice } from "./voice.js";
 
-const TITLE = document.title;
 const byId = (id) => document.getElementById(id);
 
 /**
@@ -85,11 +84,13 @@ export function mountApp(dispatch, act, { voice, earcons, isKiosk }) {
 
 /** The title, the theme, and the layout beside or above an open panel. */
 function mountPage(app) {
+  const title = document.querySelector("title");
+  const name = title.textContent;
   return {
     update(state) {
       const { panel, started } = state;
       const { theme } = state.settings;
-      document.title = started && !isAwake(state) ? `Paused – ${TITLE}` : TITLE;
+      setText(title, started && !isAwake(state) ? `Paused – ${name}` : name);
       setAttribute(document.documentElement, "data-theme", theme === "auto" ? null : theme);
       setAttribute(app, "data-panel", panel);
     },
