@@ -106,6 +106,11 @@ def test_shortcuts_can_be_switched_off_and_ignore_modifier_keys(open_page, url, 
     assert not is_running(page)
     page.keyboard.press("Escape")
     expect(page.locator("#preferences")).to_be_hidden()
+    # With Alt and Shift they work all the same, in a text field too.
+    page.locator("#question-text").focus()
+    page.keyboard.press("Alt+Shift+s")
+    assert is_running(page)
+    expect(page.locator("#question-text")).to_have_value("")
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

@@ -38,7 +38,6 @@ export function mountPreferences(root, dispatch) {
         setText(form.elements[`${name}Value`], format(settings[name]));
         setAttribute(form.elements[name], "aria-valuetext", format(settings[name]));
       }
-      setProperty(keys, "hidden", !settings.shortcuts);
       setText(about, aboutText(server.status));
     },
     destroy,

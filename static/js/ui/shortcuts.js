@@ -1,4 +1,5 @@
-// Single-key shortcuts, listed in the settings. They are off in text fields and if switched off there.
+// Single-key shortcuts, listed in the settings. They are off in text fields and if switched off there, but
+// not with Alt and Shift.
 
 import { createListeners } from "./dom.js";
 import { detectorOf } from "../core/boxes.js";
@@ -114,12 +115,14 @@ export function mountShortcuts(root, dispatch) {
   listen(root, "keydown", (event) => {
     if (event.key === "Tab") pressed = null;
     if (event.key === "Control" && state.voice.saying) dispatch({ type: "voice-silenced" });
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    const isEscape = event.key === "Escape";
-    if (!isEscape && (!state.settings.shortcuts || usesKey(event.target, event.key, pressed)))
-      return;
-    const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : null;
-    const key = digit ? "1-9" : (NAMES[event.key] ?? event.key.toUpperCase());
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey) return;
+    const isChord = event.altKey && event.shiftKey;
+    if (event.altKey && !isChord) return;
+    const name = isChord ? nameOf(event) : event.key;
+    const isAnywhere = isChord || name === "Escape";
+    if (!isAnywhere && (!state.settings.shortcuts || usesKey(event.target, name, pressed))) return;
+    const digit = /^[1-9]$/.test(name) ? Number(name) : null;
+    const key = digit ? "1-9" : (NAMES[name] ?? name.toUpperCase());
     const shortcut = SHORTCUTS.find((one) => one.key === key);
     if (!shortcut) return;
     const events = shortcut.events(state, digit);
@@ -136,6 +139,11 @@ export function mountShortcuts(root, dispatch) {
     },
     destroy,
   };
+}
+
+/** The name of a key that is held with Alt and Shift, which may make it another letter. */
+function nameOf({ key, code }) {
+  return /^(?:Key|Digit)(.)$/.exec(code)?.[1] ?? { Space: " ", Comma: "," }[code] ?? key;
 }
 
 /** Whether the focused element does something with the key itself. */
