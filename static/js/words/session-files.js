@@ -16,8 +16,8 @@ const FORMULA = /^[\s]*[=+\-@\t\r]/;
 /** The kinds of file, by the ending of their names: { label, type, write(entries) }. */
 export const FILES = {
   txt: { label: "Text", type: "text/plain", write: textFile },
-  csv: { label: "Table (CSV)", type: "text/csv", write: csvFile },
-  srt: { label: "Subtitles (SRT)", type: "application/x-subrip", write: srtFile },
+  csv: { label: "CSV", type: "text/csv", write: csvFile },
+  srt: { label: "SRT", type: "application/x-subrip", write: srtFile },
 };
 
 /** The name of a file that is saved at `clock`, as in "sightline-2026-11-30-140251.csv". */
