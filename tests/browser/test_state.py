@@ -33,6 +33,12 @@ def test_next_frame_waits_for_the_caption_and_the_interval(core):
     core.live().dispatch("setting-changed", name="intervalS", value=2)
     assert core.captioned(at=1000, took=300).plan["captureAt"] == 3000
     assert core.captioned(at=3000, took=5000).plan["captureAt"] == 8000
+    # Or for a longer one of the server's, which several cameras share.
+    for chosen_s, due_at in ((5, 15_000), (1, 12_000)):
+        core.dispatch("capture-started", 10_000).dispatch("frame-sent", 10_000)
+        stats = {**STATS, "chosen": {"interval_s": chosen_s}}
+        core.dispatch("caption-done", 10_100, text="A star.", stats=stats)
+        assert core.plan["captureAt"] == due_at
 
 
 def test_shorter_interval_applies_at_once(core):

@@ -17,9 +17,9 @@ export const restartCapture = (state, at) => ({
   pace: freshPace(at),
 });
 
-/** When the next frame is due, by the interval in the settings. */
-export const nextCapture = ({ request, settings }) =>
-  request.capturedAt + settings.intervalS * 1000;
+/** When the next frame is due, by the interval in the settings, or a longer one of the server's. */
+export const nextCapture = ({ request, settings }, serverS = 0) =>
+  request.capturedAt + Math.max(settings.intervalS, serverS) * 1000;
 
 /** When the next frame is due after one that led to no caption. */
 export const nextCaptureAfterGap = (state, at) => Math.max(at + CAPTURE_GAP_MS, nextCapture(state));

@@ -274,11 +274,12 @@ const handlers = {
   "caption-done"(state, { id, text, isCut = false, isLong = false, stats, at, clock }) {
     if (state.request?.id !== id) return state;
     const { prompt, part, inDetail, frameAt, model } = state.request;
-    const { by = "model", checks = [] } = stats;
+    const { by = "model", checks = [], chosen } = stats;
     const lang = languageOf({ by, model, ...state.settings });
     const isOnce = part !== null || inDetail;
     const isAnswer = isOnce || prompt !== state.answeredPrompt;
-    const captureAt = isOnce ? at + ANSWER_STAYS_MS : Math.max(at, nextCapture(state));
+    const nextAt = nextCapture(state, chosen?.interval_s);
+    const captureAt = isOnce ? at + ANSWER_STAYS_MS : Math.max(at, nextAt);
     return {
       ...state,
       request: null,
