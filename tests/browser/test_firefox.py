@@ -60,6 +60,7 @@ def test_scene_is_captioned_and_questions_are_answered(tab):
     tab.wait_for(f"{ENTRIES} > 1")
     assert tab.text("#caption").strip() == tab.text(".history-text").strip()
     assert tab.text(".voice-log-text").endswith(tab.text("#caption").strip())
+    tab.click("#freeze")
     tab.click("#start")
     tab.wait_for("document.querySelector('#video').srcObject === null")
     assert "camera is off" in tab.text("#chip")
