@@ -338,3 +338,16 @@ def test_picture_is_one_large_target_while_sightline_speaks(open_page, url, stil
     page.touchscreen.tap(*middle)
     page.touchscreen.tap(*middle)
     expect(page.locator(".history-question").first).to_have_text("Detailed description")
+
+
+def test_commands_about_a_frozen_picture(core):
+    core.live().captioned(at=0).dispatch("freeze-pressed", 1000)
+    still = {"id": 1, "picture": None, "width": 4, "height": 3}
+    core.dispatch("still-taken", 1100, **still).dispatch("detail-asked", 1200)
+    asked = [turn["prompt"] for turn in core.state["stills"][0]["thread"]]
+    assert asked == ["Describe.", "Describe."]
+    assert core.state["inDetail"] is False
+    # What is there now is the live picture.
+    core.dispatch("now-asked", 1300)
+    assert core.state["view"]["stillId"] is None
+    assert core.dispatch("capture-started", 1400).state["request"]["prompt"] == "Describe."

@@ -1,6 +1,8 @@
 // Who says what is to be said, and what was said. Pure, as state.js.
 
 import { restartCapture } from "./pace.js";
+import { withTurn } from "./thread.js";
+import { isFrozen, stillOf, viewHandlers } from "./view.js";
 
 const DETAIL_PRESET = "detailed";
 /** Messages that are listed. */
@@ -83,15 +85,20 @@ export const voiceHandlers = {
   },
 
   /** What is there now: a fresh caption, told as an answer. */
-  "now-asked"(state, { at }) {
-    const silent = commanded(state, "silence");
+  "now-asked"(state, event) {
+    const { at } = event;
+    const live = isFrozen(state) ? viewHandlers["freeze-pressed"](state, event) : state;
+    const silent = commanded(live, "silence");
     if (!state.started) return silent;
     return restartCapture({ ...silent, answeredPrompt: null, part: null }, at);
   },
 
-  /** More of what is there now, told once. */
+  /** More of what is in view, told once. */
   "detail-asked"(state, { at }) {
     const silent = commanded(state, "silence");
+    const still = stillOf(state);
+    const question = { prompt: detailPrompt(state), reading: null };
+    if (still) return withTurn({ ...silent, panel: "ask" }, still.id, question);
     if (!state.started) return silent;
     return restartCapture({ ...silent, inDetail: true, part: null }, at);
   },

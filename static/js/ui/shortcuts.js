@@ -4,7 +4,6 @@
 import { createListeners } from "./dom.js";
 import { detectorOf } from "../core/boxes.js";
 import { presetsOf } from "../core/prompt.js";
-import { detailPrompt } from "../core/voice.js";
 import { isFrozen, neighbourOf, stillOf } from "../core/view.js";
 
 /** Each key with its label and the events it dispatches in a state. */
@@ -51,10 +50,7 @@ export const SHORTCUTS = [
   {
     key: "D",
     label: "Say more",
-    events: (state) => {
-      if (!stillOf(state)) return [{ type: "detail-asked" }];
-      return [{ type: "question-asked", question: { prompt: detailPrompt(state) } }];
-    },
+    events: () => [{ type: "detail-asked" }],
   },
   { key: "F", label: "Full screen", events: () => [], press: "full-screen" },
   { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
