@@ -17,6 +17,9 @@ import { aboutText, regionText, turnTexts } from "../words/ask.js";
 import { clockTime } from "../words/session.js";
 import { showBlocks } from "./blocks.js";
 
+// A thread that is scrolled no further from its end follows new words.
+const NEAR_END_PX = 40;
+
 /** `choosePart` begins the choice of a part of the picture. */
 export function mountAsk(root, dispatch, choosePart) {
   const find = (selector) => root.querySelector(selector);
@@ -32,6 +35,7 @@ export function mountAsk(root, dispatch, choosePart) {
   const rows = createItems(thread, turnRow);
   let shown = { still: null, presets: [], length: "medium" };
   let url = null;
+  let isAtEnd = true;
 
   listen(find(".ask-chips"), "click", ({ target }) => {
     const index = chips(shown.presets.length).indexOf(target.closest("button"));
@@ -48,6 +52,9 @@ export function mountAsk(root, dispatch, choosePart) {
     const other = Number(compare.value);
     if (other) dispatch({ type: "compared", about: other });
     compare.value = "";
+  });
+  listen(body, "scroll", () => {
+    isAtEnd = body.scrollHeight - body.scrollTop - body.clientHeight < NEAR_END_PX;
   });
   listen(thread, "click", ({ target }) => {
     const button = target.closest("button");
@@ -112,10 +119,12 @@ export function mountAsk(root, dispatch, choosePart) {
       if (still?.picture !== shown.still?.picture) showThumb(still);
       const turns = still?.thread ?? [];
       const isNew = turns.length > (shown.still?.thread.length ?? 0);
+      isAtEnd ||= isNew;
       shown = { still, presets, length: state.settings.length };
       setText(about, aboutText(still));
       rows(turns.length).forEach((row, index) => showTurn(row, state, still, turns[index]));
-      if (isNew) body.scrollTop = body.scrollHeight;
+      // At each update, since an answer grows, and a panel that is not open yet cannot scroll.
+      if (isAtEnd && state.panel === "ask") body.scrollTop = body.scrollHeight;
       chips(presets.length).forEach((chip, index) => setText(chip, presets[index].label));
       for (const tool of [part, fine, compare]) setProperty(tool, "disabled", still === null);
       setAttribute(part, "aria-pressed", String(Boolean(still?.part)));
