@@ -180,7 +180,7 @@ def test_question_before_the_start_waits_for_the_picture(open_page, url, still_c
     ask(page, "What colour is it?")
     expect(page.locator(ANSWERS)).not_to_be_empty()
     expect(page.locator("#chip")).to_contain_text("Frozen")
-    # In a small window, the newest answer is in view, though the panel was closed when it was asked.
+    # In a small window the newest answer is in view, though the panel was closed before.
     page.set_viewport_size({"width": 390, "height": 700})
     for number, question in enumerate(("How many are there?", "Where is it?"), 2):
         page.locator("#panel-close").click()
