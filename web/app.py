@@ -73,4 +73,13 @@ def create_app(
         page.headers["Cache-Control"] = REVALIDATED
         return page
 
+    # Browsers and phones look for these, whatever the page links to.
+    @app.get("/favicon.ico")
+    def favicon() -> Response:
+        return app.send_static_file("icons/favicon.ico")
+
+    @app.get("/apple-touch-icon.png")
+    def touch_icon() -> Response:
+        return app.send_static_file("icons/apple-touch-icon.png")
+
     return app

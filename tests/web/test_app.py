@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 
 from vlm import __version__
 from vlm.errors import CheckpointError
@@ -33,6 +36,18 @@ def test_the_page_is_served_with_all_it_asks_for(client: FlaskClient) -> None:
         assert address.startswith("static/")
         with client.get(f"/{address}") as answer:
             assert answer.status_code == 200, address
+
+
+def test_icons_are_where_browsers_look_for_them(client: FlaskClient) -> None:
+    with client.get("/static/manifest.webmanifest") as answer:
+        manifest = json.loads(answer.data)
+    listed = [(f"/static/{icon['src']}", icon["sizes"]) for icon in manifest["icons"]]
+    for path, sizes in [*listed, ("/favicon.ico", "48x48"), ("/apple-touch-icon.png", "180x180")]:
+        with client.get(path) as answer:
+            assert answer.status_code == 200, path
+            if sizes != "any":
+                width, height = Image.open(io.BytesIO(answer.data)).size
+                assert f"{width}x{height}" == sizes, path
 
 
 def test_the_page_names_no_other_host(client: FlaskClient) -> None:
