@@ -15,7 +15,6 @@ const STATUS_TEXT = {
   changing: "In progress",
   free: "",
   large: "Too large",
-  offline: "Not installed",
 };
 
 export function mountModelPicker(root, dispatch) {

@@ -178,21 +178,29 @@ export function pickerHint(state) {
   }
   const card = refusalCard(state) ?? problemCard(state);
   if (card) return `${card.title}. ${card.text}`;
-  if (state.server.status?.models?.offline) {
-    return "The server was started with --offline, so models cannot be downloaded.";
+  const models = state.server.status?.models;
+  if (models?.offline) {
+    const count = models.choices.length - installedOf(models, change).length;
+    return `The server was started with --offline, so models cannot be downloaded (${count} more).`;
   }
   return "A model is downloaded once and then kept. It takes over automatically; captions continue meanwhile.";
 }
 
+/** The models that can run without a download. */
+const installedOf = ({ choices }, change) =>
+  choices.filter(({ here, running, name }) => here || running || change?.model === name);
+
 /**
  * The list of models, each { name, title, goodFor, facts, status, action }: `status` is running |
- * changing | free | large | offline, `action` null or { type, label, disabled }.
+ * changing | free | large, `action` null or { type, label, disabled }. Offline it has only those that
+ * are installed.
  */
 export function modelListOf(state) {
   const models = state.server.status?.models;
   const change = changeOf(state);
-  return (models?.choices ?? []).map((entry) => {
-    const status = statusOf(entry, change, models.offline);
+  const listed = models?.offline ? installedOf(models, change) : (models?.choices ?? []);
+  return listed.map((entry) => {
+    const status = statusOf(entry, change);
     return {
       name: entry.name,
       title: entry.title,
@@ -204,11 +212,10 @@ export function modelListOf(state) {
   });
 }
 
-function statusOf(entry, change, offline) {
+function statusOf(entry, change) {
   if (entry.running) return "running";
   if (change?.model === entry.name) return "changing";
-  if (!entry.fits) return "large";
-  return !entry.here && offline ? "offline" : "free";
+  return entry.fits ? "free" : "large";
 }
 
 function factsOf({ here, download_bytes, received_bytes, memory_bytes }, status) {
@@ -218,8 +225,7 @@ function factsOf({ here, download_bytes, received_bytes, memory_bytes }, status)
   const downloaded = partly ? `${formatShare(received_bytes, download_bytes)} downloaded` : size;
   const facts = [here ? "Installed" : downloaded, status === "large" ? "" : need];
   const text = facts.filter(Boolean).join(", ");
-  if (status === "large") return `${text}. Too large: it ${need}, more than is free.`;
-  return status === "offline" ? `${text}. Not available offline.` : text;
+  return status === "large" ? `${text}. Too large: it ${need}, more than is free.` : text;
 }
 
 function actionOf(entry, status, request, change) {
