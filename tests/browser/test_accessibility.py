@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from accessibility import assert_accessible, assert_accessible_in_both_schemes
+from accessibility import (
+    assert_accessible,
+    assert_accessible_at_all_zooms,
+    assert_accessible_in_all_colours,
+)
 from page_actions import press_start, start, told
 
 
 def test_every_state_of_the_page_is_accessible(open_page, url, still_camera):
     page = open_page(url, still_camera, reduced_motion="reduce")
     expect(page.locator("#prompt option")).not_to_have_count(1)
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_at_all_zooms(page)
     start(page)
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_at_all_zooms(page)
     page.locator("#open-history").click()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_at_all_zooms(page)
     page.locator("#question-text").fill("What is this?")
     page.keyboard.press("Enter")
     expect(page.locator(".turn-answer")).not_to_be_empty()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_at_all_zooms(page)
     page.locator("#open-preferences").click()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_at_all_zooms(page)
 
 
 def test_failure_notice_is_accessible(open_page, url):
@@ -29,7 +33,7 @@ def test_failure_notice_is_accessible(open_page, url):
     page = open_page(url, flags=(no_camera,), reduced_motion="reduce")
     press_start(page)
     expect(page.locator(".notice")).to_be_visible()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
 
 
 def test_chosen_theme_overrides_the_systems(open_page, url, still_camera):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from accessibility import assert_accessible_in_both_schemes
+from accessibility import assert_accessible_in_all_colours
 from controls import DESKTOP, PHONE, assert_controls_fit
 from fake_camera import write_camera_file
 from page_actions import press_start, start, told
@@ -382,6 +382,6 @@ def test_page_with_boxes_is_accessible_and_fits(open_page, url, things_camera):
     page.locator(".box").press("Enter")
     expect(page.locator("#part-close")).to_be_visible()
     assert_controls_fit(page)
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
     page.locator("#open-preferences").click()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from playwright.sync_api import expect
 
-from accessibility import assert_accessible_in_both_schemes
+from accessibility import assert_accessible_in_all_colours
 from controls import DESKTOP, LANDSCAPE_PHONE, PHONE, SMALL_PHONE, assert_controls_fit
 from page_actions import start
 from upstream_states import ENCRYPTED, FAR, NEAR, OTHER, UNREACHABLE, FakeUpstreams, upstream
@@ -60,12 +60,12 @@ def test_every_state_is_accessible(open_page, url):
     server = FakeUpstreams(page)
     server.set(upstream(FAR), upstream(OTHER, UNREACHABLE), upstream(ENCRYPTED))
     expect(page.locator("#destination")).to_be_visible()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
     page.locator("#open-preferences").click()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
     server.set(upstream(FAR, UNREACHABLE))
     expect(page.locator(".notice")).to_be_visible()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
 
 
 def test_destination_fits_on_every_screen(open_page, url):

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from accessibility import assert_accessible_in_both_schemes
+from accessibility import assert_accessible_in_all_colours
 from controls import (
     DESKTOP,
     LANDSCAPE_PHONE,
@@ -130,7 +130,7 @@ def test_card_covers_neither_captions_nor_controls(models_page, sizes):
 def test_every_card_is_accessible(models_page):
     page, server = models_page(reduced_motion="reduce")
     page.locator("#open-preferences").click()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
     for name, fields in (
         ("fetching", {"change": fetching()}),
         ("loading", {"change": loading()}),
@@ -138,7 +138,7 @@ def test_every_card_is_accessible(models_page):
     ):
         server.set(**fields)
         wait_for_card(page, name)
-        assert_accessible_in_both_schemes(page)
+        assert_accessible_in_all_colours(page)
     bar_animation = "getComputedStyle(document.querySelector('progress')).animationName"
     assert page.evaluate(bar_animation) == "none"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from accessibility import assert_accessible_in_both_schemes
+from accessibility import assert_accessible_in_all_colours
 from page_actions import press_start, start, told
 
 VOICES = (Path(__file__).parent / "make_believe_voices.js").read_text()
@@ -262,7 +262,7 @@ def test_eyes_closed_from_load_to_answers(open_page, url, still_camera):
 def test_voice_is_chosen_and_kept_and_typing_silences_it(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=VOICES, own_clock=True)
     page.locator("#open-voice").click()
-    assert_accessible_in_both_schemes(page)
+    assert_accessible_in_all_colours(page)
     page.get_by_label("Sightline, by a voice").check()
     names = page.locator("[name=voiceName] option").all_text_contents()
     assert names == ["by language", "Anna (de-DE)", "Brian (en-GB)"]
