@@ -20,6 +20,8 @@ from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import stop_ids
+from vlm.runtimes.openvino.platform import precision_here
+from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.settings import Settings
 from vlm.types import Request
 from worker_kit import QUESTION
@@ -98,6 +100,19 @@ def engine(nano_dir: Path) -> Engine:
 def stops(nano_dir: Path) -> frozenset[int]:
     """The tokens that end the bundled model's answers."""
     return stop_ids(nano_dir, InputBuilder.load(nano_dir).tokenizer)
+
+
+@pytest.fixture(scope="session")
+def builder(nano_dir: Path) -> InputBuilder:
+    """The bundled model's inputs."""
+    return InputBuilder.load(nano_dir)
+
+
+@pytest.fixture(scope="session")
+def openvino(nano_dir: Path) -> OpenVinoRuntime:
+    """The bundled model in OpenVINO and float32; its states are separate."""
+    pytest.importorskip("openvino")
+    return OpenVinoRuntime.load(nano_dir, precision_here("float32", 0), print)
 
 
 @pytest.fixture(scope="session")

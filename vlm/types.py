@@ -305,7 +305,7 @@ class Stats:
     """Patches of the camera's frame that were computed, with the others kept from its last frames;
     0 if it was encoded whole, or before."""
     kept: Kept | None = None
-    """What was measured so far, if frames are encoded in part; None before the first measure."""
+    """Measurements of frames encoded in part; None before the first one."""
     by: By = "model"
     """The maker of the text: the model, the object finder or the reader."""
     checks: tuple[Check, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,13 @@ from vlm.engine.inputs import InputBuilder
 from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import DEFAULT_PROMPT
-from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.types import Request, Result
 
 
-@pytest.fixture(scope="module")
-def builder(nano_dir: Path) -> InputBuilder:
-    return InputBuilder.load(nano_dir)
-
-
-@pytest.fixture(scope="module")
-def runtime(nano_dir: Path) -> OpenVinoRuntime:
-    pytest.importorskip("openvino")
-    return OpenVinoRuntime.load(nano_dir, precision_here("float32", 0), print)
+@pytest.fixture
+def runtime(openvino: OpenVinoRuntime) -> OpenVinoRuntime:
+    return openvino
 
 
 @pytest.fixture(scope="module")

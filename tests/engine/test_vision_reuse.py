@@ -25,7 +25,6 @@ from vlm.engine.vision_reuse import (
 from vlm.processing.image_processor import ImageProcessor
 from vlm.processing.patches import Patches
 from vlm.prompts import DEFAULT_PROMPT
-from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never
 from vlm.types import Detail, Kept, Request, Result
@@ -36,17 +35,6 @@ def always() -> bool:
 
 
 Values = np.ndarray[Any, np.dtype[np.float32]]
-
-
-@pytest.fixture(scope="module")
-def builder(nano_dir: Path) -> InputBuilder:
-    return InputBuilder.load(nano_dir)
-
-
-@pytest.fixture(scope="module")
-def openvino(nano_dir: Path) -> OpenVinoRuntime:
-    pytest.importorskip("openvino")
-    return OpenVinoRuntime.load(nano_dir, precision_here("float32", 0), print)
 
 
 @pytest.fixture(params=["torch", "openvino"])

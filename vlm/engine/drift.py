@@ -1,4 +1,4 @@
-"""How far features that were kept are off, and how much less is kept because of that."""
+"""Measured error of kept features, and the threshold that follows from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOWEST: Final = 0.3
 
 
 class Drift:
-    """What frames that were encoded whole have shown of those encoded in part."""
+    """Error and agreement of frames encoded in part, measured by frames encoded whole."""
 
     def __init__(self) -> None:
         self.scale = 1.0

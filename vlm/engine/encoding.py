@@ -16,7 +16,7 @@ from vlm.types import Kept
 
 
 class Encoding:
-    """What is encoded for one request. `passes` may be called once."""
+    """The encoded images of one request. `passes` may be called once."""
 
     def __init__(self, model: Model, prepared: Prepared, is_cancelled: Callable[[], bool]) -> None:
         self.keys: list[bytes] = []
@@ -25,11 +25,11 @@ class Encoding:
         self.patches = 0
         """Patches of a camera's image that were computed."""
         self.kept: Kept | None = None
-        """What was measured of frames encoded in part, if this was a camera's."""
+        """Error and agreement of frames encoded in part; None if this was no camera's frame."""
         self.is_whole = True
-        """What was encoded in part is not kept for requests that want all of it."""
+        """All patches were encoded; if false, the features are not put into the frame cache."""
         self.is_planned = False
-        """It was a camera's next frame."""
+        """The image was encoded by a plan of VisionReuse, as a camera's next frame."""
         self._model = model
         self._prepared = prepared
         self._detail = prepared.request.task.detail

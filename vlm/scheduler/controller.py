@@ -1,7 +1,7 @@
 """The controller: what each camera's live frames get, by what the last ones took on this machine.
 
-It chooses tile side, token budget and interval (`live_steps.py`), and is told of each caption as a
-subscriber of the worker. Clients receive what was chosen with each caption.
+It chooses tile side, token budget and interval (`live_steps.py`). As a subscriber of the worker it
+receives the record of each caption. Clients receive the choice with each caption.
 """
 
 from __future__ import annotations

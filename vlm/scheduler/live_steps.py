@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one caption took. Times are seconds."""
+    """Times of one caption, in seconds."""
 
     first_s: float
     """To the first token: encoding and prefill."""
@@ -67,7 +67,7 @@ class Sample(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What is wanted of live captions, and the steps that the model allows."""
+    """The wanted latency, and the steps that the model allows."""
 
     latency_s: float | None
     """None: as fast as steady."""
@@ -75,7 +75,7 @@ class Wish(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What else the machine does."""
+    """Other work of the machine."""
 
     others_s: float = 0.0
     """Work for one frame of each other camera, in seconds of the machine."""
@@ -85,7 +85,7 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True)
 class CameraState:
-    """What is known of one camera, and the step that it is on."""
+    """Measurements of one camera, and the step that it is on."""
 
     step: int
     interval_s: float = 0.0

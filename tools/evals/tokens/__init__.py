@@ -1,1 +1,1 @@
-"""What nano's captions lose with fewer image tokens: smaller tiles, or some tokens left out."""
+"""The loss of nano's captions with fewer image tokens: smaller tiles, or tokens left out."""

@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.evals tokens",
-        description="What nano's captions lose with smaller tiles, and with image tokens left out: "
+        description="The loss of nano's captions with smaller tiles, and with fewer image tokens: "
         "by max-min diversity or by chance, at their own positions or with the gaps closed.",
     )
     parser.add_argument(
