@@ -227,10 +227,10 @@ def test_switch_says_why_there_are_no_boxes(open_page, url, still_camera):
     expect(switch).not_to_be_checked()
 
 
-# -- asking about a part --
+# -- asking about a thing --
 
 
-def test_list_of_boxes_is_used_by_keyboard_and_asks_about_a_part(
+def test_list_of_boxes_is_used_by_keyboard_and_asks_about_a_thing(
     open_page, url, things_camera, scene, answer
 ):
     page = open_page(url, things_camera, init_script=KEEP_FORMS)
@@ -247,6 +247,9 @@ def test_list_of_boxes_is_used_by_keyboard_and_asks_about_a_part(
     expect(page.locator(".marks-text")).to_contain_text("About the motorcycle, top right.")
     forms = [sent.form(index) for index in range(page.evaluate("window.sentForms.length"))]
     (asked,) = [one for one in forms if one.get("kind") == "question"]
+    expect(page.locator("#chip")).to_contain_text("Frozen")
+    expect(page.locator("#part-box")).to_be_visible()
+    expect(page.locator(".box")).to_have_count(0)
     assert "camera" not in asked
     part = Image.open(io.BytesIO(asked["image"])).convert("RGB")
     x0, y0, x1, y1 = answer["motorcycle"]
@@ -261,18 +264,14 @@ def test_list_of_boxes_is_used_by_keyboard_and_asks_about_a_part(
     expect(told(page, "answer").first).to_contain_text("About the motorcycle, top right: ")
     note = page.locator(".history-note", has_text="About the motorcycle, top right")
     expect(note).to_have_count(1)
+    # The panel, then the picture.
     page.keyboard.press("Escape")
-    expect(page.locator("#part-close")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator("#chip")).to_contain_text("Live")
     expect(page.locator(".marks-text")).not_to_contain_text("About")
-
-
-def test_press_on_a_box_asks_about_it_and_a_button_leads_back(open_page, url, things_camera):
-    page = open_page(url, things_camera)
-    show_boxes(page)
     page.locator(".box", has_text="cat").click()
+    expect(page.locator(".turn-about")).to_have_text("Part: the cat, bottom left")
     expect(page.locator(".marks-text")).to_contain_text("About the cat, bottom left.")
-    page.get_by_role("button", name="Back to live").click()
-    expect(page.locator(".marks-text")).not_to_contain_text("About")
 
 
 # -- finding by name --
@@ -380,7 +379,7 @@ def test_page_with_boxes_is_accessible_and_fits(open_page, url, things_camera):
     page.keyboard.press("Enter")
     expect(page.locator(".box[data-found]")).to_have_count(1)
     page.locator(".box").press("Enter")
-    expect(page.locator("#part-close")).to_be_visible()
+    expect(page.locator(".marks-text")).to_contain_text("About the cat")
     assert_controls_fit(page)
     assert_accessible_in_all_colours(page)
     page.locator("#open-preferences").click()

@@ -313,38 +313,35 @@ def test_tone_rises_towards_the_middle_and_is_silent_otherwise(core):
     assert core.run(tone, core.state) is None
 
 
-# -- asking about a part --
+# -- asking about a thing --
 
-ASKED = {"name": "cup", "place": {"column": 1, "row": -1}, "box": [0.6, 0.1, 0.9, 0.6]}
+THING = {"name": "cup", "place": {"column": 1, "row": -1}}
+BOX = [0.6, 0.1, 0.9, 0.6]
 
 
-def test_question_about_a_part_replaces_the_frame_in_flight_and_stays_a_while(core):
+def test_press_on_a_box_freezes_the_picture_and_asks_about_that_part_of_it(core):
     live(core).captioned(0).dispatch("capture-started", 1000).dispatch("frame-sent", 1000)
-    core.dispatch("part-asked", 1100, **ASKED)
-    assert core.plan["requestId"] is None and core.plan["captureAt"] == 1100
-    core.dispatch("capture-started", 1100)
-    request = core.state["request"]
-    assert request["part"]["region"] == pytest.approx([0.555, 0.025, 0.945, 0.675])
-    assert (request["kind"], request["prompt"]) == ("question", "Describe.")
-    core.dispatch("frame-sent", 1100).dispatch("text-received", 1200, text="A white")
-    core.dispatch("caption-done", 1300, text="A white cup.", stats=STATS)
-    marks = core.run("return M.marksText(arg.caption, arg.part);", core.state)
-    assert marks == "About the cup, top right."
-    assert core.state["session"]["entries"][-1]["part"]["name"] == "cup"
-    assert core.plan["captureAt"] > 10_000
-    core.dispatch("part-closed", 2000)
-    assert core.plan["captureAt"] == 2000
-    core.dispatch("capture-started", 2000)
-    assert core.state["request"]["part"] is None and core.state["request"]["kind"] == "live"
-
-
-def test_question_about_a_part_is_asked_again_after_a_busy_server_and_else_given_up(core):
-    for kind, asked in (("busy", True), ("refused", False)):
-        live(core).dispatch("part-asked", 0, **ASKED).dispatch("capture-started", 0)
-        core.dispatch("request-failed", 100, kind=kind, message="No.")
-        assert (core.state["part"] is not None) == asked
-        core.dispatch("capture-started", core.plan["captureAt"])
-        assert (core.state["request"]["part"] is not None) == asked
+    seen(core, 1050, CUP)
+    core.dispatch("question-asked", 1100, question={"part": BOX, "thing": THING})
+    assert core.plan["requestId"] is None and core.plan["captureAt"] is None
+    # No boxes of the live picture over a frozen one.
+    assert core.state["boxes"]["tracks"] == []
+    still = {"id": core.plan["stillId"], "picture": None, "width": 4, "height": 3}
+    core.dispatch("still-taken", 1200, **still).dispatch("ask-started", 1200)
+    assert core.state["stills"][0]["part"] == BOX
+    (turn,) = core.state["stills"][0]["thread"]
+    assert (turn["part"], turn["thing"], turn["prompt"]) == (BOX, THING, "Describe.")
+    core.dispatch("ask-done", 1300, id=1, text="A white cup.", end="stop", stats=STATS, seconds=1)
+    said = """return [
+      M.marksText(arg.caption), M.spokenCaption(arg.caption).text,
+      M.entryNote(arg.session.entries.at(-1)), arg.session.entries.at(-1).asked,
+    ];"""
+    assert core.run(said, core.state) == [
+        "About the cup, top right.",
+        "About the cup, top right: A white cup.",
+        "About the cup, top right",
+        "",
+    ]
 
 
 # -- who made a caption, and what the finder says to it --
@@ -358,7 +355,7 @@ CHECKS = [
 
 def test_caption_and_history_say_who_made_it(core):
     notes = """return [
-      M.marksText(arg.caption, null), M.entryNote(arg.session.entries.at(-1)),
+      M.marksText(arg.caption), M.entryNote(arg.session.entries.at(-1)),
     ];"""
     for by, line, entry in (
         ("model", "", ""),
@@ -377,9 +374,9 @@ def test_caption_and_history_say_who_made_it(core):
 def test_caption_that_was_cut_is_told_in_each_place(core):
     text = "A cat. A cat."
     live(core).dispatch("capture-started").dispatch("frame-sent")
-    core.dispatch("caption-done", 100, text=text, isCut=True, stats=STATS)
+    core.dispatch("caption-done", 100, text=text, end="loop", stats=STATS)
     said = """return [
-      M.marksText(arg.caption, null), M.spokenCaption(arg.caption).text,
+      M.marksText(arg.caption), M.spokenCaption(arg.caption).text,
       M.textFile(arg.session.entries).split("  ")[1],
     ];"""
     assert core.run(said, core.state) == [
@@ -390,16 +387,16 @@ def test_caption_that_was_cut_is_told_in_each_place(core):
     # Once it is interrupted, the next one leaves no trace, and this is shown again.
     core.dispatch("capture-started", 5000).dispatch("frame-sent", 5000)
     core.dispatch("text-received", 5100, text="A")
-    assert not core.state["caption"]["isCut"]
+    assert core.state["caption"]["cut"] is None
     core.dispatch("stopped", 5200)
-    assert core.state["caption"]["isCut"]
+    assert core.state["caption"]["cut"]["by"] == "loop"
 
 
 def test_checked_words_are_told_and_marked_where_they_stand(core):
     live(core).dispatch("capture-started").dispatch("frame-sent")
     text = "A dogged Dog has a frisbee of joy."
     core.dispatch("caption-done", 100, text=text, stats={**STATS, "checks": CHECKS})
-    line = core.run("return M.marksText(arg.caption, null);", core.state)
+    line = core.run("return M.marksText(arg.caption);", core.state)
     assert line == "The object finder does not see “frisbee”; it sees “Dog”."
     spans = core.run("return M.markedSpans(...arg);", [text, CHECKS])
     marked = [(text[one["from"] : one["to"]], one["verdict"]) for one in spans]

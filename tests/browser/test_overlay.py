@@ -138,7 +138,7 @@ BREAK_OFFS = """
   dispatch({ type: "camera-opened", deviceId: "front" });
   const ends = [
     (text) => dispatch({ type: "caption-done", text, stats: {} }),
-    (text) => dispatch({ type: "caption-done", text, isLong: true, stats: { tokens: 9 } }),
+    (text) => dispatch({ type: "caption-done", text, end: "length", stats: { tokens: 9 } }),
     () => dispatch({ type: "request-failed", kind: pick(M.KINDS), message: "No." }),
     () => dispatch({ type: "frame-refuted" }),
     () => dispatch({ type: "asked" }),

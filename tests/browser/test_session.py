@@ -274,7 +274,9 @@ def test_only_a_session_is_believed_after_a_reload(core):
     texts = [None, "", "{", "[]", "null", '{"entries": 5}', json.dumps({"entries": wrong})]
     found = core.run("return arg.map((text) => M.sessionOf(text).session.entries);", texts)
     assert found == [[]] * len(texts)
-    extra = json.dumps({"entries": [entry | {"onclick": "x", "part": {"name": "cup"}}]})
+    extra = json.dumps(
+        {"entries": [entry | {"onclick": "x", "thing": {"name": "cup"}, "cut": {"by": "x"}}]}
+    )
     assert core.run("return M.sessionOf(arg).session.entries;", extra) == [entry]
 
 
@@ -375,7 +377,7 @@ def test_session_is_read_saved_cleared_and_outlasts_a_reload(open_page, url, sti
 FILLED = """() => {
   const entries = Array.from({ length: 300 }, (_, n) => ({
     id: n + 1, kind: "caption", text: `Caption ${n}`, lang: "en", prompt: "P", asked: "",
-    by: "model", model: "nano", source: "", part: null, isCut: false,
+    by: "model", model: "nano", source: "", thing: null, cut: null,
     from: 1e12 + n * 1000, to: 1e12 + n * 1000,
   }));
   const kept = JSON.stringify({ entries, gone: 7, wasRunning: false });

@@ -101,8 +101,8 @@ def test_chip_tells_how_old_the_words_are(core):
 
 def test_caption_says_what_it_answers_and_that_it_was_cut(core):
     core.live().dispatch("capture-started").dispatch("frame-sent")
-    core.dispatch("caption-done", 100, text="A red", isLong=True, stats={**STATS, "tokens": 64})
-    said = "return [M.askedText(arg), M.marksText(M.shownCaption(arg), null)];"
+    core.dispatch("caption-done", 100, text="A red", end="length", stats={**STATS, "tokens": 64})
+    said = "return [M.askedText(arg), M.marksText(M.shownCaption(arg))];"
     assert core.run(said, core.state) == ["Caption", "Cut at 64 tokens."]
     own = {"asksOwn": True, "ownPrompt": "Is there a star?"}
     for name, value in own.items():

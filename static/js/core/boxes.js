@@ -9,6 +9,7 @@ import { showsSomething } from "./camera.js";
 import { findFor, searchedAnew, toldOf, unknownThing, wordsToFind } from "./find.js";
 import { backoffMs } from "./pace.js";
 import { followed, shifted } from "./tracks.js";
+import { isFrozen } from "./view.js";
 
 /** Between two glances: boxes follow at least five times a second. */
 const GLANCE_EVERY_MS = 165;
@@ -54,7 +55,7 @@ export function looksForThings(state) {
   const { camera, problem, server, settings, started, visible } = state;
   // A browser that falsifies pictures for the captions does so here too.
   const isReadable = problem?.kind !== "falsified";
-  const isLive = started && visible && showsSomething(camera) && isReadable;
+  const isLive = started && visible && !isFrozen(state) && showsSomething(camera) && isReadable;
   return settings.boxes && isLive && server.phase !== "gone" && detectorOf(state) !== null;
 }
 

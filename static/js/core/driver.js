@@ -118,14 +118,14 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   /** Capture a frame and, if the scene has changed, send it and report its caption. */
   async function captureAndSend() {
     dispatch({ type: "capture-started" });
-    const { id, prompt, reading, kind, maxTokens, part, capturedAt } = state.request;
+    const { id, prompt, reading, kind, maxTokens, capturedAt } = state.request;
     const controller = new AbortController();
     request = { id, controller };
     const { signal } = controller;
     const report = (event) => {
       if (!signal.aborted) dispatch({ id, ...event });
     };
-    const picture = await pictureOf(capturedAt, part, signal).catch((error) => ({ error }));
+    const picture = await pictureOf(capturedAt, signal).catch((error) => ({ error }));
     if (picture?.error) {
       const isFalsified = picture.error.name === "FalsifiedError";
       const message = "The browser could not read a picture from the video.";
@@ -142,7 +142,7 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     report({ type: "frame-sent", frameAt, isFullRange, isSame: verdict === "same" });
     if (signal.aborted) return;
     // Nothing of an answer is shown before the next look has borne out its picture.
-    const confirmation = looks.confirm(picture, captureOptions(null), signal).catch(() => true);
+    const confirmation = looks.confirm(picture, captureOptions(), signal).catch(() => true);
     let [isConfirmed, textSoFar] = [false, null];
     confirmation.then((isTrue) => {
       isConfirmed = isTrue === true;
@@ -154,18 +154,15 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
         textSoFar = text;
         if (isConfirmed) report({ type: "text-received", text });
       };
-      // A part is no frame of the camera: drafts and votes of live frames do not fit it.
-      const source = part ? null : cameraName;
-      const asked = { prompt, reading, kind, maxTokens, camera: source };
+      const asked = { prompt, reading, kind, maxTokens, camera: cameraName };
       const options = { ...asked, blob: frame.blob, signal, onText };
-      const { text, finish_reason: reason, stats } = await server.fetchCaption(options);
+      const { text, finish_reason: end, stats } = await server.fetchCaption(options);
       await confirmation;
       if (signal.aborted) return;
       // The answer is complete; an abort now would only make the browser report it as cut off.
       request.controller = null;
-      if (!part) looks.captioned(picture);
-      const ends = { isCut: reason === "loop", isLong: reason === "length" };
-      report({ type: "caption-done", text, ...ends, stats });
+      looks.captioned(picture);
+      report({ type: "caption-done", text, end, stats });
     } catch (error) {
       await confirmation;
       const { kind: failure = "bad_answer", message, retryAfterS } = error;
@@ -173,22 +170,15 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     }
   }
 
-  /** The next picture that can be believed; see looks.js. Of a part, the frame shows that alone. */
-  async function pictureOf(at, part, signal) {
-    const force = part !== null || mustSend(state, at);
-    const picture = await looks.take({ mustSend: force, capture: captureOptions(null), signal });
-    if (part === null || picture === null || picture.verdict === "black") return picture;
-    return { ...picture, frame: await frames.capture({ ...captureOptions(part), signal }) };
-  }
+  /** The next picture that can be believed; see looks.js. */
+  const pictureOf = (at, signal) =>
+    looks.take({ mustSend: mustSend(state, at), capture: captureOptions(), signal });
 
-  function captureOptions(part) {
-    return {
-      maxSidePx: fitFrame(state),
-      quality: state.settings.jpegQuality,
-      reference: null,
-      region: part?.region ?? null,
-    };
-  }
+  const captureOptions = () => ({
+    maxSidePx: fitFrame(state),
+    quality: state.settings.jpegQuality,
+    reference: null,
+  });
 
   function updateRequest(plannedId) {
     if (request.id === plannedId) return;

@@ -27,3 +27,10 @@ export function readingOf(state) {
 export function questionText(state, prompt) {
   return presetsOf(state).find((one) => one.prompt === prompt)?.label ?? prompt;
 }
+
+/** The question of a moment as a person reads it; "" for the server's first preset. */
+export const askedOf = (state, prompt) =>
+  prompt === firstPrompt(state) ? "" : questionText(state, prompt);
+
+/** The server's first preset, which any model can answer, or null. */
+export const firstPrompt = (state) => presetsOf(state)[0]?.prompt ?? null;

@@ -56,13 +56,19 @@ function validEntry(entry) {
   const hasTexts = TEXTS.every((name) => typeof entry[name] === "string");
   if (!["caption", "answer"].includes(kind) || !Number.isSafeInteger(id) || !hasTexts) return null;
   const texts = Object.fromEntries(TEXTS.map((name) => [name, entry[name]]));
-  const part = validPart(entry.part);
-  return { id, kind, ...texts, part, isCut: entry.isCut === true, from, to };
+  const [thing, cut] = [validThing(entry.thing), validCut(entry.cut)];
+  return { id, kind, ...texts, thing, cut, from, to };
 }
 
-/** What the words need of a part of the picture, or null. */
-function validPart(part) {
-  const { column, row } = part?.place ?? {};
-  const isValid = typeof part?.name === "string" && [column, row].every(Number.isInteger);
-  return isValid ? { name: part.name, place: { column, row } } : null;
+/** What the words need of a thing in the picture, or null. */
+function validThing(thing) {
+  const { column, row } = thing?.place ?? {};
+  const isValid = typeof thing?.name === "string" && [column, row].every(Number.isInteger);
+  return isValid ? { name: thing.name, place: { column, row } } : null;
+}
+
+function validCut(cut) {
+  const { by, tokens } = cut ?? {};
+  if (!["limit", "loop"].includes(by)) return null;
+  return { by, tokens: Number.isSafeInteger(tokens) ? tokens : null };
 }

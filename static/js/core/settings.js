@@ -1,6 +1,11 @@
-// The settings: their defaults and which values are valid. Captions are never among them.
+// The settings: their defaults, which values are valid, and what a change of one means for the rest of the
+// state. Captions are never among them. Pure, as state.js.
 
-import { LENGTHS } from "./length.js";
+import { openCamera } from "./camera.js";
+import { choiceOf } from "./devices.js";
+import { LENGTHS, maxTokensOf } from "./length.js";
+import { restartCapture } from "./pace.js";
+import { promptOf, readingOf } from "./prompt.js";
 
 const oneOf =
   (...values) =>
@@ -76,4 +81,31 @@ export function validSettings(candidate) {
     return [name, isValid(value) ? value : standard];
   });
   return Object.fromEntries(entries);
+}
+
+export const settingsHandlers = {
+  "setting-changed"(state, { name, value, at }) {
+    const question = (of) => `${readingOf(of)} ${maxTokensOf(of)} ${promptOf(of)}`;
+    const changes = name === "deviceId" ? choiceOf(state.camera.devices, value) : { [name]: value };
+    const settings = validSettings({ ...state.settings, ...changes });
+    const next = { ...state, settings };
+    if (name === "deviceId") return withChosenCamera(next, at);
+    if (name === "intervalS") {
+      const captureAt = Math.min(state.pace.captureAt, at + settings.intervalS * 1000);
+      return { ...next, pace: { ...state.pace, captureAt } };
+    }
+    return question(next) === question(state) ? next : restartCapture(next, at);
+  },
+
+  /** Another tab of this page has changed settings. */
+  "settings-merged"(state, { changes }) {
+    return { ...state, settings: validSettings({ ...state.settings, ...changes }) };
+  },
+};
+
+function withChosenCamera(state, at) {
+  const { started, camera, settings } = state;
+  if (!started) return state;
+  const isOpen = camera.phase === "live" && settings.deviceId === camera.deviceId;
+  return isOpen ? { ...state, camera: { ...camera, isStandIn: false } } : openCamera(state, at);
 }

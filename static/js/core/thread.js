@@ -1,17 +1,20 @@
 // The questions about a still, and their answers. Pure, as state.js.
 //
-// A turn: { id, prompt, reading, about, part, detail, step, text, end, tokens, seconds, model, error }.
-// `about` is the still that it asks about: in a comparison another one than its thread's. step: waiting |
-// asked | done | failed. `end` is the finish_reason, "stopped" if a person stopped it; `error` is
-// { kind, message }; `model` is the title of the model that answered.
+// A turn: { id, prompt, reading, about, part, thing, detail, step, text, cut, seconds, model, error }. `about`
+// is the still that it asks about: in a comparison another one than its thread's. `part` is the region
+// that it asks about, null for all, `thing` what is there, { name, place }, if that is known. step: waiting |
+// asked | done | failed. `cut` is as in length.js, or { by: "person" } if a person stopped it; `error`
+// is { kind, message }; `model` is the title of the model that answered.
 
 import { withMargin } from "./geometry.js";
 import { languageOf } from "./language.js";
-import { maxTokensOf } from "./length.js";
-import { questionText } from "./prompt.js";
+import { cutOf, maxTokensOf } from "./length.js";
+import { askedOf, firstPrompt, questionText } from "./prompt.js";
 import { pollSoon, serverUnreachable, titleOf } from "./server.js";
 import { withAnswer } from "./session.js";
+import { NO_CAPTION } from "./shown.js";
 
+const UNASKED = { step: "waiting", text: "", cut: null, error: null };
 /** Earlier questions that go with one: as many as the server takes. */
 const MAX_TURNS = 8;
 /** Failures after which a question waits and is asked again by itself. */
@@ -27,14 +30,18 @@ export const initialThread = {
   askAt: -Infinity,
 };
 
-/** `state` with a new turn in the thread of a still. */
-export function withTurn(state, stillId, { prompt, reading = null, about = stillId }) {
+/**
+ * `state` with a new turn in the thread of a still. A question has no need of more than its `prompt`; without
+ * one it is the server's first preset.
+ */
+export function withTurn(state, stillId, question) {
+  const { prompt = firstPrompt(state), reading = null, about = stillId, thing = null } = question;
   const still = state.stills.find(({ id }) => id === stillId);
   const id = state.lastTurnId + 1;
   const part = about === stillId ? still.part : null;
   const { detail } = still;
-  const asked = { id, prompt, reading, about, part, detail, remembers: MAX_TURNS };
-  const turn = { ...asked, step: "waiting", text: "", end: null, error: null };
+  const asked = { id, prompt, reading, about, part, thing, detail, remembers: MAX_TURNS };
+  const turn = { ...asked, ...UNASKED };
   const stills = withThread(state.stills, stillId, [...still.thread, turn]);
   return { ...state, stills, lastTurnId: id, askAt: -Infinity };
 }
@@ -110,26 +117,20 @@ export const threadHandlers = {
   "ask-done"(state, { id, text, end, stats, seconds, clock }) {
     if (state.asking?.id !== id) return state;
     const { turn, still } = inFlight(state);
-    const { by = "model", checks = [], tokens = 0 } = stats;
+    const { by = "model", checks = [] } = stats;
     const model = state.server.status?.model ?? null;
     const lang = languageOf({ by, model, ...state.settings });
     const title = titleOf(state, model);
-    const answered = { step: "done", text, end, by, lang, tokens, seconds, model: title };
-    const next = changed(state, answered);
-    const cutAt = end === "length" ? tokens : null;
-    const caption = { text, finished: true, by, checks, lang, isCut: end === "loop", cutAt };
+    const said = { text, by, lang, cut: cutOf(end, stats) };
+    const next = changed(state, { ...said, step: "done", seconds, model: title });
+    const { prompt, thing } = turn;
+    const asked = thing ? askedOf(state, prompt) : questionText(state, prompt);
     const session = withAnswer(state.session, {
-      ...{ id: `turn-${turn.id}`, kind: "answer", text, lang, prompt: turn.prompt },
-      ...{
-        asked: questionText(state, turn.prompt),
-        by,
-        part: null,
-        isCut: end === "loop",
-        model: title,
-        source: "",
-      },
+      ...{ ...said, id: `turn-${turn.id}`, kind: "answer", prompt, asked, thing },
+      ...{ model: title, source: "" },
       from: Math.min(clock, still.clock),
     });
+    const caption = { ...said, checks, finished: true };
     return { ...withAnswerShown(next, caption), asking: null, session };
   },
 
@@ -157,7 +158,7 @@ export const threadHandlers = {
     const asking = state.asking?.turnId === turnId ? null : state.asking;
     const next = withTurnChanged(state, turnId, (turn) =>
       turn.text.trim()
-        ? { ...turn, step: "done", end: "stopped", error: null }
+        ? { ...turn, step: "done", cut: { by: "person" }, error: null }
         : { ...turn, step: "failed", error: { kind: "stopped", message: "" } },
     );
     return { ...next, asking };
@@ -165,8 +166,7 @@ export const threadHandlers = {
 
   /** "Ask again" or "Longer" was pressed beside a turn. */
   "turn-asked-again"(state, { turnId, at }) {
-    const again = { step: "waiting", text: "", end: null, error: null };
-    const next = withTurnChanged(state, turnId, (turn) => ({ ...turn, ...again }));
+    const next = withTurnChanged(state, turnId, (turn) => ({ ...turn, ...UNASKED }));
     return { ...next, askAt: at };
   },
 };
@@ -185,12 +185,8 @@ function withAnswerShown(state, caption) {
 }
 
 /** The caption that a turn shows over its picture. */
-export function captionOf(turn, caption) {
-  return {
-    ...{ id: `turn-${turn.id}`, isAnswer: true, capturedAt: null, lang: "", prompt: turn.prompt },
-    ...{ by: "model", checks: [], part: null, isCut: false, cutAt: null },
-    ...caption,
-  };
+export function captionOf({ id, prompt, thing }, caption) {
+  return { ...NO_CAPTION, id: `turn-${id}`, isAnswer: true, prompt, thing, ...caption };
 }
 
 /** The region of the picture that is sent, or null for all of it. */

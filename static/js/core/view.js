@@ -6,6 +6,8 @@
 
 import { freshPace } from "./pace.js";
 import { promptOf, readingOf } from "./prompt.js";
+import { start } from "./running.js";
+import { NO_CAPTION } from "./shown.js";
 import { captionOf, withTurn } from "./thread.js";
 
 /** Stills that this tab keeps; each is a few hundred kilobytes. */
@@ -44,7 +46,7 @@ export function freezing(state, question) {
   const id = state.view.lastStillId + 1;
   const liveCaption = state.view.liveCaption ?? wholeCaption(state);
   const view = { ...state.view, freezing: { id, questions }, lastStillId: id, liveCaption };
-  return { ...state, view, request: null, part: null, problem: null };
+  return { ...state, view, request: null, problem: null };
 }
 
 const wholeCaption = ({ caption, whole }) => (caption.finished ? caption : whole);
@@ -60,14 +62,31 @@ const backToLive = (state, at) => ({
 /** `state` with the last answer about a still as its caption, or none. */
 function withStillInView(state, still) {
   const turn = still.thread.findLast(({ step, about }) => step === "done" && about === still.id);
-  const { text = "", by = "model", lang = "" } = turn ?? {};
   const liveCaption = state.view.liveCaption ?? wholeCaption(state);
-  const caption = captionOf(turn ?? { id: 0, prompt: "" }, { text, by, lang, finished: true });
+  const caption = turn ? captionOf(turn, answerOf(turn)) : { ...NO_CAPTION, isAnswer: true };
   const view = { ...state.view, stillId: still.id, freezing: null, liveCaption };
-  return { ...state, view, caption, request: null, part: null };
+  return { ...state, view, caption, request: null };
 }
 
+const answerOf = ({ text, by, lang, cut }) => ({ text, by, lang, cut });
+
 export const viewHandlers = {
+  "panel-toggled"(state, { panel }) {
+    return { ...state, panel: state.panel === panel ? null : panel };
+  },
+
+  /**
+   * A question, as in thread.js, is asked about the still in view, or else about the next frame, which becomes
+   * one. With `part`, a region, and `thing` it is about that part of the next frame.
+   */
+  "question-asked"(state, { question, at }) {
+    const { stillId } = state.view;
+    const next = { ...state, panel: "ask" };
+    return stillId === null
+      ? freezing(start(next, at), question)
+      : withTurn(next, stillId, question);
+  },
+
   /** "Freeze" or "Back to live" was pressed. */
   "freeze-pressed"(state, { at }) {
     if (isFrozen(state)) return backToLive(state, at);
@@ -78,10 +97,11 @@ export const viewHandlers = {
   "still-taken"(state, { id, picture, width, height, clock }) {
     if (state.view.freezing?.id !== id) return state;
     const { questions } = state.view.freezing;
-    const still = { id, picture, width, height, clock, part: null, detail: "low", thread: [] };
+    const part = questions.at(-1)?.part ?? null;
+    const still = { id, picture, width, height, clock, part, detail: "low", thread: [] };
     const stills = [...state.stills, still].slice(-STILL_LIMIT);
     const view = { ...state.view, stillId: id, freezing: null };
-    const standing = { prompt: promptOf(state) ?? "", reading: readingOf(state) };
+    const standing = { prompt: promptOf(state) ?? undefined, reading: readingOf(state) };
     const asked = questions.length > 0 ? questions : [standing];
     return asked.reduce((next, one) => withTurn(next, id, one), { ...state, stills, view });
   },
@@ -116,7 +136,7 @@ export const viewHandlers = {
   compared(state, { about }) {
     const still = stillOf(state);
     if (!still || !state.stills.some(({ id }) => id === about)) return state;
-    const { prompt = promptOf(state) ?? "", reading = null } = still.thread.at(-1) ?? {};
+    const { prompt, reading } = still.thread.at(-1) ?? {};
     return withTurn(state, still.id, { prompt, reading, about });
   },
 };

@@ -90,7 +90,7 @@ export const voiceHandlers = {
     const live = isFrozen(state) ? viewHandlers["freeze-pressed"](state, event) : state;
     const silent = commanded(live, "silence");
     if (!state.started) return silent;
-    return restartCapture({ ...silent, answeredPrompt: null, part: null }, at);
+    return restartCapture({ ...silent, answeredPrompt: null }, at);
   },
 
   /** More of what is in view, told once. */
@@ -100,7 +100,7 @@ export const voiceHandlers = {
     const question = { prompt: detailPrompt(state), reading: null };
     if (still) return withTurn({ ...silent, panel: "ask" }, still.id, question);
     if (!state.started) return silent;
-    return restartCapture({ ...silent, inDetail: true, part: null }, at);
+    return restartCapture({ ...silent, inDetail: true }, at);
   },
 
   "again-asked": (state) => commanded(state, "again"),

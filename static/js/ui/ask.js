@@ -107,7 +107,7 @@ export function mountAsk(root, dispatch, choosePart) {
     setProperty(
       longer,
       "hidden",
-      turn.end !== "length" || longerThan(state.settings.length) === null,
+      turn.cut?.by !== "limit" || longerThan(state.settings.length) === null,
     );
     setProperty(copied, "hidden", texts.isOpen || !texts.answer);
   }

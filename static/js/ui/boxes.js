@@ -29,7 +29,7 @@ export function mountBoxes(root, video, dispatch) {
     if (!entry) return;
     const { name, box } = entry.track;
     const place = placeOf(settings.mirror ? mirrored(box) : box);
-    dispatch({ type: "part-asked", name, place, box });
+    dispatch({ type: "question-asked", question: { part: box, thing: { name, place } } });
   });
   // A thing that is gone keeps its button for as long as that has the focus.
   listen(root, "focusout", ({ target }) => {

@@ -15,13 +15,11 @@ const canHighlight =
 
 export function mountMarks(root, caption, dispatch) {
   const text = root.querySelector(".marks-text");
-  const close = root.querySelector("#part-close");
   const longer = root.querySelector("#longer");
   const { listen, destroy } = createListeners();
   let shown = null;
   let length = null;
 
-  listen(close, "click", () => dispatch({ type: "part-closed" }));
   listen(longer, "click", () => {
     dispatch({ type: "setting-changed", name: "length", value: length });
   });
@@ -64,11 +62,10 @@ export function mountMarks(root, caption, dispatch) {
 
   return {
     update(state) {
-      const { part, started } = state;
+      const { started } = state;
       const next = shownCaption(state);
-      setText(text, started ? marksText(next, part) : "");
-      setProperty(close, "hidden", part === null);
-      length = started && next.cutAt !== null ? longerThan(state.settings.length) : null;
+      setText(text, started ? marksText(next) : "");
+      length = started && next.cut?.by === "limit" ? longerThan(state.settings.length) : null;
       setProperty(longer, "hidden", length === null);
       if (canHighlight && next !== shown) underline(next);
       shown = next;

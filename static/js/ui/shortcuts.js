@@ -63,8 +63,7 @@ export const SHORTCUTS = [
     events: (state) => {
       if (state.voice.saying) return [{ type: "voice-silenced" }];
       if (state.panel) return [toggle(state.panel)];
-      if (isFrozen(state)) return [{ type: "freeze-pressed" }];
-      return state.part ? [{ type: "part-closed" }] : [];
+      return isFrozen(state) ? [{ type: "freeze-pressed" }] : [];
     },
   },
 ];

@@ -3,7 +3,7 @@
 import { areaOf, mirrored, placeOf } from "../core/geometry.js";
 import { questionText } from "../core/prompt.js";
 import { forgets } from "../core/thread.js";
-import { placeText, shareText } from "./boxes.js";
+import { cutText, placeText, shareText, thingText } from "./boxes.js";
 import { clockTime } from "./session.js";
 
 /** From this share of the limit on, the length of a question is shown. */
@@ -41,12 +41,12 @@ export function regionText(region, mirror) {
   return `${placeText(placeOf(shown))}, ${shareText(areaOf(region))}`;
 }
 
-/** The texts of a turn: { question, about, answer, note, isBusy, canStop, isLonger }. */
+/** The texts of a turn: { question, about, answer, note, isOpen }. */
 export function turnTexts(state, thread, turn) {
-  const { prompt, about, part, detail, step, text } = turn;
+  const { prompt, about, part, thing, detail, step, text } = turn;
   const other = state.stills.find(({ id, thread: its }) => id === about && its !== thread);
   const marks = [
-    part ? `Part: ${regionText(part, state.settings.mirror)}` : "",
+    part ? `Part: ${thing ? thingText(thing) : regionText(part, state.settings.mirror)}` : "",
     other ? `Picture of ${clockTime(other.clock)}` : "",
     detail === "high" ? "Fine detail" : "",
   ];
@@ -60,7 +60,7 @@ export function turnTexts(state, thread, turn) {
 }
 
 function noteOf({ server }, thread, turn) {
-  const { step, error, end, tokens, seconds, model, by } = turn;
+  const { step, error, cut, seconds, model, by } = turn;
   if (step === "failed") return FAILURES[error.kind] ?? error.message;
   if (step === "asked") return turn.text ? "" : "Asking …";
   if (step === "waiting") {
@@ -68,12 +68,7 @@ function noteOf({ server }, thread, turn) {
     return error ? (WAITS[error.kind] ?? waits) : waits || "Waiting …";
   }
   const maker = { finder: "object finder", reader: "text reader" }[by] ?? model;
-  const cut = {
-    length: `cut at ${tokens} tokens`,
-    loop: "cut where it repeated itself",
-    stopped: "stopped",
-  }[end];
   const took = Number.isFinite(seconds) ? `${seconds.toFixed(1)} s` : "";
   const forgot = forgets(thread, turn) ? "the first questions are no longer remembered" : "";
-  return [maker, took, cut, forgot].filter(Boolean).join(" · ");
+  return [maker, took, cutText(cut), forgot].filter(Boolean).join(" · ");
 }

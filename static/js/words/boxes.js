@@ -68,28 +68,29 @@ export function boxTexts({ name, place }, mirror) {
   };
 }
 
-/** A part of the picture: "the cup, top right". */
-export const partText = ({ name, place }) => `the ${saidNameOf(name)}, ${placeText(place)}`;
+/** A thing in the picture: "the cup, top right". */
+export const thingText = ({ name, place }) => `the ${saidNameOf(name)}, ${placeText(place)}`;
 
-/**
- * The caption as a screen reader says it: one about a part of the picture begins with the part, one that
- * was cut ends with that.
- */
+/** How a caption was cut, as the end of what is told of it. */
+const SPOKEN_CUTS = { loop: "(cut where it repeated itself)", limit: "" };
+
+/** The caption as it is told: one about a thing begins with that, one that was cut ends with that. */
 export function spokenCaption(caption) {
   if (!caption.text.trim()) return caption;
-  const about = caption.part ? `About ${partText(caption.part)}:` : "";
-  const words = [about, caption.text.trim(), caption.isCut ? "(cut where it repeated itself)" : ""];
+  const about = caption.thing ? `About ${thingText(caption.thing)}:` : "";
+  const words = [about, caption.text.trim(), SPOKEN_CUTS[caption.cut?.by] ?? ""];
   return { ...caption, text: words.filter(Boolean).join(" ") };
 }
 
-/** The line under the caption; `part` is the part of the picture that is asked about, or null. */
-export function marksText(caption, part) {
-  if (part?.step === "asked" && !caption.part) return `Asking about ${partText(part)} …`;
+/** The line under the caption. */
+export function marksText(caption) {
   if (!caption.text) return "";
-  const about = caption.part ? `About ${partText(caption.part)}.` : "";
-  const cut = caption.isCut ? "The model repeated itself, so the answer was cut." : "";
-  const long = caption.cutAt ? `Cut at ${caption.cutAt} tokens.` : "";
-  const words = [about, makerText(caption), cut, long, checksText(caption)];
+  const about = caption.thing ? `About ${thingText(caption.thing)}.` : "";
+  const cut =
+    caption.cut?.by === "loop"
+      ? "The model repeated itself, so the answer was cut."
+      : asSentence(cutText(caption.cut));
+  const words = [about, makerText(caption), cut, checksText(caption)];
   return words.filter(Boolean).join(" ");
 }
 
@@ -137,10 +138,18 @@ export function readingHint({ server: { status } }) {
 }
 
 /** What stands before an entry of the history: who made it, what it is about, that it was cut; or "". */
-export function entryNote({ by, part, isCut }) {
+export function entryNote({ by, thing, cut }) {
   const maker = { finder: "Object finder", reader: "Text reader" }[by] ?? "";
-  const about = part ? `About ${partText(part)}` : "";
-  return [maker, about, isCut ? "Cut where it repeated itself" : ""].filter(Boolean).join(". ");
+  const about = thing ? `About ${thingText(thing)}` : "";
+  return [maker, about, capitalised(cutText(cut))].filter(Boolean).join(". ");
+}
+
+/** How an answer was cut, or "". */
+export function cutText(cut) {
+  if (cut?.by === "person") return "stopped";
+  if (cut?.by === "loop") return "cut where it repeated itself";
+  if (cut?.by !== "limit") return "";
+  return cut.tokens === null ? "cut at the limit" : `cut at ${cut.tokens} tokens`;
 }
 
 /** Who made the caption, if it was not the model: "" or a sentence. */
@@ -167,4 +176,5 @@ function listed(words, joint) {
     : `${words.slice(0, -1).join(", ")} ${joint} ${words.at(-1)}`;
 }
 
+const asSentence = (text) => (text ? `${capitalised(text)}.` : "");
 const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -15,7 +15,7 @@ export function toldCaption(state) {
   const caption = spokenCaption(state.caption);
   const moment = lastMoment(state.session);
   const isTyped = moment && moment.asked === moment.prompt;
-  if (!caption.isAnswer || caption.part || !isTyped || !caption.text.trim()) return caption;
+  if (!caption.isAnswer || caption.thing || !isTyped || !caption.text.trim()) return caption;
   return { ...caption, text: `${gistOf(moment.asked)} ${caption.text.trim()}` };
 }
 
