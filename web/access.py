@@ -187,6 +187,21 @@ def _is_from_this_machine(request: Request) -> bool:
     return all(each is not None and each.is_loopback for each in addresses)
 
 
+def is_same_machine(request: Request) -> bool:
+    """Return whether the browser that sent `request` runs on this machine, as far as can be told.
+
+    A machine that opens one of its own addresses connects from that address. This only chooses
+    words on the page: it gives no permission.
+    """
+    if _is_from_this_machine(request):
+        return True
+    is_forwarded = any(name in request.headers for name in _FORWARDING_HEADERS)
+    sender = address_of(request.environ.get("REMOTE_ADDR", ""))
+    # The server gives the address that the connection came to.
+    receiver = address_of(request.environ.get("SERVER_NAME", ""))
+    return not is_forwarded and sender is not None and sender == receiver
+
+
 class HostPolicy:
     """Decides which `Host` headers are names of this server.
 

@@ -19,7 +19,7 @@ from vlm.remote.upstream import UpstreamStatus
 from vlm.scheduler.controller import Controller, LiveStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
 from vlm.types import EngineState
-from web.access import REVALIDATED, may_control
+from web.access import REVALIDATED, is_same_machine, may_control
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Status:
     models: ModelsStatus
     # Whether the client that asks may change the model.
     can_change_models: bool
+    # Whether the client that asks runs on the server's machine.
+    same_machine: bool
     finder: FinderStatus
     queue: QueueStatus
     live: LiveStatus
@@ -144,6 +146,7 @@ def _status(settings: Settings, models: Models, controller: Controller) -> Statu
         frame_size_px=info.frame_size_px if info else None,
         models=models.status(),
         can_change_models=may_control(settings, request),
+        same_machine=is_same_machine(request),
         finder=models.finder.status(),
         queue=QueueStatus(queue.waiting, settings.max_queue, worker.busy),
         live=controller.status(),

@@ -146,6 +146,26 @@ def test_only_this_machine_controls_the_models_and_reads_metrics(
 
 
 @pytest.mark.parametrize(
+    ("headers", "remote", "own", "is_same"),
+    [
+        ({}, "127.0.0.1", "127.0.0.1", True),
+        ({}, "192.168.1.5", "192.168.1.5", True),
+        ({}, "::ffff:192.168.1.5", "192.168.1.5", True),
+        ({}, "192.168.1.7", "192.168.1.5", False),
+        ({"X-Forwarded-For": "192.168.1.5"}, "192.168.1.5", "192.168.1.5", False),
+        ({}, "", "", False),
+    ],
+)
+def test_page_knows_whether_it_runs_on_the_servers_machine(
+    web_worker: Worker, headers: dict[str, str], remote: str, own: str, is_same: bool
+) -> None:
+    app = client(web_worker, "--host", "0.0.0.0")
+    base = {"REMOTE_ADDR": remote, "SERVER_NAME": own}
+    told = app.get("/api/status", headers=headers, environ_overrides=base).get_json()
+    assert told["same_machine"] is is_same
+
+
+@pytest.mark.parametrize(
     ("argv", "ancestors"),
     [
         ((), "'none'"),
