@@ -84,7 +84,7 @@ def find_browser() -> str | None:
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
-def _svg(rng: np.random.Generator, size: tuple[int, int]) -> tuple[str, list[SceneObject]]:
+def drawn_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[str, list[SceneObject]]:
     """Return an SVG document of (width, height) pixels and the objects in it."""
     light_ground = rng.random() < 0.7
     ground, inks = ("#f4f1ea", _DARK) if light_ground else ("#24323f", _LIGHT)
@@ -142,7 +142,7 @@ def browser_frames(count: int, seed: int = 0) -> Iterator[tuple[Image.Image, Sce
             rng = np.random.default_rng([seed, index, 91])
             frame_size = camera.sample_frame_size(rng)
             size = camera.canvas_size_for(frame_size)
-            document, objects = _svg(rng, size)
+            document, objects = drawn_scene(rng, size)
             page.set_viewport_size({"width": size[0], "height": size[1]})
             page.set_content(f'<body style="margin:0">{document}')
             drawn = Image.open(BytesIO(page.screenshot())).convert("RGB")
