@@ -18,6 +18,7 @@ import numpy.typing as npt
 from vlm.errors import SightlineError
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import ImageFeatures, KVState, Runtime, VisionState
+from vlm.runtimes.trees import Asked, Tree
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,18 @@ class Decode:
     want_logits: bool = False
 
 
-Pass: TypeAlias = Encode | EncodeChanged | Prefill | Refeed | Verify | Decode
-PASSES: Final = (Encode, EncodeChanged, Prefill, Refeed, Verify, Decode)
+@dataclass(frozen=True)
+class Score:
+    """Score continuations of `state`, which stays as it is. Its output: a log probability each."""
+
+    state: KVState
+    tree: Tree
+    asked: Sequence[Asked]
+    """Rows of the tree, each with a token that may follow it."""
+
+
+Pass: TypeAlias = Encode | EncodeChanged | Prefill | Refeed | Verify | Decode | Score
+PASSES: Final = (Encode, EncodeChanged, Prefill, Refeed, Verify, Decode, Score)
 
 T = TypeVar("T")
 Passes: TypeAlias = Generator[Pass | T, Any, None]
@@ -135,6 +146,8 @@ def run_pass(runtime: Any, wanted: Pass) -> Any:
         return runtime.verify(
             wanted.state, wanted.token_ids, wanted.count, want_logits=wanted.want_logits
         )
+    if isinstance(wanted, Score):
+        return runtime.score(wanted.state, wanted.tree, wanted.asked)
     return runtime.decode(wanted.state, wanted.token_id, want_logits=wanted.want_logits)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm.processing.image_processor import PixelValues
+from vlm.runtimes.trees import Asked, Tree
 
 # Below this, float32 is as fast as any format: overhead bounds such a model, not arithmetic.
 LARGE_MODEL_PARAMETERS: Final = 100_000_000
@@ -24,7 +25,7 @@ Logits: TypeAlias = npt.NDArray[np.float32]
 ImageFeatures: TypeAlias = Any
 
 # Optional abilities; each has a protocol of its own in this file.
-Capability = Literal["batch", "changed", "refeed"]
+Capability = Literal["batch", "changed", "refeed", "score"]
 
 
 class KVState(Protocol):
@@ -165,4 +166,15 @@ class RefeedRuntime(Runtime[State], Protocol[State]):
         `positions` rise and end with the last token. All others before it are copied from `state`,
         which must have them. `features` have one row for each image token of `input_ids`. If
         `positions` have no gaps, the state is that of a prefill.
+        """
+
+
+class ScoreRuntime(Runtime[State], Protocol[State]):
+    """A runtime with the capability "score": one pass scores many continuations of a state."""
+
+    def score(self, state: State, tree: Tree, asked: Sequence[Asked]) -> list[float]:
+        """Return the natural logarithm of the probability of each asked token after its row.
+
+        `state` stays as it is. A row sees the state and the rows on its way to it, at the positions
+        that they would have without the other branches.
         """

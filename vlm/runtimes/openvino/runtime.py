@@ -32,6 +32,7 @@ from vlm.runtimes.openvino.platform import (
     openvino_here,
 )
 from vlm.runtimes.openvino.vision import Features, OpenVinoVision, OpenVinoVisionState
+from vlm.runtimes.trees import Asked, Tree, asked_rows, logprobs_of
 
 # Long passes are padded to a multiple of 4 rows, which a mask hides; others can take a quarter
 # longer: on two cores of a Zen 4, 81 rows took 140 ms, 84 123 ms, 95 183 ms, 96 144 ms.
@@ -50,7 +51,7 @@ class OpenVinoRuntime:
     device = "cpu"
     tiles_per_pass = 1
     # A batch of eight is as fast as eight passes one after the other (docs/experiments.md).
-    capabilities: frozenset[Capability] = frozenset({"changed", "refeed"})
+    capabilities: frozenset[Capability] = frozenset({"changed", "refeed", "score"})
 
     def __init__(
         self,
@@ -198,6 +199,18 @@ class OpenVinoRuntime:
             state.copy_to(copy, np.arange(length))
             return copy
 
+    def score(self, state: OpenVinoKVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
+        copy, rows = self.fork(state, state.length), asked_rows(asked)
+        spare = _spare_rows(len(tree))
+        mask = np.zeros((len(tree) + spare, copy.rows + len(tree) + spare), np.bool_)
+        mask[: len(tree), : copy.rows + len(tree)] = tree.mask(copy.positions)
+        # A row of padding sees itself, since a row that sees nothing has no softmax.
+        np.fill_diagonal(mask[:, copy.rows :], True)
+        positions = np.pad(state.length + tree.depths(), (0, spare), mode="edge")
+        self._infer(copy, self._embeddings[list(tree.token_ids)], positions, mask, np.array(rows))
+        logits = copy.request.get_output_tensor(1).data[0]
+        return logprobs_of(logits, rows, asked)
+
     def _embed(self, input_ids: Sequence[int], features: Sequence[Features]) -> Features:
         """Return [len(input_ids), hidden]; raise ValueError if image tokens and features differ."""
         ids = np.asarray(input_ids)
@@ -226,24 +239,44 @@ class OpenVinoRuntime:
         `positions` [new] rise; by default they follow the last one of `state`.
         """
         new = len(embeds)
-        spare = -new % _ROW_MULTIPLE if new > _LONGEST_UNPADDED else 0
+        spare = _spare_rows(new)
         if positions is None:
             positions = np.arange(state.length, state.length + new)
         padded = np.append(positions, positions[-1] + 1 + np.arange(spare))
+        self._infer(state, embeds, padded, state.mask(padded), np.arange(new - count, new))
+        ids: list[int] = state.request.get_output_tensor(0).data[0].tolist()
+        # Copied: the tensor belongs to the request, and its next pass overwrites it.
+        logits = np.array(state.request.get_output_tensor(1).data[0]) if want_logits else None
+        state.append(positions, spare)
+        return Predicted(ids, logits)
+
+    def _infer(
+        self,
+        state: OpenVinoKVState,
+        embeds: Features,
+        positions: npt.NDArray[np.int64],
+        mask: npt.NDArray[np.bool_],
+        wanted: npt.NDArray[np.int64],
+    ) -> None:
+        """Run a pass; its request then has the argmax and the logits after the rows `wanted`.
+
+        `positions`, [new], may be more than `embeds`; `mask` is [new, rows of `state` + new].
+        """
+        spare = len(positions) - len(embeds)
         inputs = {
             "embeds": np.pad(embeds, ((0, spare), (0, 0)))[None],
-            "positions": padded[None],
-            "mask": state.mask(padded),
-            "wanted": np.arange(new - count, new),
+            "positions": positions[None],
+            "mask": mask[None, None],
+            "wanted": wanted,
             "beams": np.zeros(1, np.int32),
         }
         with memory_errors():
             state.request.infer(inputs, share_inputs=True)
-            ids: list[int] = state.request.get_output_tensor(0).data[0].tolist()
-            # Copied: the tensor belongs to the request, and its next pass overwrites it.
-            logits = np.array(state.request.get_output_tensor(1).data[0]) if want_logits else None
-        state.append(positions, spare)
-        return Predicted(ids, logits)
+
+
+def _spare_rows(new: int) -> int:
+    """Return how many rows of padding make a pass of `new` rows faster."""
+    return -new % _ROW_MULTIPLE if new > _LONGEST_UNPADDED else 0
 
 
 # The CPU plugin doubles its capacity whenever it is full.
@@ -261,42 +294,46 @@ class OpenVinoKVState:
         """`request` is new; each token adds `bytes_per_row`."""
         self.request = request
         self._bytes_per_row = bytes_per_row
-        # Of each row; _MASKED for one that counts no more.
-        self._positions: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.positions: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        """Of each row; _MASKED for one that counts no more."""
 
     @property
     def length(self) -> int:
         """Number of tokens."""
-        return int(np.count_nonzero(self._positions != _MASKED))
+        return int(np.count_nonzero(self.positions != _MASKED))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, those of rejected tokens and of padding included."""
+        return len(self.positions)
 
     @property
     def nbytes(self) -> int:
         """Memory of the request, rejected tokens and spare capacity included."""
-        return len(self._positions) * self._bytes_per_row * _SPARE_CAPACITY
+        return self.rows * self._bytes_per_row * _SPARE_CAPACITY
 
     def mask(self, new: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return the causal attention mask of tokens at positions `new`, which rise.
 
-        Its shape is [1, 1, new, rows + new].
+        Its shape is [new, rows + new].
         """
-        rows = len(self._positions)
-        mask = np.empty((1, 1, len(new), rows + len(new)), np.bool_)
-        np.less_equal(self._positions, new[:, None], out=mask[0, 0, :, :rows])
-        mask[..., :rows] &= self._positions != _MASKED
-        mask[..., rows:] = np.tri(len(new), dtype=np.bool_)
+        mask = np.empty((len(new), self.rows + len(new)), np.bool_)
+        np.less_equal(self.positions, new[:, None], out=mask[:, : self.rows])
+        mask[:, : self.rows] &= self.positions != _MASKED
+        mask[:, self.rows :] = np.tri(len(new), dtype=np.bool_)
         return mask
 
     def append(self, positions: npt.NDArray[np.int64], spare: int = 0) -> None:
         """Note that the request holds tokens at `positions`, and `spare` rows of padding more."""
-        self._positions = np.concatenate([self._positions, positions, np.full(spare, _MASKED)])
+        self.positions = np.concatenate([self.positions, positions, np.full(spare, _MASKED)])
 
     def truncate(self, length: int) -> None:
         """Mask out all but the first `length` tokens."""
-        self._positions[self._positions >= length] = _MASKED
+        self.positions[self.positions >= length] = _MASKED
 
     def copy_to(self, other: OpenVinoKVState, positions: npt.NDArray[np.int64]) -> None:
         """Copy the tokens at `positions` into `other`, which is new."""
-        rows = np.flatnonzero(np.isin(self._positions, positions))
+        rows = np.flatnonzero(np.isin(self.positions, positions))
         # A slice is copied faster than single rows.
         is_prefix = len(rows) == 0 or rows[-1] == len(rows) - 1
         kept = slice(len(rows)) if is_prefix else rows
@@ -305,4 +342,4 @@ class OpenVinoKVState:
             targets[source.name].state = source.state.__class__(
                 np.ascontiguousarray(source.state.data[:, :, kept])
             )
-        other.append(self._positions[rows])
+        other.append(self.positions[rows])

@@ -20,6 +20,7 @@ from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
 from vlm.runtimes.torch.changed_vision import ChangedVision
 from vlm.runtimes.torch.devices import device_errors
+from vlm.runtimes.trees import Asked, Tree, asked_rows, logprobs_of
 
 # A GPU is idle most of the time on one tile; a CPU is not, and can be interrupted between tiles.
 _TILES_PER_PASS_ON_GPU: Final = 32
@@ -63,7 +64,9 @@ class TorchRuntime:
         self._model = model
         # The parts of a model that is spread over devices are moved by hooks of accelerate.
         is_spread = len({each.device for each in model.parameters()}) > 1
-        self.capabilities: frozenset[Capability] = frozenset(() if is_spread else ("changed",))
+        self.capabilities: frozenset[Capability] = frozenset(
+            () if is_spread else ("changed", "score")
+        )
         vision = model.config.vision_config
         self.patch_px: int = vision.patch_size
         self.patches: int = (vision.image_size // vision.patch_size) ** 2
@@ -165,6 +168,26 @@ class TorchRuntime:
                 for layer in state.cache.layers
             ]
             return TorchKVState(DynamicCache(kept))
+
+    @torch.inference_mode()
+    def score(self, state: TorchKVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
+        known, rows = state.length, asked_rows(asked)
+        with self._step():
+            output = self._model.model.text_model(
+                inputs_embeds=self._embed(torch.tensor([tree.token_ids], device=self._device)),
+                # A mask of four dimensions is used as it is.
+                attention_mask=torch.from_numpy(tree.mask(np.arange(known)))[None, None].to(
+                    self._device
+                ),
+                position_ids=torch.from_numpy(known + tree.depths())[None].to(self._device),
+                # Layers of a cache take new tensors when they grow, so the state keeps its own.
+                past_key_values=DynamicCache(
+                    [(layer.keys, layer.values) for layer in state.cache.layers]
+                ),
+                use_cache=True,
+            )
+            logits = self._model.lm_head(output.last_hidden_state[0, rows])
+            return logprobs_of(logits.float().cpu().numpy(), rows, asked)
 
     @contextmanager
     def _step(self) -> Iterator[None]:

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import DynamicCache
 
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import Capability, Logits, Predicted
 from vlm.runtimes.torch.devices import Placement, device_errors
-from vlm.runtimes.torch.eager import TorchRuntime, TorchVisionState
+from vlm.runtimes.torch.eager import TorchKVState, TorchRuntime, TorchVisionState
 from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS, KVSlots, StaticKVState
 from vlm.runtimes.torch.step import WIDTHS, Append, StaticStep
+from vlm.runtimes.trees import Asked, Tree
 
 
 def suits(placement: Placement) -> bool:
@@ -124,6 +126,16 @@ class StaticTorchRuntime:
     def fork(self, state: StaticKVState, length: int) -> StaticKVState:
         with device_errors():
             return self._slots.fork(state, length)
+
+    @torch.inference_mode()
+    def score(self, state: StaticKVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
+        """Run the eager pass, without a graph: trees are of many sizes."""
+        with device_errors():
+            layers = self._slots.fork(state, state.length).parked
+            assert layers is not None, "a forked state is parked"
+            # [layers, 2, heads, tokens, head size], with a batch of one.
+            pairs = [(keys[None], values[None]) for keys, values in layers]
+        return self._eager.score(TorchKVState(DynamicCache(pairs)), tree, asked)
 
     @torch.inference_mode()
     def _append(
