@@ -8,10 +8,11 @@ import { keptText, sessionOf } from "./core/session-kept.js";
 import { initialState } from "./core/state.js";
 import { changesOf, sharedOf } from "./core/settings.js";
 import { createStore } from "./core/store.js";
+import { claimOf } from "./core/tabs.js";
 import * as server from "./io/api.js";
 import {
   createWakeLock,
-  newCameraName,
+  newPageName,
   loadSettings,
   platformOf,
   saveSettings,
@@ -33,6 +34,7 @@ import { createStills } from "./io/stills.js";
 import { watchPage } from "./io/page-life.js";
 import { createSessionStore, loadSession } from "./io/session-store.js";
 import { createSpeech } from "./io/speech.js";
+import { createTabs } from "./io/tabs.js";
 import { createTone } from "./io/tone.js";
 import { mountApp } from "./ui/app.js";
 
@@ -62,6 +64,7 @@ function act(action, value) {
   if (action === "retry") dispatch({ type: "retried" });
   if (action === "models") showModels();
   if (action === "start") dispatch({ type: "started" });
+  if (action === "session") dispatch({ type: "view-opened", stillId: null, panel: "history" });
   if (action === "not-continued") dispatch({ type: "not-continued" });
   if (action === "localhost") location.assign(`http://localhost:${location.port || "80"}/`);
 }
@@ -77,6 +80,7 @@ const voice = createSpeech(window.speechSynthesis, {
   onVoices: (voices) => dispatch({ type: "voices-listed", voices }),
   onFailed: () => dispatch({ type: "voice-failed" }),
 });
+const pageName = newPageName();
 const query = new URLSearchParams(location.search);
 const isKiosk = query.has("kiosk");
 const app = mountApp(dispatch, act, { voice, earcons: createEarcons(), isKiosk });
@@ -95,7 +99,7 @@ const driver = createDriver({
   wakeLock: createWakeLock(),
   dispatch,
   now,
-  cameraName: newCameraName(),
+  cameraName: pageName,
 });
 
 const asker = createAsker({ server, stills: createStills(frames), dispatch, now });
@@ -105,13 +109,19 @@ const tone = createTone();
 let knownSettings = store.state.settings;
 function saveChangedSettings({ settings }) {
   const changes = changesOf(knownSettings, settings);
-  if (Object.keys(changes).length > 0) saveSettings(storage, changes);
   knownSettings = settings;
+  if (Object.keys(changes).length === 0) return;
+  dispatch({ type: "settings-kept", isKept: saveSettings(storage, changes) });
 }
 watchSettings(() => {
   const changes = sharedOf(changesOf(knownSettings, loadSettings(storage)));
   knownSettings = { ...knownSettings, ...changes };
   dispatch({ type: "settings-merged", changes });
+});
+
+const tabs = createTabs(pageName, {
+  onHeard: (id, claim) => dispatch({ type: "tab-heard", id, claim }),
+  onUsed: () => dispatch({ type: "tab-used" }),
 });
 
 let wasStarted = false;
@@ -136,6 +146,7 @@ store.subscribe(driver.update);
 store.subscribe(asker.update);
 store.subscribe(looker.update);
 store.subscribe((state) => tone.update(toneHz(state)));
+store.subscribe((state) => tabs.update(claimOf(state)));
 store.notify();
 
 setInterval(() => app.update(store.state, now()), TICK_MS);
@@ -171,6 +182,14 @@ if (mayUseCamera()) {
   window.addEventListener("pageshow", ({ persisted }) => persisted && look());
   driver.listCameras(false);
 }
+
+/** After "Back" to a page that the browser has not kept, all is as it was, as in one that it has. */
+async function goOn() {
+  const [navigation] = performance.getEntriesByType("navigation");
+  const isBack = navigation?.type === "back_forward" && store.state.wasRunning;
+  if (isBack && (await cameraPermission()) === "granted") dispatch({ type: "started" });
+}
+goOn();
 
 // For a page that nobody presses a button of.
 if (isKiosk || query.has("start")) dispatch({ type: "started" });

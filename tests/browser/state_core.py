@@ -29,7 +29,8 @@ MODULES = (
     "core/language words/page words/camera words/models words/destination words/messages "
     "core/shown core/running words/boxes words/session words/session-files "
     "core/session core/session-kept "
-    "core/boxes core/checks core/find core/tracks"
+    "core/boxes core/checks core/find core/tracks "
+    "core/thread core/voice words/ask words/settings words/voice"
 )
 # Replays events on a state. An event without an `id` or `attempt` gets the current one.
 REPLAY = """
@@ -98,8 +99,8 @@ class Core:
         card: dict[str, Any] | None = self.run("return M.changeCardOf(...arg);", [self.state, at])
         return card
 
-    def run(self, body: str, arg: Any = None) -> Any:
-        return self._modules(MODULES, body, arg)
+    def run(self, body: str, arg: Any = None, modules: str = "") -> Any:
+        return self._modules(f"{MODULES} {modules}".strip(), body, arg)
 
     def _replayed(self) -> dict[str, Any]:
         if self._events or not self._current:

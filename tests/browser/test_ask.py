@@ -169,7 +169,7 @@ def test_each_failure_of_a_question_has_words_and_a_way_on(open_page, url, still
     # Too many letters are counted, and not sent.
     field = page.locator("#question-text")
     field.fill("x" * 2500)
-    expect(page.locator("#question-count")).to_have_text("2500 of 2000: too long")
+    expect(page.locator("#question-count")).to_have_text("2500 of 2000: 500 too many")
     expect(page.locator("#ask")).to_be_disabled()
     page.keyboard.press("Enter")
     expect(field).to_have_value("x" * 2500)

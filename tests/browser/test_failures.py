@@ -113,7 +113,13 @@ def test_restarted_server_is_found_again(open_page, still_camera):
     wait_for_notice(page, "server-gone")
     expect(page.locator(".notice-next")).to_contain_text("Next attempt in")
     expect(page.locator(".badge-text")).to_have_text("Not connected")
+    page.locator("#question-text").fill("What colour is it?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn-note")).to_contain_text("Your question waits")
     with SightlineProcess(["--port", str(first.port)]) as second:
+        # The new server has neither the frame nor the thread: both come with the question.
+        expect(page.locator(".turn-answer")).not_to_be_empty()
+        page.locator("#freeze").click()
         wait_for_recovery(page)
         expect(page.locator(".badge-text")).to_contain_text("nano")
         second.end()

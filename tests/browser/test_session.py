@@ -410,11 +410,18 @@ def test_long_list_is_read_undisturbed(open_page, url, still_camera):
 
 
 def test_forbidden_storage_is_told(open_page, url, still_camera):
-    forbid = """Object.defineProperty(window, "sessionStorage", {
-      get() { throw new DOMException("no", "SecurityError"); },
-    });"""
+    forbid = """for (const name of ["sessionStorage", "localStorage"]) {
+      Object.defineProperty(window, name, {
+        get() { throw new DOMException("no", "SecurityError"); },
+      });
+    }"""
     page = open_page(url, still_camera, init_script=forbid)
     page.locator("#open-history").click()
     start(page)
     page.evaluate("dispatchEvent(new Event('beforeunload'))")
     expect(page.locator(".history-keeping")).to_contain_text("This browser keeps nothing")
+    # A change holds until then.
+    page.keyboard.press("m")
+    expect(page.locator("#video")).to_have_attribute("data-mirror", "")
+    page.locator("#open-preferences").click()
+    expect(page.locator(".preferences-note")).to_contain_text("changes here last until")

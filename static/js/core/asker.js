@@ -41,8 +41,13 @@ export function createAsker({ server, stills, dispatch, now }) {
       if (!signal.aborted) dispatch({ id, ...event });
     };
     const beganAt = now();
+    const about = stillById(turn.about);
+    if (!about) {
+      report({ type: "ask-failed", kind: "gone", message: "" });
+      return;
+    }
     try {
-      const blob = await stills.cut(stillById(turn.about), {
+      const blob = await stills.cut(about, {
         region: regionOf(turn),
         maxSidePx: turn.detail === "low" ? fitFrame(state) : null,
         quality: state.settings.jpegQuality,

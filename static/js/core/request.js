@@ -99,7 +99,14 @@ export const requestHandlers = {
     const captureAt = inDetail ? at + ANSWER_STAYS_MS : Math.max(at, nextAt);
     const cut = cutOf(end, stats);
     const said = { id, text, lang, prompt, by, cut };
-    const caption = { ...NO_CAPTION, ...said, isAnswer, capturedAt: frameAt, checks };
+    const caption = {
+      ...NO_CAPTION,
+      ...said,
+      isAnswer,
+      isOnce: inDetail,
+      capturedAt: frameAt,
+      checks,
+    };
     return {
       ...state,
       request: null,

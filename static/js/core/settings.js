@@ -97,6 +97,10 @@ export const settingsHandlers = {
     return question(next) === question(state) ? next : restartCapture(next, at);
   },
 
+  "settings-kept"(state, { isKept }) {
+    return state.keepsSettings === isKept ? state : { ...state, keepsSettings: isKept };
+  },
+
   /** Another tab of this page has changed settings. */
   "settings-merged"(state, { changes }) {
     return { ...state, settings: validSettings({ ...state.settings, ...changes }) };

@@ -40,6 +40,14 @@ export function ended(speech, id, freeAt) {
   return speech.speaking?.id === id ? { ...speech, speaking: null, freeAt } : speech;
 }
 
+/** `speech` after the message `id` could not be said: all but a caption is said again. */
+export function failed(speech, id) {
+  const { speaking, waiting } = speech;
+  if (speaking === null || speaking.id !== id) return speech;
+  const again = speaking.kind === "caption" ? [] : [speaking];
+  return { ...speech, speaking: null, waiting: [...again, ...waiting] };
+}
+
 /**
  * `speech` with what is to be said at `at`. `caption` is { text, lang } of the present caption, or null if
  * there is nothing new to say of it; it is said now or not at all.

@@ -16,6 +16,7 @@ import { sessionHandlers, withInterruptions } from "./session.js";
 import { lastIdOf, sessionOf } from "./session-kept.js";
 import { settingsHandlers, validSettings } from "./settings.js";
 import { NO_CAPTION, withWhole } from "./shown.js";
+import { initialTabs, tabsHandlers } from "./tabs.js";
 import { initialThread, threadHandlers } from "./thread.js";
 import { initialView, viewHandlers } from "./view.js";
 import { initialVoice, voiceHandlers } from "./voice.js";
@@ -39,6 +40,7 @@ export function initialState(start) {
     stills: [],
     ...initialThread,
     ...initialHidden,
+    ...initialTabs,
     server: initialServer(at),
     models: initialModels,
     camera: initialCamera(at),
@@ -56,8 +58,9 @@ export function initialState(start) {
     session: kept.session,
     /** Who says what is to be said, and what was said. */
     voice: initialVoice,
-    /** Whether this tab's storage keeps the session for a reload. */
+    /** Whether this tab's storage keeps the session for a reload, and the browser's the settings. */
     keepsSession: true,
+    keepsSettings: true,
     /** Captions were running when the page was reloaded, and nobody has said since whether to go on. */
     wasRunning: kept.wasRunning,
   };
@@ -77,6 +80,7 @@ const handlers = {
   ...voiceHandlers,
   ...viewHandlers,
   ...hiddenHandlers,
+  ...tabsHandlers,
   ...threadHandlers,
   ...runningHandlers,
   ...requestHandlers,

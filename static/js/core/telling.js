@@ -1,22 +1,29 @@
 // Which captions are told and how much of them. Pure; times are milliseconds.
 
-/** "Follow the scene": a caption that has stood for this long is told as a sentence, and as a whole. */
+/**
+ * "Follow the scene": a caption that has stood for this long is told as a sentence, and of a scene that rests
+ * for as long details are asked for, once.
+ */
 const SENTENCE_AFTER_MS = 3_000;
-const WHOLE_AFTER_MS = 10_000;
+const DETAILS_AFTER_MS = 10_000;
 const FEW_WORDS = 12;
 
-/** What has been told: of which caption, its whole text, and the part that was said; since when the present one stands. */
+/**
+ * What has been told: of which caption, its whole text, and the part that was said; since when the present one
+ * stands, and of which text details were asked for.
+ */
 export const initialTelling = {
   id: null,
   text: "",
   said: "",
   standing: "",
   since: -Infinity,
+  detailed: null,
 };
 
 /** `telling` after `caption` was seen on the screen. */
-export function seen(telling, { text, finished }, at) {
-  const isNew = finished && text.trim() !== telling.standing;
+export function seen(telling, { text, finished, isOnce }, at) {
+  const isNew = finished && !isOnce && text.trim() !== telling.standing;
   return isNew ? { ...telling, standing: text.trim(), since: at } : telling;
 }
 
@@ -38,15 +45,22 @@ export function toTell(telling, caption, { when, much }, at) {
 }
 
 /** `telling` after `said` was told of `caption`. */
-export const toldOf = (telling, { id, text }, said) => ({
-  ...telling,
-  ...{ id, text: text.trim(), said },
-});
-
-function muchAfter(ms) {
-  if (ms < SENTENCE_AFTER_MS) return "few";
-  return ms < WHOLE_AFTER_MS ? "sentence" : "all";
+export function toldOf(telling, { id, text, isOnce }, said) {
+  return isOnce ? { ...telling, id } : { ...telling, id, text: text.trim(), said };
 }
+
+/** Whether details are to be asked for of a scene that rests. */
+export function isDetailDue(telling, { settings, caption, steady, request }, at) {
+  const follows = settings.voiceMuch === "follow" && settings.voiceWhen !== "request";
+  const isFree = steady && caption.finished && !caption.isOnce && request?.step !== "answering";
+  const isNew = telling.standing !== "" && telling.detailed !== telling.standing;
+  return follows && isFree && isNew && at - telling.since >= DETAILS_AFTER_MS;
+}
+
+/** `telling` after details were asked for. */
+export const detailsAsked = (telling) => ({ ...telling, detailed: telling.standing });
+
+const muchAfter = (ms) => (ms < SENTENCE_AFTER_MS ? "few" : "sentence");
 
 /** The part of a text that is said: a few words, its first sentence, or all of it. */
 export function partOf(text, much) {

@@ -4,7 +4,8 @@
 // is the still that it asks about: in a comparison another one than its thread's. `part` is the region
 // that it asks about, null for all, `thing` what is there, { name, place }, if that is known. step: waiting |
 // asked | done | failed. `cut` is as in length.js, or { by: "person" } if a person stopped it; `error`
-// is { kind, message }; `model` is the title of the model that answered.
+// is { kind, message }; `modelName` and `model`, its title, are those of the model that was asked, which also
+// answers; `insteadOf` is the title of another one that runs when the answer comes, or null.
 
 import { withMargin } from "./geometry.js";
 import { languageOf } from "./language.js";
@@ -14,7 +15,7 @@ import { pollSoon, serverUnreachable, titleOf } from "./server.js";
 import { withAnswer } from "./session.js";
 import { NO_CAPTION } from "./shown.js";
 
-const UNASKED = { step: "waiting", text: "", cut: null, error: null };
+const UNASKED = { step: "waiting", text: "", cut: null, error: null, insteadOf: null };
 /** Earlier questions that go with one: as many as the server takes. */
 const MAX_TURNS = 8;
 /** Failures after which a question waits and is asked again by itself. */
@@ -105,7 +106,9 @@ export const threadHandlers = {
     const id = state.lastAskId + 1;
     const asking = { id, stillId: due.stillId, turnId: due.turn.id };
     const maxTokens = maxTokensOf(state);
-    const fields = { step: "asked", text: "", error: null, maxTokens };
+    const modelName = state.server.status?.model ?? null;
+    const model = titleOf(state, modelName);
+    const fields = { step: "asked", text: "", error: null, maxTokens, modelName, model };
     return changed({ ...state, asking, lastAskId: id }, fields);
   },
 
@@ -118,16 +121,16 @@ export const threadHandlers = {
     if (state.asking?.id !== id) return state;
     const { turn, still } = inFlight(state);
     const { by = "model", checks = [] } = stats;
-    const model = state.server.status?.model ?? null;
-    const lang = languageOf({ by, model, ...state.settings });
-    const title = titleOf(state, model);
+    const lang = languageOf({ by, model: turn.modelName, ...state.settings });
     const said = { text, by, lang, cut: cutOf(end, stats) };
-    const next = changed(state, { ...said, step: "done", seconds, model: title });
-    const { prompt, thing } = turn;
+    const now = state.server.status?.model ?? null;
+    const insteadOf = now === turn.modelName ? null : titleOf(state, now);
+    const next = changed(state, { ...said, step: "done", seconds, insteadOf });
+    const { prompt, thing, model } = turn;
     const asked = thing ? askedOf(state, prompt) : questionText(state, prompt);
     const session = withAnswer(state.session, {
       ...{ ...said, id: `turn-${turn.id}`, kind: "answer", prompt, asked, thing },
-      ...{ model: title, source: "" },
+      ...{ model, source: "" },
       from: Math.min(clock, still.clock),
     });
     const caption = { ...said, checks, finished: true };
@@ -186,7 +189,15 @@ function withAnswerShown(state, caption) {
 
 /** The caption that a turn shows over its picture. */
 export function captionOf({ id, prompt, thing }, caption) {
-  return { ...NO_CAPTION, id: `turn-${id}`, isAnswer: true, prompt, thing, ...caption };
+  return {
+    ...NO_CAPTION,
+    id: `turn-${id}`,
+    isAnswer: true,
+    isOnce: true,
+    prompt,
+    thing,
+    ...caption,
+  };
 }
 
 /** The region of the picture that is sent, or null for all of it. */

@@ -12,6 +12,8 @@ import { captionOf, withTurn } from "./thread.js";
 
 /** Stills that this tab keeps; each is a few hundred kilobytes. */
 const STILL_LIMIT = 20;
+/** How long it is told that a still is gone. */
+const GONE_TOLD_MS = 12_000;
 
 export const initialView = {
   /** The still in view, or null for the live picture. */
@@ -21,6 +23,8 @@ export const initialView = {
   /** The live picture's last whole caption, while something else is in view. */
   liveCaption: null,
   lastStillId: 0,
+  /** When a still was last to be shown that is gone. */
+  goneAt: -Infinity,
 };
 
 /** The still in view, or null. */
@@ -28,6 +32,9 @@ export const stillOf = ({ view, stills }) => stills.find(({ id }) => id === view
 
 /** Whether the live picture gives way, and nothing of it is captioned. */
 export const isFrozen = ({ view }) => view.stillId !== null || view.freezing !== null;
+
+/** Whether it is to be told that a still is gone. */
+export const isStillGone = ({ view }, at) => at - view.goneAt < GONE_TOLD_MS;
 
 /** The still before (-1) or after (1) the one in view, or null. */
 export function neighbourOf({ view, stills }, step) {
@@ -70,6 +77,14 @@ function withStillInView(state, still) {
 
 const answerOf = ({ text, by, lang, cut }) => ({ text, by, lang, cut });
 
+/** The stills with room for one more; those whose questions are open stay. */
+function withoutOldest({ stills }) {
+  if (stills.length < STILL_LIMIT) return stills;
+  const isOpen = ({ step }) => ["waiting", "asked"].includes(step);
+  const index = stills.findIndex(({ thread }) => !thread.some(isOpen));
+  return stills.filter((_, at) => at !== index);
+}
+
 export const viewHandlers = {
   "panel-toggled"(state, { panel }) {
     return { ...state, panel: state.panel === panel ? null : panel };
@@ -99,7 +114,7 @@ export const viewHandlers = {
     const { questions } = state.view.freezing;
     const part = questions.at(-1)?.part ?? null;
     const still = { id, picture, width, height, clock, part, detail: "low", thread: [] };
-    const stills = [...state.stills, still].slice(-STILL_LIMIT);
+    const stills = [...withoutOldest(state), still];
     const view = { ...state.view, stillId: id, freezing: null };
     const standing = { prompt: promptOf(state) ?? undefined, reading: readingOf(state) };
     const asked = questions.length > 0 ? questions : [standing];
@@ -118,7 +133,8 @@ export const viewHandlers = {
       const isInView = state.view.stillId === stillId;
       return { ...(isInView ? state : withStillInView(state, still)), panel };
     }
-    return { ...(isFrozen(state) ? backToLive(state, at) : state), panel };
+    const next = { ...(isFrozen(state) ? backToLive(state, at) : state), panel };
+    return stillId === null ? next : { ...next, view: { ...next.view, goneAt: at } };
   },
 
   /** `region` is the part of the still that the next question is about, null for all of it. */

@@ -1,6 +1,7 @@
 // Who says what is to be said, and what was said. Pure, as state.js.
 
 import { restartCapture } from "./pace.js";
+import { isOtherInUse } from "./tabs.js";
 import { withTurn } from "./thread.js";
 import { isFrozen, stillOf, viewHandlers } from "./view.js";
 
@@ -23,12 +24,14 @@ export const initialVoice = {
 };
 
 /**
- * Who speaks: "sightline" by a voice of this computer, "reader" (the person's screen reader), or "nobody";
- * never two. Without a voice that works it is the screen reader.
+ * Who speaks: "sightline" by a voice of this computer, "elsewhere" (the same in another tab), "reader" (the
+ * person's screen reader), or "nobody"; never two. Without a voice that works it is the screen reader.
  */
-export function speakerOf({ settings, voice }) {
-  if (settings.voice) return ["none", "failed"].includes(voice.phase) ? "reader" : "sightline";
-  return settings.announces ? "reader" : "nobody";
+export function speakerOf(state) {
+  const { settings, voice } = state;
+  if (!settings.voice) return settings.announces ? "reader" : "nobody";
+  if (["none", "failed"].includes(voice.phase)) return "reader";
+  return isOtherInUse(state) ? "elsewhere" : "sightline";
 }
 
 /** The voice for a text in `lang`: the chosen one, else one of its language, else the system's. */
@@ -99,13 +102,20 @@ export const voiceHandlers = {
     const still = stillOf(state);
     const question = { prompt: detailPrompt(state), reading: null };
     if (still) return withTurn({ ...silent, panel: "ask" }, still.id, question);
-    if (!state.started) return silent;
-    return restartCapture({ ...silent, inDetail: true }, at);
+    return state.started ? withDetails(silent, at) : silent;
+  },
+
+  /** "Follow the scene": what has rested for a while is told in detail. */
+  "details-due"(state, { at }) {
+    return state.started && !isFrozen(state) ? withDetails(state, at) : state;
   },
 
   "again-asked": (state) => commanded(state, "again"),
   "voice-silenced": (state) => commanded(state, "silence"),
 };
+
+/** `state` in which the next frame is asked once for all details. */
+const withDetails = (state, at) => restartCapture({ ...state, inDetail: true }, at);
 
 /** What is asked for more of what is there: the server's preset, else its first one. */
 export function detailPrompt({ server }) {

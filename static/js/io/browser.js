@@ -16,13 +16,17 @@ export function loadSettings(storage) {
   }
 }
 
-/** Stores `changes`; another tab may have stored others meanwhile. */
+/**
+ * Stores `changes`; another tab may have stored others meanwhile. Returns whether they are kept: storage may be
+ * full, or forbidden as in some private windows.
+ */
 export function saveSettings(storage, changes) {
   try {
     const settings = { ...loadSettings(storage), ...changes };
     storage().setItem(STORAGE_KEY, JSON.stringify(settings));
+    return true;
   } catch {
-    // Storage is full or forbidden, as in some private windows: settings last until the page closes.
+    return false;
   }
 }
 
@@ -69,8 +73,8 @@ export function createWakeLock() {
   };
 }
 
-/** A random name for this page's camera, so that the server can tell pages apart. */
-export function newCameraName() {
+/** A random name for this page, so that the server and other tabs can tell pages apart. */
+export function newPageName() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return `page-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

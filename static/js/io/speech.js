@@ -12,7 +12,7 @@ const MOST_FAILURES = 2;
 
 /**
  * Returns { speak(message, onEnd), cancel(), destroy() }. `message` is { text, rate, voiceId };
- * `onEnd()` is called once it was said, or could not be.
+ * `onEnd(hasFailed)` is called once it was said, or could not be.
  *
  * `synthesis` is window.speechSynthesis, or undefined. `onVoices(voices)` gets the local voices as
  * { id, name, lang, isDefault }, also if there are none; `onFailed()` is called if the voice does not work.
@@ -40,7 +40,7 @@ export function createSpeech(synthesis, { onVoices, onFailed }) {
       failures = 0;
       onFailed();
     }
-    onEnd();
+    onEnd(hasFailed);
   }
 
   function watch(utterance, ms) {
@@ -66,7 +66,7 @@ export function createSpeech(synthesis, { onVoices, onFailed }) {
       // An empty text stops Chromium's speech for good, and without a voice the browser may choose one
       // that sends the text away.
       if (!voice || !text.trim()) {
-        setTimeout(onEnd);
+        setTimeout(onEnd, 0, false);
         return;
       }
       const utterance = new SpeechSynthesisUtterance(text);

@@ -11,6 +11,8 @@ export function mountAddress(dispatch) {
   let isGoing = false;
 
   // An entry of before a reload names a still that is gone.
+  const { stillId: gone } = viewOf(location.hash);
+  if (gone !== null) dispatch({ type: "view-opened", stillId: gone, panel: null });
   history.replaceState({ step: 0 }, "", path);
   listen(window, "popstate", () => {
     const isOwn = isGoing;

@@ -3,8 +3,15 @@
 
 import { createListeners } from "./dom.js";
 import { createRegions } from "./regions.js";
-import { ended, held, initialSpeech, silenced, stepped, told } from "../core/speech.js";
-import { initialTelling, seen, toTell, toldOf } from "../core/telling.js";
+import { ended, failed, held, initialSpeech, silenced, stepped, told } from "../core/speech.js";
+import {
+  detailsAsked,
+  initialTelling,
+  isDetailDue,
+  seen,
+  toTell,
+  toldOf,
+} from "../core/telling.js";
 import { stillOf } from "../core/view.js";
 import { lastWords, speakerOf, voiceFor } from "../core/voice.js";
 import { NO_MESSAGE, nextMessage } from "../words/messages.js";
@@ -56,7 +63,10 @@ export function mountAnnouncer(regions, voice, dispatch) {
   function followSpeaker() {
     const text = speakerText(speaker, state);
     const next = speakerOf(state);
-    if (next !== speaker) {
+    const hasFailed = speaker === "sightline" && next === "reader" && state.settings.voice;
+    // What a voice that has failed was saying is told by the screen reader.
+    if (hasFailed) speech = failed(speech, speech.speaking?.id);
+    else if (next !== speaker) {
       speech = silenced(speech);
       speak();
     }
@@ -96,6 +106,10 @@ export function mountAnnouncer(regions, voice, dispatch) {
     const isAway = !state.started || state.session.cause !== null;
     if (isAway && !stillOf(state)) return null;
     const { voiceWhen: when, voiceMuch: much } = state.settings;
+    if (isDetailDue(telling, state, at)) {
+      telling = detailsAsked(telling);
+      dispatch({ type: "details-due" });
+    }
     const next = toTell(telling, caption, { when, much }, at);
     if (next?.kind !== "answer") return next && { ...next, caption };
     telling = toldOf(telling, caption, next.text);
@@ -144,9 +158,10 @@ export function mountAnnouncer(regions, voice, dispatch) {
     const { voiceRate: rate, voicePauseS } = state.settings;
     // The page's own words are English.
     const voiceId = voiceFor(state, lang ?? "en")?.id ?? "";
-    voice.speak({ text, rate, voiceId }, () => {
+    voice.speak({ text, rate, voiceId }, (hasFailed) => {
       const at = performance.now();
-      speech = ended(speech, id, at + voicePauseS * 1000);
+      speech = hasFailed ? failed(speech, id) : ended(speech, id, at + voicePauseS * 1000);
+      if (hasFailed) spokenId = 0;
       step(at);
     });
   }

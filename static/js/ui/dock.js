@@ -11,14 +11,18 @@ export function mountDock(root, dispatch) {
   const freeze = root.querySelector("#freeze");
   const freezeLabel = freeze.querySelector(".button-text");
   const freezeIcon = freeze.querySelector("use");
+  const say = root.querySelector("#say");
+  const sayLabel = say.querySelector(".button-text");
   const openers = {
     history: root.querySelector("#open-history"),
     ask: root.querySelector("#open-ask"),
   };
   const { listen, destroy } = createListeners();
+  let sayEvent = null;
 
   listen(start, "click", () => dispatch({ type: "start-pressed" }));
   listen(freeze, "click", () => dispatch({ type: "freeze-pressed" }));
+  listen(say, "click", () => dispatch({ type: sayEvent }));
   for (const [panel, opener] of Object.entries(openers)) {
     listen(opener, "click", () => dispatch({ type: "panel-toggled", panel }));
   }
@@ -36,6 +40,11 @@ export function mountDock(root, dispatch) {
       setAttribute(freeze, "data-frozen", frozen ? "" : null);
       setAttribute(freeze, "title", frozen ? "Back to live (Space)" : "Freeze the picture (Space)");
       setProperty(freeze, "disabled", !frozen && !(runs && state.camera.phase === "live"));
+      const speaks = state.started && state.voice.saying !== null;
+      sayEvent = speaks ? "voice-silenced" : state.started ? "now-asked" : "started";
+      setProperty(say, "hidden", !state.settings.voice);
+      setText(sayLabel, speaks ? "Silence" : "Say it");
+      setAttribute(say, "title", speaks ? "Stop speaking (Esc)" : "Say what is there now (N)");
       setProperty(start, "disabled", !state.secure);
       setAttribute(start, "aria-describedby", state.secure ? null : "notice");
       for (const [panel, opener] of Object.entries(openers)) {

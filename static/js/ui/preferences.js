@@ -1,7 +1,15 @@
 // The settings panel: each control has the name of its setting.
 
-import { createListeners, createElement, setAttribute, setProperty, setText } from "./dom.js";
+import {
+  createElement,
+  createItems,
+  createListeners,
+  setAttribute,
+  setProperty,
+  setText,
+} from "./dom.js";
 import { SHORTCUTS } from "./shortcuts.js";
+import { aboutText, settingsNotes } from "../words/settings.js";
 
 /** The languages offered for answers (BCP 47), each under the name that it has for itself. */
 const LANGUAGES =
@@ -15,6 +23,9 @@ const FORMATS = {
 export function mountPreferences(root, dispatch) {
   const form = root.querySelector("form");
   const about = root.querySelector(".preferences-about");
+  const notes = createItems(root.querySelector(".preferences-notes"), () =>
+    createElement("p", "hint preferences-note"),
+  );
   const keys = root.querySelector("#keys");
   const { listen, destroy } = createListeners();
 
@@ -32,7 +43,10 @@ export function mountPreferences(root, dispatch) {
   listen(form, "submit", (event) => event.preventDefault());
 
   return {
-    update({ settings, server }) {
+    update(state) {
+      const { settings, server } = state;
+      const texts = settingsNotes(state);
+      notes(texts.length).forEach((note, index) => setText(note, texts[index]));
       for (const control of form.elements) show(control, settings[control.name]);
       for (const [name, format] of Object.entries(FORMATS)) {
         setText(form.elements[`${name}Value`], format(settings[name]));
@@ -64,11 +78,4 @@ function show(control, value) {
   if (control.type === "checkbox") setProperty(control, "checked", value);
   else if (control.type === "radio") setProperty(control, "checked", control.value === value);
   else setProperty(control, "value", String(value));
-}
-
-function aboutText(status) {
-  if (!status) return "";
-  const { model, device, dtype, runtime, version } = status;
-  const engine = [model, device, dtype, runtime].filter(Boolean).join(", ");
-  return `Sightline ${version ?? ""} running ${engine}`;
 }

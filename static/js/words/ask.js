@@ -12,6 +12,7 @@ const COUNTED_FROM = 0.75;
 const FAILURES = {
   stopped: "Stopped before an answer came.",
   no_frame: "The picture could not be read. Freeze another one.",
+  gone: "That picture is no longer here: the newest 20 are kept. Compare with another one.",
   falsified: "This browser falsifies pictures that a page reads, so the question was not sent.",
   model_failed: "The model could not be loaded. Choose another one, then ask again.",
 };
@@ -25,7 +26,8 @@ const WAITS = {
 /** How long a typed question is, once that matters; "" before. */
 export function countText(length, limit) {
   if (length < limit * COUNTED_FROM) return "";
-  return length > limit ? `${length} of ${limit}: too long` : `${length} of ${limit}`;
+  const over = length - limit;
+  return over > 0 ? `${length} of ${limit}: ${over} too many` : `${length} of ${limit}`;
 }
 
 /** What all questions in the panel are about. */
@@ -60,14 +62,15 @@ export function turnTexts(state, thread, turn) {
 }
 
 function noteOf({ server }, thread, turn) {
-  const { step, error, cut, seconds, model, by } = turn;
+  const { step, error, cut, seconds, model, insteadOf, by } = turn;
   if (step === "failed") return FAILURES[error.kind] ?? error.message;
   if (step === "asked") return turn.text ? "" : "Asking …";
   if (step === "waiting") {
     const waits = server.phase === "ready" ? "" : WAITS.loading;
     return error ? (WAITS[error.kind] ?? waits) : waits || "Waiting …";
   }
-  const maker = { finder: "object finder", reader: "text reader" }[by] ?? model;
+  const answerer = insteadOf ? `answered by ${model}, not by ${insteadOf}` : model;
+  const maker = { finder: "object finder", reader: "text reader" }[by] ?? answerer;
   const took = Number.isFinite(seconds) ? `${seconds.toFixed(1)} s` : "";
   const forgot = forgets(thread, turn) ? "the first questions are no longer remembered" : "";
   return [maker, took, cutText(cut), forgot].filter(Boolean).join(" · ");

@@ -7,7 +7,7 @@ import { showsSomething } from "../core/camera.js";
 import { questionText } from "../core/prompt.js";
 import { mayChangeModels, titleOf } from "../core/server.js";
 import { shownCaption } from "../core/shown.js";
-import { stillOf } from "../core/view.js";
+import { isStillGone, stillOf } from "../core/view.js";
 import { clockTime } from "./session.js";
 
 /** How long another server may be silent before a notice says so. */
@@ -43,7 +43,7 @@ const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
  *
  * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next
  * automatic retry (or null), each action is { action, label }, `action` one of "retry", "localhost",
- * "models", "start", "not-continued" and "use" (with the id of a camera as `value`).
+ * "models", "session", "start", "not-continued" and "use" (with the id of a camera as `value`).
  */
 export function noticeOf(state, at) {
   return (
@@ -52,6 +52,7 @@ export function noticeOf(state, at) {
     serverNotice(state) ??
     frameNotice(state) ??
     silenceNotice(state, at) ??
+    goneNotice(state, at) ??
     reloadNotice(state)
   );
 }
@@ -139,6 +140,18 @@ function silenceNotice({ request, server }, at) {
     text: "The caption appears when it answers.",
     until: null,
     actions: [],
+  };
+}
+
+function goneNotice(state, at) {
+  if (!isStillGone(state, at)) return null;
+  return {
+    id: "still-gone",
+    tone: "wait",
+    title: "That frozen picture is no longer here",
+    text: "This tab keeps the newest 20, until it is loaded again. The answers about it are in the session.",
+    until: null,
+    actions: [{ action: "session", label: "Open the session" }],
   };
 }
 

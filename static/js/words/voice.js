@@ -34,7 +34,8 @@ export function gistOf(question) {
 /** What is told when another one begins to speak, or "". */
 export function speakerText(before, state) {
   const now = speakerOf(state);
-  if (before === null || now === before) return "";
+  const isOther = [before, now].includes("elsewhere");
+  if (before === null || now === before || isOther) return "";
   if (now === "sightline") {
     const next = state.started ? "" : " S starts captions.";
     return `Voice on.${next} N says what is there, R says it again, D tells more, Escape silences.`;
@@ -44,14 +45,20 @@ export function speakerText(before, state) {
 }
 
 /** What the button of the voice is called. */
-export function voiceLabel({ settings, voice }) {
+export function voiceLabel(state) {
+  const { settings, voice } = state;
   if (!settings.voice) return "Voice: off";
+  if (speakerOf(state) === "elsewhere") return "Voice: in another tab";
   return voice.saying ? "Voice: speaking" : "Voice: on";
 }
 
 /** What is to be known about the chosen speaker, or "". */
-export function voiceHint({ settings, voice }) {
+export function voiceHint(state) {
+  const { settings, voice } = state;
   if (!settings.voice) return "";
+  if (speakerOf(state) === "elsewhere") {
+    return "Another tab of this page speaks, since it was used last. Press a key here, and this one does.";
+  }
   if (voice.phase === "none") {
     return "This browser has no voice of this computer, so your screen reader is told instead.";
   }
