@@ -10,13 +10,14 @@ from engine_kit import torch_runtime
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import ImageFeatures, KVState, Predicted, Runtime
+from vlm.runtimes.base import ImageFeatures, KVState, Predicted
+from vlm.runtimes.trees import Asked, Tree
 
 
 class CountingRuntime:
     """`Runtime` over another one that counts its calls."""
 
-    def __init__(self, runtime: Runtime[Any]) -> None:
+    def __init__(self, runtime: Any) -> None:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
         self.exact_splits = runtime.exact_splits
         self.context_tokens, self.tiles_per_pass = runtime.context_tokens, runtime.tiles_per_pass
@@ -56,6 +57,9 @@ class CountingRuntime:
         self.verifies += 1
         self.verified += len(token_ids)
         return self._runtime.verify(state, token_ids, count, want_logits)
+
+    def score(self, state: KVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
+        return self._runtime.score(state, tree, asked)
 
     def truncate(self, state: KVState, length: int) -> None:
         self._runtime.truncate(state, length)

@@ -16,6 +16,7 @@ from PIL import Image
 MODEL = "nano"
 CAMERA = "door"
 LIMIT = 4
+LABELS = "red star,dog|cat"
 TURNS = '[{"question": "Is there a star?", "answer": "Yes."}]'
 
 _LIMITS = {"/v1/chat/completions": "max_tokens", "/v1/responses": "max_output_tokens"}
@@ -56,6 +57,14 @@ def before_call(
         is_live = any(each.get("kind") == "live" for each in fields)
         if is_live and not any("camera" in each for each in fields):
             case.query = {**(case.query or {}), "camera": CAMERA}
+    elif case.operation.path == "/api/labels":
+        # Required, in the query or in the form; a text of a certain form.
+        fields = (case.query or {}, body)
+        for each in fields:
+            if isinstance(each.get("labels"), str) and each["labels"]:
+                each["labels"] = LABELS
+        if not any("labels" in each for each in fields):
+            case.query = {**(case.query or {}), "labels": LABELS}
     elif case.operation.path in _LIMITS and body:
         # Without a limit some answers fill the context, which takes half a minute.
         if body.get(_LIMITS[case.operation.path]) is None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vlm.engine.engine import Engine, EngineJob
+from vlm.engine.engine import Engine
+from vlm.engine.jobs import EngineJob
 from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
 from vlm.types import EngineInfo, Request, Result, StreamEvent

@@ -58,6 +58,12 @@ class LogitBiasError(BadRequestError):
     chat_field = "logit_bias"
 
 
+class NotSupportedError(SightlineError):
+    """What runs the model cannot do what was asked for; the message says what can."""
+
+    code = "not_supported"
+
+
 class BusyError(SightlineError):
     """The queue is full."""
 

@@ -141,8 +141,38 @@ class AnswerTask:
         return tuple(part for each in self.messages for part in each.parts if isinstance(part, str))
 
 
-# Tasks to score, embed and explain will join it.
-Task: TypeAlias = AnswerTask
+@dataclass(frozen=True)
+class Choices:
+    """Possible answers to one question about an image."""
+
+    question: str
+    answers: tuple[str, ...]
+    """Without white space around them. An answer with which another one begins counts with its
+    end, so that the likelihoods of different answers exclude each other."""
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """Return how likely the model finds each of the given answers, to some questions."""
+
+    image: Image.Image
+    choices: tuple[Choices, ...]
+    """Not empty, each with answers."""
+    detail: Detail = "low"
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The chat without a question."""
+        return (Message("user", (self.image,)),)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The questions and their answers."""
+        return tuple(text for each in self.choices for text in (each.question, *each.answers))
+
+
+# Tasks to embed and explain will join them.
+Task: TypeAlias = AnswerTask | ScoreTask
 
 
 @dataclass(frozen=True)
@@ -174,6 +204,13 @@ class Request:
     """The frame that it is about, None for a chat."""
     chosen: Chosen | None = None
     """For a live frame: what was chosen for it. The task has it already."""
+
+    @property
+    def answer_task(self) -> AnswerTask:
+        """The task of a request for an answer in text; raise TypeError for another request."""
+        if not isinstance(self.task, AnswerTask):
+            raise TypeError("not a request for an answer in text")
+        return self.task
 
     @classmethod
     def about(
@@ -322,6 +359,21 @@ class Result:
     finish_reason: FinishReason
     """"loop": the text was cut where it began to repeat itself once more."""
     stats: Stats
+
+
+@dataclass(frozen=True)
+class Scored(Result):
+    """The last event of the stream of a `ScoreTask`; its text is empty."""
+
+    logprobs: tuple[tuple[float, ...], ...]
+    """Of each answer of each `Choices`, as natural logarithm; empty if it was cancelled."""
+    model: str
+    """The model that scored them, and its number format."""
+    dtype: str
+    rows: int
+    """Tokens that were fed in trees."""
+    passes: int
+    """Passes that scored."""
 
 
 StreamEvent = TokenChunk | Result

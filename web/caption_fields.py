@@ -28,7 +28,7 @@ CAMERA_MAX_CHARS: Final = 64
 
 _CAMERA_RULE: Final = f"1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores"
 
-_FIELDS: Final[dict[str, dict[str, Any]]] = {
+FIELDS: Final[dict[str, dict[str, Any]]] = {
     "prompt": {
         "type": "string",
         "maxLength": PROMPT_MAX_CHARS,
@@ -102,7 +102,7 @@ class CaptionFields(NamedTuple):
 
 def caption_fields(max_tokens: int) -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each field; `max_tokens` is the server's default."""
-    return {**_FIELDS, "max_tokens": _FIELDS["max_tokens"] | {"default": max_tokens}}
+    return {**FIELDS, "max_tokens": FIELDS["max_tokens"] | {"default": max_tokens}}
 
 
 def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
@@ -111,9 +111,9 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
     All values of a field are checked: a wrong one is a mistake even if it has no effect.
     """
     found: dict[str, str] = {}
-    for name in _FIELDS:
+    for name in FIELDS:
         for text in reversed(values.getlist(name)):
-            found[name] = _checked(name, text)
+            found[name] = checked_field(name, text)
     camera, kind = found.get("camera"), cast("Kind | None", found.get("kind"))
     if kind == "live" and camera is None:
         raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
@@ -123,16 +123,16 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         max_tokens=int(found["max_tokens"]) if "max_tokens" in found else None,
         detail=cast("Detail | None", found.get("detail")),
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
-        stop_loops=found.get("stop_loops", _FIELDS["stop_loops"]["default"]) == "1",
-        turns=read_turns(found.get("turns", _FIELDS["turns"]["default"])),
+        stop_loops=found.get("stop_loops", FIELDS["stop_loops"]["default"]) == "1",
+        turns=read_turns(found.get("turns", FIELDS["turns"]["default"])),
         camera=camera,
         kind=kind or ("question" if camera is None else "live"),
     )
 
 
-def _checked(name: str, text: str) -> str:
+def checked_field(name: str, text: str) -> str:
     """Return `text` if the schema of the field allows it; raises BadRequestError with the range."""
-    schema = _FIELDS[name]
+    schema = FIELDS[name]
     if name == "prompt":
         return checked_prompt(text)
     if name == "turns":

@@ -28,7 +28,14 @@ MODEL_HEADER: Final = "X-Sightline-Model"
 IGNORED_HEADER: Final = "X-Sightline-Ignored"
 
 # Routes whose body is a picture.
-PICTURE_PATHS: Final = ("/api/captions", "/api/boxes", "/api/things", "/api/text")
+PICTURE_PATHS: Final = (
+    "/api/captions",
+    "/api/labels",
+    "/api/aspects",
+    "/api/boxes",
+    "/api/things",
+    "/api/text",
+)
 
 # How the endpoints of routes end that only answer with NotOfferedError.
 NOT_OFFERED: Final = "not_offered"
@@ -141,6 +148,7 @@ _STATUS: Final[Mapping[type[SightlineError], int]] = {
     UnsupportedMediaTypeError: 415,
     # Clients repeat a request after 5xx; it would have the same answer.
     EmptyAnswerError: 422,
+    errors.NotSupportedError: 501,
     NotOfferedError: 501,
     errors.UpstreamError: 502,
     errors.BusyError: 503,

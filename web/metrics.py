@@ -30,7 +30,7 @@ from vlm.events import Record
 from vlm.models.manager import Models
 from vlm.remote.upstream import UpstreamStatus
 from vlm.scheduler.controller import Controller
-from vlm.types import By, Detail, Outcome, Verdict
+from vlm.types import By, Detail, Outcome, Scored, Verdict
 from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")
@@ -169,7 +169,8 @@ class Metrics:
             if stats.tokens:
                 self._ttft_s.labels(kind).observe(stats.ttft_s)
             self._total_s.labels(kind).observe(stats.total_s)
-            self._captions.labels(stats.by).inc()
+            if not isinstance(record.result, Scored):
+                self._captions.labels(stats.by).inc()
             if kind == "live":
                 self._live_captions.labels(record.request.task.detail).inc()
             for field, gauge in self._kept.items():

@@ -18,6 +18,7 @@ from vlm import __version__
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.settings import Settings
 from web.caption_fields import caption_fields
+from web.labels import ASPECTS_FIELDS, LABELS_FIELDS
 from web.openapi_schemas import REF, Json, schemas
 from web.paths import PROPS_PATH, Family, family_of
 from web.picture_body import RAW_TYPES
@@ -53,6 +54,7 @@ _RESPONSES: Final = (
 )
 _TAGS: Final = {
     "captions": "One image, one question.",
+    "labels": "How likely the model finds given labels of one image.",
     "finder": "Boxes, things and text in one image, by small models beside the one that captions.",
     "openai": "Chats, for programs made for OpenAI's API.",
     "ollama": "Chats, for programs made for Ollama's API.",
@@ -61,6 +63,8 @@ _TAGS: Final = {
 }
 _TAG_OF: Final = {
     "/api/captions": "captions",
+    "/api/labels": "labels",
+    "/api/aspects": "labels",
     "/api/boxes": "finder",
     "/api/things": "finder",
     "/api/text": "finder",
@@ -82,6 +86,7 @@ REFUSALS: Final = {
     422: "The answer has no text, such as by a stop text that comes first.",
     431: "The address and the headers are longer than 32 KiB.",
     500: "Something went wrong on the server; see its log.",
+    501: "What runs the model cannot do this.",
     502: "The answer of the server that runs the model is not valid.",
     503: "Not now: the model is loading, off or failed, or too many requests are in flight.",
     504: "The server that runs the model took too long.",
@@ -147,6 +152,14 @@ def _paths(settings: Settings) -> Json:
         _operation(
             "post /api/captions", "caption", "Caption an image, in a stream", _stream(*tokens),
             (400, 413, 415, 503), description=_CAPTION, **_picture(fields),
+        ),
+        _operation(
+            "post /api/labels", "labelPicture", "Say how likely given labels of an image are",
+            _json("LabelsAnswer"), (400, 413, 415, 501, 503), **_picture(LABELS_FIELDS),
+        ),
+        _operation(
+            "post /api/aspects", "aspectsOfPicture", "Say what the aspects of an image are",
+            _json("AspectsAnswer"), (400, 413, 415, 501, 503), **_picture(ASPECTS_FIELDS),
         ),
         _operation(
             "post /api/boxes", "findBoxes", "Find things in an image, as boxes",
@@ -260,7 +273,10 @@ def _body(content: Json) -> Json:
 
 
 def _picture(fields: Mapping[str, Json]) -> Json:
-    """Return parameters and body of a route that takes a picture with `fields` beside it."""
+    """Return parameters and body of a route that takes a picture with `fields` beside it.
+
+    None is required: each comes in the query or in the form.
+    """
     parameters = [{"name": name, "in": "query", "schema": fields[name]} for name in fields]
     return {"parameters": parameters, "requestBody": _body(_image_bodies(fields))}
 

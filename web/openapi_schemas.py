@@ -8,6 +8,7 @@ from vlm.models.candidates import ModelsStatus
 from vlm.types import Result
 from web.captions import Token
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
+from web.labels import AspectsAnswer, LabelsAnswer
 from web.ollama.models import OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion
 from web.openai.props import Props
 from web.openai.routes import Model, ModelList
@@ -59,7 +60,7 @@ def schemas() -> Json:
         ChatCompletion, ChatCompletionChunk, Model, ModelList, ResponseAnswer, ResponseEvent,
     )  # fmt: skip
     own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Props, Result, Status, Token)
-    found = (BoxesAnswer, ThingsAnswer, TextAnswer)
+    found = (AspectsAnswer, BoxesAnswer, LabelsAnswer, TextAnswer, ThingsAnswer)
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
     requests = (
         ChatCompletionRequest, OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest,

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import flask
 from PIL import Image
 
-from vlm.errors import BusyError, StreamClosedError
+from vlm.errors import BusyError, ModelFailedError, NotReadyError, StreamClosedError
 from vlm.scheduler.queue import MAX_IN_FLIGHT, Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import Result, StreamEvent
+from vlm.types import EngineInfo, Result, StreamEvent
 from web.errors import StoppingError
 from web.request_log import RequestLog
 from web.wsgi import ON_HANG_UP
@@ -125,6 +125,16 @@ class Admission:
             streams = list(self._streams)
         for stream in streams:
             stream.close()
+
+
+def running_model(worker: Worker) -> EngineInfo:
+    """Return what runs; raises NotReadyError or ModelFailedError."""
+    info = worker.info
+    if info is None:
+        if worker.state == "failed":
+            raise ModelFailedError(str(worker.error))
+        raise NotReadyError("The model is still loading. Try again in a few seconds.")
+    return info
 
 
 def read_events(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
+from weakref import WeakSet
 
 from PIL import Image
 
 from vlm.engine.generation import Generation
 from vlm.engine.inputs import InputBuilder
+from vlm.engine.jobs import AnswerJob, EngineJob, ScoreJob
 from vlm.engine.model import Model, Prepared
-from vlm.engine.passes import PASSES, Pass, SharedPassError, group_passes, run_alone, run_group
+from vlm.engine.passes import SharedPassError, group_passes, run_alone, run_group
 from vlm.engine.refresh import refresh
-from vlm.engine.sampling import Token
+from vlm.engine.scoring import Scoring
 from vlm.engine.text import AnswerText
 from vlm.engine.vision_reuse import VisionReuse
 from vlm.errors import CheckpointError
@@ -21,77 +23,13 @@ from vlm.loops import loop_guard
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import Detail, EngineInfo, Request, Result, StreamEvent, TileSide
+from vlm.types import Detail, EngineInfo, Request, Result, ScoreTask, StreamEvent, TileSide
 
 log = logging.getLogger("sightline")
 
 _WARM_UP_TOKENS: Final = 2
 # Full batches without a failure until the batch size, halved by a failure, is doubled again.
 _RECOVERY_BATCHES: Final = 64
-
-
-class EngineJob:
-    """One request in flight: its passes, and the events that come out of them."""
-
-    def __init__(
-        self, generation: Generation, text: AnswerText, is_cancelled: Callable[[], bool]
-    ) -> None:
-        self._generation = generation
-        self._tokens = generation.tokens()
-        self._text = text
-        self._is_cancelled = is_cancelled
-        self._events: list[StreamEvent | Exception] = []
-        self.wanted: Pass | None = None
-        """The pass that the job needs next; None before its start and after its end."""
-
-    def start(self) -> None:
-        """Run up to the first pass."""
-        self._run(lambda: next(self._tokens))
-
-    def resume(self, output: Any) -> None:
-        """Continue with the output of the wanted pass, or with the Exception that it raised."""
-        self.wanted = None
-        if isinstance(output, Exception):
-            self._run(lambda: self._tokens.throw(output))
-        else:
-            self._run(lambda: self._tokens.send(output))
-
-    def drain(self) -> list[StreamEvent | Exception]:
-        """Return the events since the last call."""
-        events, self._events = self._events, []
-        return events
-
-    def close(self) -> None:
-        """Cancel the job. Idempotent."""
-        self._tokens.close()
-        self.wanted = None
-
-    def _run(self, step: Callable[[], Pass | Token]) -> None:
-        try:
-            made = step()
-            while not isinstance(made, PASSES):
-                self._events += self._text.add(made)
-                if self._text.is_cut:
-                    self._finish()
-                    return
-                made = next(self._tokens)
-            self.wanted = made
-        except StopIteration:
-            self._finish()
-        except Exception as error:
-            self._events.append(error)
-
-    def _finish(self) -> None:
-        self._tokens.close()
-        prepared = self._generation.prepared
-        self._events += self._text.finish(
-            self._is_cancelled(),
-            len(prepared.input_ids),
-            prepared.image_tokens,
-            self._generation.encoding.patches,
-            self._generation.encoding.kept,
-            self._generation.counts,
-        )
 
 
 class Engine:
@@ -112,9 +50,9 @@ class Engine:
         does_reuse = not is_exact and "changed" in runtime.capabilities
         reuse = VisionReuse(runtime, inputs.image_processor) if does_reuse else None
         self._model = Model(runtime, inputs, stop_token_ids, reuse)
-        self.max_batch = runtime.max_batch
-        """Number of requests that are best advanced together; 1: one after the other."""
+        self._batch_size = runtime.max_batch
         self._good_batches = 0
+        self._scores: WeakSet[ScoreJob] = WeakSet()
         self.info = EngineInfo(
             model=model_name,
             runtime=runtime.name,
@@ -127,21 +65,30 @@ class Engine:
         )
 
     @property
+    def max_batch(self) -> int:
+        """Return how many requests are best in flight together; 1: one after the other.
+
+        Another one may pass between the passes of a request that scores many answers.
+        """
+        is_scoring = any(not job.is_over for job in self._scores)
+        return self._batch_size + is_scoring
+
+    @property
     def patches(self) -> int:
         """Return how many patches a live frame has; 0 if all frames are encoded whole."""
         reuse = self._model.reuse
         return reuse.patches if reuse is not None and reuse.is_on else 0
 
     def prepare(self, request: Request) -> Prepared:
-        """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
+        """Return `request`, for an answer, in the model's terms; raise BadRequestError."""
         return self._model.prepare(request)
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool] = never) -> EngineJob:
         """Return a job for `request`, not started yet; `advance` it to its end, or close it.
 
-        Raise BadRequestError if the request cannot be run.
+        Raise BadRequestError or NotSupportedError if the request cannot be run.
         """
-        return self._job(self._model.prepare(request), is_cancelled, None)
+        return self._job(request, is_cancelled, None)
 
     def advance(self, jobs: Sequence[EngineJob]) -> list[list[StreamEvent | Exception]]:
         """Run the next pass of each job, batched if that pays; return the new events of each.
@@ -149,13 +96,15 @@ class Engine:
         The last event of a job is its Result, or the Exception that ended it. The error of one job
         does not end the others.
         """
-        for job in jobs:
+        answers = [job for job in jobs if not isinstance(job, ScoreJob)]
+        due = [job for job in jobs if not isinstance(job, ScoreJob) or not job.waits_for(answers)]
+        for job in due:
             if job.wanted is None:
                 job.start()
-        waiting = [job for job in jobs if job.wanted is not None]
+        waiting = [job for job in due if job.wanted is not None]
         wanted = [job.wanted for job in waiting if job.wanted is not None]
         runtime = self._model.runtime
-        for group in group_passes(runtime, wanted, self.max_batch):
+        for group in group_passes(runtime, wanted, self._batch_size):
             try:
                 outputs = run_group(runtime, [wanted[index] for index in group])
                 self._recover_batch_size(len(group))
@@ -163,6 +112,9 @@ class Engine:
                 outputs = [self._group_failure(error, len(group))] * len(group)
             for index, output in zip(group, outputs, strict=True):
                 waiting[index].resume(output)
+        for job in due:
+            if isinstance(job, ScoreJob):
+                job.let_pass(answers)
         return [job.drain() for job in jobs]
 
     def stream(
@@ -179,7 +131,7 @@ class Engine:
         replaces the engine's own draft. Raise BadRequestError for a request that cannot be run,
         and MemoryError.
         """
-        job = self._job(self._model.prepare(request), is_cancelled, draft)
+        job = self._job(request, is_cancelled, draft)
         return stream_alone(self, job)
 
     def run(self, request: Request, draft: Sequence[int] | None = None) -> Result:
@@ -224,19 +176,25 @@ class Engine:
 
     def _job(
         self,
-        prepared: Prepared,
+        request: Request,
         is_cancelled: Callable[[], bool],
         draft: Sequence[int] | None,
     ) -> EngineJob:
+        if isinstance(request.task, ScoreTask):
+            scores = self._model.prepare_scores(request, request.task)
+            job = ScoreJob(Scoring(self._model, scores, self.info, is_cancelled))
+            self._scores.add(job)
+            return job
+        prepared, task = self._model.prepare(request), request.task
         text = AnswerText(
             self._model.inputs.tokenizer,
             self._model.stop_ids,
-            prepared.request.task.stop,
+            task.stop,
             prepared.limit,
-            loop_guard(prepared.request.task),
-            keeps_lead=prepared.request.task.prompt_end == "final_text",
+            loop_guard(task),
+            keeps_lead=task.prompt_end == "final_text",
         )
-        return EngineJob(Generation(self._model, prepared, is_cancelled, draft), text, is_cancelled)
+        return AnswerJob(Generation(self._model, prepared, is_cancelled, draft), text, is_cancelled)
 
     def _group_failure(self, error: Exception, size: int) -> Exception:
         """Return what each of `size` jobs receives for an `error` in their common pass."""
@@ -244,19 +202,19 @@ class Engine:
             return error
         # One of them may be the cause, or all together need too much memory. Each runs its pass
         # again, in smaller batches, down to one.
-        self.max_batch = max(1, size // 2)
+        self._batch_size = max(1, size // 2)
         self._good_batches = 0
-        log.warning("A batch of %d requests failed; the next ones have %d", size, self.max_batch)
+        log.warning("A batch of %d requests failed; the next ones have %d", size, self._batch_size)
         return SharedPassError("A pass of several requests failed.")
 
     def _recover_batch_size(self, size: int) -> None:
         """Double a reduced batch size after enough full batches without a failure."""
         largest = self._model.runtime.max_batch
-        if size < self.max_batch or self.max_batch == largest:
+        if size < self._batch_size or self._batch_size == largest:
             return
         self._good_batches += 1
         if self._good_batches >= _RECOVERY_BATCHES:
-            self.max_batch = min(largest, 2 * self.max_batch)
+            self._batch_size = min(largest, 2 * self._batch_size)
             self._good_batches = 0
 
 

@@ -40,7 +40,7 @@ class Generation:
         self.encoding = Encoding(model, prepared, is_cancelled)
         self._model = model
         self._runtime = model.runtime
-        self._task: AnswerTask = prepared.request.task
+        self._task: AnswerTask = prepared.request.answer_task
         self._is_cancelled = is_cancelled
         self._draft = draft
         self._answer: list[int] = []

@@ -84,6 +84,13 @@ class InputBuilder:
         """
         return self._ids_of(tuple(turns), context_tokens, end)
 
+    def answer_ids(self, text: str) -> tuple[int, ...]:
+        """Return the ids of `text` as the whole of an answer, without its end.
+
+        Raise BadRequestError if the tokenizer cannot encode it.
+        """
+        return tuple(self._typed_ids(f" {text}"))
+
     def _tokenise(
         self, turns: tuple[Turn, ...], context_tokens: int, end: PromptEnd
     ) -> tuple[int, ...]:

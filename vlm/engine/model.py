@@ -8,17 +8,19 @@ from typing import Any
 
 from PIL import Image
 
+from vlm.engine.branches import Branch, common_start
 from vlm.engine.drafts import LastAnswers
 from vlm.engine.frame_cache import FrameCache
 from vlm.engine.grammars import Grammars
 from vlm.engine.inputs import InputBuilder, Turn
 from vlm.engine.json_ends import ClosingTokens
 from vlm.engine.vision_reuse import VisionReuse
-from vlm.errors import BadRequestError, LogitBiasError
+from vlm.errors import BadRequestError, LogitBiasError, NotSupportedError
 from vlm.processing.image_processor import TileGrid
+from vlm.processing.tokenizer import END_OF_UTTERANCE
 from vlm.prompts import clean_text
 from vlm.runtimes.base import Runtime
-from vlm.types import Request
+from vlm.types import Choices, Request, ScoreTask
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,18 @@ class Prepared:
     image_tokens: int
     limit: int
     """Maximum number of tokens of the answer."""
+
+
+@dataclass(frozen=True)
+class PreparedScores:
+    """A request to score answers in the model's terms."""
+
+    prepared: Prepared
+    """Its `input_ids` are those with which all prompts begin."""
+    branches: tuple[Branch, ...]
+    """The prompt and each answer, one question after the other."""
+    counts: tuple[int, ...]
+    """Number of answers of each question."""
 
 
 @dataclass
@@ -66,7 +80,7 @@ class Model:
 
     def prepare(self, request: Request) -> Prepared:
         """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
-        task = request.task
+        task = request.answer_task
         if task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
         size = self.inputs.vocabulary_size
@@ -94,3 +108,49 @@ class Model:
             image_tokens=input_ids.count(self.inputs.image_token_id),
             limit=min(task.max_tokens, context_tokens - len(input_ids)),
         )
+
+    def prepare_scores(self, request: Request, task: ScoreTask) -> PreparedScores:
+        """Return `request`, of `task`, in the model's terms.
+
+        Raise BadRequestError if it cannot be run, NotSupportedError if the runtime scores nothing.
+        """
+        if "score" not in self.runtime.capabilities:
+            raise NotSupportedError(
+                "The model is spread over several devices, which score no answers. Start it on one "
+                "with --device."
+            )
+        context_tokens = self.runtime.context_tokens
+        grid = self.inputs.image_processor.grid_of(task.image.size, task.detail)
+        branches: list[Branch] = []
+        for choices in task.choices:
+            turns: tuple[Turn, ...] = (("user", (grid, clean_text(choices.question))),)
+            prompt = self.inputs.chat_ids(turns, context_tokens)
+            answers = self._answers(choices)
+            if len(prompt) + max(map(len, answers)) > context_tokens:
+                raise BadRequestError(
+                    f"Prompt, image and answer have more than the {context_tokens} tokens that "
+                    "this model has room for. Make the answers shorter."
+                )
+            branches += [Branch((*prompt, *answer), len(answer)) for answer in answers]
+        prepared = Prepared(
+            request,
+            (task.image,),
+            (),
+            common_start(branches),
+            image_tokens=branches[0].token_ids.count(self.inputs.image_token_id),
+            limit=0,
+        )
+        return PreparedScores(
+            prepared, tuple(branches), tuple(len(e.answers) for e in task.choices)
+        )
+
+    def _answers(self, choices: Choices) -> list[tuple[int, ...]]:
+        """Return the ids of the answers, with an end if another one goes on from there."""
+        answers = [self.inputs.answer_ids(clean_text(answer)) for answer in choices.answers]
+        starts = {answer[:end] for answer in answers for end in range(len(answer))}
+        end = self.inputs.tokenizer.id_of(END_OF_UTTERANCE)
+        if end not in self.stop_ids:
+            end = min(self.stop_ids, default=None)
+        return [
+            (*answer, end) if end is not None and answer in starts else answer for answer in answers
+        ]

@@ -16,7 +16,7 @@ from vlm.finder.saying import Saying
 from vlm.finder.speaker import Speaker, images_of
 from vlm.finder.speech import Speech
 from vlm.scheduler.protocol import PullEngine
-from vlm.types import Request, Result, StreamEvent, TokenChunk
+from vlm.types import AnswerTask, Request, Result, StreamEvent, TokenChunk
 
 # While only the finder works, a step waits so long for it; then new requests can be admitted.
 _STEP_S: Final = 0.02
@@ -59,7 +59,8 @@ class FinderEngine:
         inner = self._engine.begin(request, is_cancelled)
         task = request.task
         may_speak = (
-            len(images_of(task)) == 1
+            isinstance(task, AnswerTask)
+            and len(images_of(task)) == 1
             and task.top_logprobs is None
             and task.form is None
             and task.prompt_end == "generation_prompt"

@@ -54,7 +54,7 @@ def with_lines(request: Request, lines: Sequence[TextLine]) -> Request:
             parts[index] = f"Text in the image: {quoted}.\n{part}"
             break
     messages = (*earlier, replace(last, parts=tuple(parts)))
-    return replace(request, task=replace(request.task, messages=messages))
+    return replace(request, task=replace(request.answer_task, messages=messages))
 
 
 def _quoted(lines: Sequence[TextLine]) -> str:

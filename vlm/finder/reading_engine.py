@@ -20,7 +20,7 @@ from vlm.finder.reading import reader_answer, with_lines
 from vlm.finder.saying import Saying
 from vlm.finder.speaker import image_of, images_of, prompt_of
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import EngineInfo, Reading, Request, StreamEvent, TextLine
+from vlm.types import AnswerTask, EngineInfo, Reading, Request, StreamEvent, TextLine
 
 log = logging.getLogger("sightline")
 
@@ -37,6 +37,8 @@ def reading_of(request: Request, takes_lines: bool = True) -> Reading:
     A model that `takes_lines` was trained on prompts that quote text.
     """
     task = request.task
+    if not isinstance(task, AnswerTask):
+        return "model"
     if len(images_of(task)) != 1 or task.prompt_end != "generation_prompt":
         return "model"
     reading = task.reading

@@ -27,7 +27,7 @@ class Saying:
     """The answer to `request`; a word counts as a token. Its clock starts when it is made."""
 
     def __init__(self, request: Request) -> None:
-        self._task = request.task
+        self._request = request
         self._coming = ""
         self._words: list[str] = []
         self._is_stopped = False
@@ -52,9 +52,9 @@ class Saying:
             return []
         said = "".join(self._words)
         whole = said + text
-        ends = [end for stop in self._task.stop if (end := whole.find(stop)) >= 0]
+        ends = [end for stop in self._request.answer_task.stop if (end := whole.find(stop)) >= 0]
         self._is_stopped = bool(ends)
-        room = self._task.max_tokens - len(self._words)
+        room = self._request.answer_task.max_tokens - len(self._words)
         words = _WORD.findall(whole[len(said) : min(ends, default=None)])
         self._coming = "".join(words[room:])
         if words and not self._words:

@@ -20,7 +20,7 @@ from vlm.finder.first_line import first_line
 from vlm.finder.reading import reader_answer
 from vlm.finder.sentence import FirstLine
 from vlm.finder.speech import Speech
-from vlm.types import AnswerTask, Request, TextLine
+from vlm.types import Request, Task, TextLine
 
 log = logging.getLogger("sightline")
 
@@ -161,7 +161,7 @@ def image_of(request: Request) -> Image.Image:
     return image
 
 
-def images_of(task: AnswerTask) -> list[Image.Image]:
+def images_of(task: Task) -> list[Image.Image]:
     """Return all images of the chat."""
     return [
         part for message in task.messages for part in message.parts if not isinstance(part, str)

@@ -16,7 +16,7 @@ from vlm.finder.checks import Look, checks
 from vlm.finder.finder import Finder
 from vlm.finder.speaker import images_of
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import EngineInfo, Request, Result, StreamEvent
+from vlm.types import AnswerTask, EngineInfo, Request, Result, StreamEvent
 
 # A caption that has ended waits for its look in so many steps of so long.
 _STEPS: Final = 25
@@ -130,6 +130,7 @@ def _begin_look(finder: Finder, request: Request) -> Future[Look] | None:
     """Return a look at the frame of `request`; None if it is about none, or several, or in JSON."""
     task = request.task
     images = images_of(task)
-    if len(images) != 1 or task.has_form or request.kind == "background":
+    is_answer = isinstance(task, AnswerTask) and not task.has_form
+    if len(images) != 1 or not is_answer or request.kind == "background":
         return None
     return finder.look_later(images[0])

@@ -37,5 +37,5 @@ class Frame:
     ) -> Request:
         """Return a request with one question about this frame, after earlier `turns` about it."""
         request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind, turns)
-        task = replace(request.task, reading=reading, stop_loops=stop_loops)
+        task = replace(request.answer_task, reading=reading, stop_loops=stop_loops)
         return replace(request, frame=self, task=task)

@@ -49,12 +49,12 @@ class UpstreamAnswer:
         self._key = key
         self._keeps_limit = keeps_limit
         self._filter = AnswerText(
-            request.task.stop,
-            request.task.has_form,
+            request.answer_task.stop,
+            request.answer_task.has_form,
             is_thinking,
-            continues=request.task.prompt_end == "final_text",
+            continues=request.answer_task.prompt_end == "final_text",
         )
-        self._loops = loop_guard(request.task)
+        self._loops = loop_guard(request.answer_task)
         self._texts: list[str] = []
         # The first half of a character that two events share.
         self._half = ""
@@ -149,7 +149,7 @@ class UpstreamAnswer:
 
     @property
     def _is_at_limit(self) -> bool:
-        return self._keeps_limit and self._text_events >= self._request.task.max_tokens
+        return self._keeps_limit and self._text_events >= self._request.answer_task.max_tokens
 
     def count(self, size: int) -> None:
         """Count `size` bytes of the stream, whatever they hold."""
@@ -162,7 +162,7 @@ class UpstreamAnswer:
         if self._is_done:
             return None
         self._events += 1
-        limit = _EVENTS_PER_TOKEN * self._request.task.max_tokens + _SPARE_EVENTS
+        limit = _EVENTS_PER_TOKEN * self._request.answer_task.max_tokens + _SPARE_EVENTS
         if self._events - self._thoughts > limit or self._thoughts > _MAX_THOUGHTS:
             fail("sends more events than the answer has tokens.")
         if data.strip().upper() == _DONE:
@@ -210,7 +210,7 @@ class UpstreamAnswer:
         if self.has_shown_thoughts:
             fail("answered with its model's thoughts. They are left out from now on: ask again.")
         # A stop text may come first.
-        if self.has_only_thoughts or not (self._texts or self._request.task.stop):
+        if self.has_only_thoughts or not (self._texts or self._request.answer_task.stop):
             fail(self._words_of_nothing())
         if self.has_loop:
             return "loop"
@@ -220,7 +220,7 @@ class UpstreamAnswer:
             return "length"
         if self._finish_reason is not None and self.unknown_reason is None:
             return self._finish_reason
-        return "length" if self._tokens() >= self._request.task.max_tokens else "stop"
+        return "length" if self._tokens() >= self._request.answer_task.max_tokens else "stop"
 
     def stats(self, ttft_s: float, total_s: float) -> Stats:
         """Return the cost; a server that reports no usage is counted by its events with text."""
@@ -277,7 +277,7 @@ class UpstreamAnswer:
 
     def _add(self, piece: Piece) -> TokenChunk | None:
         self._note_reason(piece)
-        if self._request.task.top_logprobs is not None:
+        if self._request.answer_task.top_logprobs is not None:
             self._logprobs += read_logprobs(piece.logprobs)
         self._refusal = (self._refusal + piece.refusal)[:_MAX_REFUSAL_CHARS]
         self._calls_tool = self._calls_tool or piece.calls_tool
@@ -291,7 +291,7 @@ class UpstreamAnswer:
             self._thoughts += 1
             return None
         self._chars += len(piece.text)
-        if self._chars > _TOKEN_MAX_CHARS * self._request.task.max_tokens:
+        if self._chars > _TOKEN_MAX_CHARS * self._request.answer_task.max_tokens:
             fail("sends more text than the answer has tokens.")
         self._text_events += 1
         return self._shown(text if self._loops is None else self._loops.add(text))

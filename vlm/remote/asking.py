@@ -65,7 +65,7 @@ async def ask(
 
 def _asked(upstream: Upstream, request: Request, body: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a request to `upstream`, before it has refused any."""
-    form = request.task.form
+    form = request.answer_task.form
     own = None if form is None else form_fields(form, upstream.owner)
     return {"model": upstream.model, **body, **(own or {})}
 
@@ -94,7 +94,7 @@ def _learn_thoughts(fields: ServerFields, answer: UpstreamAnswer) -> None:
 def _check(upstream: Upstream, request: Request, answer: UpstreamAnswer) -> None:
     """Raise UpstreamFailure for an answer that is empty, or not of the form that was asked for."""
     answer.finish_reason()
-    if answer.is_whole and not keeps_to_form(answer.text, request.task):
+    if answer.is_whole and not keeps_to_form(answer.text, request.answer_task):
         raise UpstreamFailure(
             "broken", "did not keep to the form of the answer that was asked for."
         )

@@ -212,7 +212,7 @@ class Balancer:
         Wait if none accepts requests; raise BusyError or UpstreamDownError if that takes too long,
         and FormError if none takes the form that the answer is to have.
         """
-        form = request.task.form
+        form = request.answer_task.form
         able = [each for each in self._upstreams if _takes(each, form)]
         if form is not None and not able:
             what = "regular expression" if form.kind == "regex" else "choice"

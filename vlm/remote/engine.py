@@ -21,6 +21,7 @@ from vlm.errors import (
     FormError,
     GenerationError,
     ModelFailedError,
+    NotSupportedError,
     SightlineError,
 )
 from vlm.remote.balancer import Balancer
@@ -30,7 +31,7 @@ from vlm.remote.wire import FRAME_SIZE_PX
 from vlm.scheduler.protocol import OnEvent
 from vlm.scheduler.queue import CLOSED_MESSAGE
 from vlm.settings import Settings, read_key
-from vlm.types import EngineInfo, Request, StreamEvent, TokenChunk
+from vlm.types import AnswerTask, EngineInfo, Request, StreamEvent, TokenChunk
 
 log = logging.getLogger("sightline")
 
@@ -164,9 +165,14 @@ class RemoteEngine:
         engine was closed. Raise BadRequestError if the request cannot be run at all, and
         GenerationError if the engine is closed already.
         """
-        if request.task.max_tokens < 1:
+        if not isinstance(request.task, AnswerTask):
+            raise NotSupportedError(
+                "This needs a model that runs here: a server of OpenAI's API does not say how "
+                "likely given answers are."
+            )
+        if request.answer_task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
-        if request.task.has_form and request.task.prompt_end == "final_text":
+        if request.answer_task.has_form and request.answer_task.prompt_end == "final_text":
             raise FormError(
                 "The server of this model applies a form to new answers only, not to one that "
                 "continues a message."

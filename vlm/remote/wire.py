@@ -32,28 +32,29 @@ _SHRINK: Final = 0.75
 
 def request_body(request: Request) -> dict[str, Any]:
     """Return the body of a streamed chat completion, without the model's name."""
+    task = request.answer_task
     body: dict[str, Any] = {
-        "messages": [_message(each, request.task.detail) for each in request.task.messages],
-        "temperature": request.task.sampling.temperature,
+        "messages": [_message(each, task.detail) for each in task.messages],
+        "temperature": task.sampling.temperature,
         "stream": True,
     }
     # Without a limit, each server takes what its own context holds.
-    if request.task.max_tokens < ANSWER_MAX_TOKENS:
-        body["max_tokens"] = request.task.max_tokens
-    body |= _sampling(request.task.sampling)
-    if request.task.stop:
-        body["stop"] = list(request.task.stop)
-    if request.task.top_logprobs is not None:
+    if task.max_tokens < ANSWER_MAX_TOKENS:
+        body["max_tokens"] = task.max_tokens
+    body |= _sampling(task.sampling)
+    if task.stop:
+        body["stop"] = list(task.stop)
+    if task.top_logprobs is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = request.task.top_logprobs
-    if request.task.json_object:
+        body["top_logprobs"] = task.top_logprobs
+    if task.json_object:
         body["response_format"] = {"type": "json_object"}
-    if request.task.form is not None:
+    if task.form is not None:
         # A form that is not of OpenAI's API is added for the server that is chosen.
-        body |= form_fields(request.task.form, "") or {}
-    if request.task.prompt_end != "generation_prompt":
+        body |= form_fields(task.form, "") or {}
+    if task.prompt_end != "generation_prompt":
         body["add_generation_prompt"] = False
-    if request.task.prompt_end == "final_text":
+    if task.prompt_end == "final_text":
         body["continue_final_message"] = True
     if request.camera is not None:
         body["user"] = request.camera

@@ -17,12 +17,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from vlm.errors import (
     BadRequestError,
     GenerationError,
-    ModelFailedError,
-    NotReadyError,
     StreamClosedError,
 )
 from vlm.scheduler.worker import Worker
-from vlm.types import EngineInfo, Request, Result, StreamEvent
+from vlm.types import Request, Result, StreamEvent
 from web.errors import (
     IGNORED_HEADER,
     MAX_BODY_BYTES,
@@ -34,7 +32,7 @@ from web.errors import (
     too_many_bytes,
 )
 from web.request_log import request_log
-from web.streaming import Admission, Place, read_events
+from web.streaming import Admission, Place, read_events, running_model
 from web.wsgi import watch_client
 
 if TYPE_CHECKING:
@@ -125,7 +123,7 @@ def answer_chat(
         if isinstance(asked, Ready):
             entry.wants_answer = False
             return _json(asked.answer, headers)
-        parts = [part for message in asked.request.task.messages for part in message.parts]
+        parts = [part for message in asked.request.answer_task.messages for part in message.parts]
         place.hold_images(part for part in parts if not isinstance(part, str))
         entry.request = asked.request
         stream = held.enter_context(admission.submitted(worker, entry))
@@ -172,16 +170,6 @@ def answer_headers(model: str, ignored: tuple[str, ...] = ()) -> dict[str, str]:
     return {MODEL_HEADER: quote(model, safe="/:@ "), **more}
 
 
-def running_model(worker: Worker) -> EngineInfo:
-    """Return what runs; raises NotReadyError or ModelFailedError."""
-    info = worker.info
-    if info is None:
-        if worker.state == "failed":
-            raise ModelFailedError(str(worker.error))
-        raise NotReadyError("The model is still loading. Try again in a few seconds.")
-    return info
-
-
 def _json(body: BaseModel, headers: dict[str, str]) -> Response:
     return Response(body.model_dump_json(), mimetype="application/json", headers=headers)
 
@@ -202,7 +190,7 @@ def _with_text(events: Iterator[StreamEvent | None], asked: Asked) -> Iterator[S
     A cut answer must not look like a whole one. Clients take an answer without text for a fault:
     some ask ten times, some make up an object.
     """
-    task = asked.request.task
+    task = asked.request.answer_task
     # An expression or a choice may allow an empty answer.
     may_be_empty = task.form is not None and task.form.kind != "json_schema"
     for event in events:

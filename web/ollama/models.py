@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vlm.models.manager import Models
 from vlm.types import EngineInfo
-from web.chats.answering import running_model
+from web.streaming import running_model
 
 # The release of Ollama whose API this is. Clients read it as numbers, and ask for new ones.
 OLLAMA_VERSION: Final = "0.12.0"

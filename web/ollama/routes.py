@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from flask import Blueprint, Response, jsonify, request
 
 from vlm.models.manager import Models
-from web.chats.answering import Asked, Ready, answer_chat, answer_headers, read_body, running_model
+from web.chats.answering import Asked, Ready, answer_chat, answer_headers, read_body
 from web.errors import NOT_OFFERED, NotOfferedError
 from web.ollama.models import OLLAMA_VERSION, OllamaVersion, is_running, listed, running, shown
-from web.streaming import Admission
+from web.streaming import Admission, running_model
 from web.wsgi import watch_client
 
 if TYPE_CHECKING:

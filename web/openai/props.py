@@ -9,8 +9,8 @@ from flask import Blueprint, Response, jsonify
 from vlm import __version__
 from vlm.models.manager import Models
 from vlm.types import EngineInfo
-from web.chats.answering import running_model
 from web.paths import PROPS_PATH
+from web.streaming import running_model
 
 
 @dataclass(frozen=True)

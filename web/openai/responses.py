@@ -40,7 +40,7 @@ def _asked(body: ResponsesRequest, model: str, is_cancelled: Callable[[], bool])
     from web.openai.responses_body import responses_request
 
     asked = responses_request(body, is_cancelled)
-    sampling = asked.request.task.sampling
+    sampling = asked.request.answer_task.sampling
     answer = ResponseMaker(
         model,
         max_output_tokens=body.max_output_tokens,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from flask import Blueprint, Response, jsonify, request
 
 from vlm.models.manager import Models
-from web.chats.answering import Asked, answer_chat, running_model
+from web.chats.answering import Asked, answer_chat
 from web.errors import ModelNotFoundError, NotOfferedError
 from web.openai.responses import add_responses
-from web.streaming import Admission
+from web.streaming import Admission, running_model
 
 if TYPE_CHECKING:
     from web.openai.schema import ChatCompletionRequest

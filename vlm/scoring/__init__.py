@@ -1,0 +1,1 @@
+"""Labels, aspects and yes/no questions as tasks, and probabilities from what they score."""

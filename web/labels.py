@@ -1,0 +1,188 @@
+"""`POST /api/labels` and `/api/aspects`: how likely the model finds given labels of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, cast, get_args
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.datastructures import MultiDict
+
+from vlm.errors import BadRequestError
+from vlm.images.frame import Frame
+from vlm.scheduler.worker import Worker
+from vlm.scoring.aspects import AspectScore, aspects_of, aspects_task, read_aspects
+from vlm.scoring.labels import (
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
+    LabelQuestion,
+    LabelScore,
+    Mode,
+    read_labels,
+)
+from vlm.types import Detail, Request, Scored, ScoreTask
+from web.caption_fields import FIELDS, checked_field
+from web.picture_body import read_picture
+from web.request_log import request_log
+from web.streaming import Admission, read_events, running_model
+
+_DIGITS: Final = 4
+
+# As for captions. A picture that was captioned with the same detail is not encoded again.
+_SHARED_FIELDS: Final = {name: FIELDS[name] for name in ("detail", "camera")}
+# The fields of each route beside the picture, in JSON Schema.
+LABELS_FIELDS: Final[Mapping[str, dict[str, Any]]] = {
+    "labels": {
+        "type": "string",
+        "minLength": 1,
+        "description": f"At most {MAX_LABELS} labels of {MAX_LABEL_CHARS} characters, with commas "
+        "between or one a line. `sofa|couch` is one label with two names.",
+    },
+    "mode": {
+        "enum": list(get_args(Mode)),
+        "default": "one",
+        "description": "`one`: the labels exclude each other. `many`: each may fit or not.",
+    },
+    **_SHARED_FIELDS,
+}
+ASPECTS_FIELDS: Final[Mapping[str, dict[str, Any]]] = _SHARED_FIELDS
+
+
+@dataclass(frozen=True)
+class LabelsAnswer:
+    """The labels of a picture, the likeliest first."""
+
+    labels: tuple[LabelScore, ...]
+    # The probability that none fits; null for a model whose probabilities were not calibrated.
+    none: float | None
+    calibrated: bool
+    model: str
+    # Tokens that were scored, and the passes that it took.
+    rows: int
+    passes: int
+    # Seconds of the model's work.
+    total_s: float
+
+
+@dataclass(frozen=True)
+class AspectsAnswer:
+    """The aspects of a picture, each with its labels, the likeliest first."""
+
+    aspects: tuple[AspectScore, ...]
+    calibrated: bool
+    model: str
+    rows: int
+    passes: int
+    total_s: float
+
+
+class _Fields(NamedTuple):
+    labels: tuple[str, ...]
+    mode: Mode
+    detail: Detail
+    camera: str | None
+
+
+def labels_blueprint(worker: Worker, admission: Admission) -> Blueprint:
+    """Return the routes over a started `worker`; `admission` bounds the requests in flight."""
+    blueprint = Blueprint("labels", __name__)
+
+    @blueprint.post("/api/labels")
+    def labels() -> Response:
+        with ExitStack() as held:
+            place = held.enter_context(admission.place())
+            image, fields = read_picture(request, lambda given: _read(given, LABELS_FIELDS), place)
+            question = LabelQuestion(fields.labels, fields.mode, running_model(worker).model)
+            frame = Frame(image, fields.camera)
+            scored = _scored(question.task(image, fields.detail), frame, worker, admission, held)
+            if scored is None:
+                return Response()
+            found = question.read(scored)
+            return jsonify(
+                LabelsAnswer(
+                    tuple(
+                        replace(
+                            each,
+                            probability=round(each.probability, _DIGITS),
+                            logprob=round(each.logprob, _DIGITS),
+                        )
+                        for each in found.labels
+                    ),
+                    None if found.none is None else round(found.none, _DIGITS),
+                    found.calibrated,
+                    scored.model,
+                    scored.rows,
+                    scored.passes,
+                    round(scored.stats.total_s, _DIGITS),
+                )
+            )
+
+    @blueprint.post("/api/aspects")
+    def aspects() -> Response:
+        with ExitStack() as held:
+            place = held.enter_context(admission.place())
+            image, fields = read_picture(request, lambda given: _read(given, ASPECTS_FIELDS), place)
+            asked = aspects_of(running_model(worker).model)
+            frame = Frame(image, fields.camera)
+            task = aspects_task(image, asked, fields.detail)
+            scored = _scored(task, frame, worker, admission, held)
+            if scored is None:
+                return Response()
+            found = read_aspects(scored, asked)
+            rounded = tuple(
+                replace(
+                    aspect,
+                    labels=tuple(
+                        replace(each, probability=round(each.probability, _DIGITS))
+                        for each in aspect.labels
+                    ),
+                )
+                for aspect in found.aspects
+            )
+            return jsonify(
+                AspectsAnswer(
+                    rounded,
+                    found.calibrated,
+                    scored.model,
+                    scored.rows,
+                    scored.passes,
+                    round(scored.stats.total_s, _DIGITS),
+                )
+            )
+
+    return blueprint
+
+
+def _scored(
+    task: ScoreTask, frame: Frame, worker: Worker, admission: Admission, held: ExitStack
+) -> Scored | None:
+    """Return the result of `task`; None if the client has left."""
+    entry = request_log()
+    entry.wants_answer = True
+    entry.request = Request(task, camera=frame.camera, frame=frame)
+    stream = held.enter_context(admission.submitted(worker, entry))
+    last = None
+    for event in read_events(stream, admission, entry):
+        last = event
+    return last if isinstance(last, Scored) and last.logprobs else None
+
+
+def _read(values: MultiDict[str, str], schema: Mapping[str, Any]) -> _Fields:
+    """Return the first value of each field of `schema`, or its default; raises BadRequestError.
+
+    All values of a field are checked: a wrong one is a mistake even if it has no effect.
+    """
+    modes = get_args(Mode)
+    if "mode" in schema and any(each not in modes for each in values.getlist("mode")):
+        raise BadRequestError(f"mode must be one of: {', '.join(modes)}.")
+    for name in _SHARED_FIELDS:
+        for text in values.getlist(name):
+            checked_field(name, text)
+    return _Fields(
+        read_labels(values.get("labels", "")) if "labels" in schema else (),
+        cast(Mode, values.get("mode", "one")),
+        cast(Detail, values.get("detail", "low")),
+        values.get("camera"),
+    )
