@@ -150,6 +150,34 @@ def test_any_split_into_passes_gives_the_same_predictions(
         assert predicted == ids
 
 
+def test_a_long_prompt_in_parts_predicts_as_its_tokens_one_by_one(
+    runtime: OpenVinoRuntime, inputs: list[Inputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = inputs[0]
+    features = [runtime.encode_image(case.pixel_values)]
+    rng = np.random.default_rng(0)
+    after_image = rng.integers(9, 900, 200).tolist()
+    ids = [*case.input_ids, *after_image]
+    state, after = runtime.prefill(case.input_ids, features, want_logits=True)
+    one_by_one = [after, *(runtime.decode(state, each, want_logits=True) for each in after_image)]
+    monkeypatch.setattr("vlm.runtimes.openvino.runtime._LONG_PART", 64)
+    # The last part must hold all that is predicted.
+    for count in (1, 64, len(after_image) + 1):
+        filled, long = runtime.prefill(ids, features, count, want_logits=True)
+        assert filled.length == len(ids)
+        assert long.ids == [each.ids[0] for each in one_by_one[-count:]]
+        assert long.logits is not None
+        logits = [each.logits[0] for each in one_by_one[-count:] if each.logits is not None]
+        assert np.allclose(long.logits, logits, atol=1e-4)
+        again = runtime.decode(filled, 9, want_logits=True).logits
+        whole = runtime.decode(runtime.fork(state, len(ids)), 9, want_logits=True).logits
+        assert again is not None and whole is not None and np.allclose(again, whole, atol=1e-4)
+    # The end of a prompt anew, behind what is copied.
+    positions = np.arange(len(case.input_ids), len(ids))
+    copy, refed = runtime.refeed(filled, positions, after_image, [], 1)
+    assert refed.ids == one_by_one[-1].ids and copy.length == len(ids)
+
+
 def test_truncated_tokens_do_not_change_predictions(
     runtime: OpenVinoRuntime, inputs: list[Inputs]
 ) -> None:

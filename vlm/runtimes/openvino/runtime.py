@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ from vlm.checkpoints.files import model_size
 from vlm.errors import first_line
 from vlm.processing.image_processor import PixelValues
 from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
+from vlm.runtimes.memory import free_host_bytes
 from vlm.runtimes.openvino.cache import (
     EMBEDDINGS_FILE,
     FACTS_FILE,
@@ -28,6 +31,7 @@ from vlm.runtimes.openvino.platform import (
     OpenVinoUnavailableError,
     Precision,
     compile_on_cpu,
+    core,
     memory_errors,
     openvino_here,
 )
@@ -42,6 +46,16 @@ _LONGEST_UNPADDED: Final = 32
 # the first token waits less for other captions to end. With nine cameras it came after 8.2 instead
 # of 10.8 times as long as with one; two cores of a Zen 4 made 44 instead of 38 captions a second.
 _SMALL_MODEL_BATCH: Final = 3
+# A new state that is fed so many rows at once is fed by the long text model. For a large model it is
+# compiled only if frames have several tiles or texts are long, since it takes 200 MB with 256M.
+_LONG_PASS: Final = 192
+_LONG_PASS_OF_SMALL_MODEL: Final = 32
+# So many rows at a time, since the scores of a pass are its rows x all rows of the state.
+_LONG_PART: Final = 256
+# Its memory: of its rows in a KV cache, and of the file of weights. With SmolVLM-256M's shape 1,332
+# rows added 540 MB to the peak, 1,843 with a draft of 511 tokens 900 MB.
+_LONG_ROW_FACTOR: Final = 10
+_LONG_WEIGHTS_FACTOR: Final = 1.7
 
 
 class OpenVinoRuntime:
@@ -66,6 +80,7 @@ class OpenVinoRuntime:
         With `is_small` the passes of several sequences are interleaved.
         """
         self.max_batch = _SMALL_MODEL_BATCH if is_small else 1
+        self._long_pass = _LONG_PASS_OF_SMALL_MODEL if is_small else _LONG_PASS
         facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
         # Kept: the files are memory-mapped, and a temporary folder is deleted with its object.
         self._source = source
@@ -83,9 +98,10 @@ class OpenVinoRuntime:
         }
         if threads is not None:
             properties["INFERENCE_NUM_THREADS"] = threads
-        self._text = compile_on_cpu(
-            source.folder / TEXT_FILE, properties | precision.text_properties
-        )
+        self._text_properties = properties | precision.text_properties
+        # Kept, so that a second compiled model shares the mapped file.
+        self._text_graph = core().read_model(source.folder / TEXT_FILE)
+        self._text = compile_on_cpu(self._text_graph, self._text_properties)
         self._vision = OpenVinoVision(
             source.folder / VISION_FILE, facts, properties | precision.vision_properties
         )
@@ -160,8 +176,8 @@ class OpenVinoRuntime:
         want_logits: bool = False,
     ) -> tuple[OpenVinoKVState, Predicted]:
         """Raise ValueError if the number of image tokens differs from that of the features."""
-        state, embeds = self._new_state(), self._embed(input_ids, features)
-        return state, self._feed(state, embeds, count, want_logits)
+        embeds = self._embed(input_ids, features)
+        return self._fill(None, np.arange(len(embeds)), embeds, count, want_logits)
 
     def refeed(
         self,
@@ -173,10 +189,7 @@ class OpenVinoRuntime:
         want_logits: bool = False,
     ) -> tuple[OpenVinoKVState, Predicted]:
         embeds = self._embed(input_ids, features)
-        with memory_errors():
-            copy = self._new_state()
-            state.copy_to(copy, np.setdiff1d(np.arange(positions[-1]), positions))
-        return copy, self._feed(copy, embeds, count, want_logits, positions)
+        return self._fill(state, positions, embeds, count, want_logits)
 
     def verify(
         self,
@@ -194,10 +207,7 @@ class OpenVinoRuntime:
         state.truncate(length)
 
     def fork(self, state: OpenVinoKVState, length: int) -> OpenVinoKVState:
-        with memory_errors():
-            copy = self._new_state()
-            state.copy_to(copy, np.arange(length))
-            return copy
+        return self._copy(state, np.arange(length), self._text)
 
     def score(self, state: OpenVinoKVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
         copy, rows = self.fork(state, state.length), asked_rows(asked)
@@ -223,8 +233,76 @@ class OpenVinoRuntime:
             embeds[is_image] = np.concatenate(list(features))
         return embeds
 
-    def _new_state(self) -> OpenVinoKVState:
-        return OpenVinoKVState(self._text.create_infer_request(), self._bytes_per_row)
+    @cached_property
+    def _long_text(self) -> Any:
+        """The text model for passes of many rows, compiled at the first one.
+
+        The plugin's attention over a state is made for single rows. As products of matrices, 875
+        rows of SmolVLM-256M's shape take 1.2 instead of 3.2 s and 100 of `nano` 4.0 instead of 6.7
+        ms, but a single row behind 864 takes 66 instead of 23 ms, since keys and values are copied
+        (two cores of a Xeon with AMX).
+        """
+        with memory_errors():
+            model = self._text_graph.clone()
+            for node in model.get_ops():
+                # The gather by which the plugin recognises a state.
+                if node.get_type_name() == "Gather":
+                    state = node.input(0).get_source_output()
+                    if state.get_node().get_type_name() == "ReadValue":
+                        node.output(0).replace(state)
+            return compile_on_cpu(model, self._text_properties)
+
+    def _is_long(self, new: int, rows: int) -> bool:
+        """Return whether the long text model feeds `new` of `rows`: it must be faster and fit."""
+        if new < _LONG_PASS:
+            return new >= self._long_pass
+        needed = _LONG_ROW_FACTOR * rows * self._bytes_per_row
+        if "_long_text" not in self.__dict__:
+            weights = (self._source.folder / TEXT_FILE).with_suffix(".bin").stat().st_size
+            needed += int(_LONG_WEIGHTS_FACTOR * weights)
+        return free_host_bytes() > needed
+
+    def _copy(
+        self, state: OpenVinoKVState | None, positions: npt.NDArray[np.int64], text: Any
+    ) -> OpenVinoKVState:
+        """Return a new state of the model `text` with the tokens of `state` at `positions`."""
+        with memory_errors():
+            copy = OpenVinoKVState(text.create_infer_request(), self._bytes_per_row)
+            if state is not None:
+                state.copy_to(copy, positions)
+            return copy
+
+    def _fill(
+        self,
+        old: OpenVinoKVState | None,
+        positions: npt.NDArray[np.int64],
+        embeds: Features,
+        count: int,
+        want_logits: bool,
+    ) -> tuple[OpenVinoKVState, Predicted]:
+        """Return a new state with `embeds` at `positions`, the others before them from `old`."""
+        others = np.setdiff1d(np.arange(positions[-1]), positions)
+        if not self._is_long(len(embeds), len(others) + len(embeds)):
+            state = self._copy(old, others, self._text)
+            return state, self._feed(state, embeds, count, want_logits, positions)
+        state = self._copy(old, others, self._long_text)
+        # All that is predicted is in the last part.
+        starts = [0, *range(_LONG_PART, len(embeds) - count, _LONG_PART), len(embeds)]
+        for start, end in itertools.pairwise(starts):
+            is_last = end == len(embeds)
+            predicted = self._feed(
+                state,
+                embeds[start:end],
+                count if is_last else 1,
+                want_logits and is_last,
+                positions[start:end],
+            )
+        copied = self._copy(state, np.arange(positions[-1] + 1), self._text)
+        if len(embeds) >= _LONG_PASS:
+            # The graph would keep tensors of this size: 200 MB after 1,332 rows of 256M's shape.
+            del state
+            self._long_text.release_memory()
+        return copied, predicted
 
     def _feed(
         self,
