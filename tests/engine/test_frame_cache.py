@@ -148,7 +148,7 @@ def test_abandoned_stream_keeps_the_frame_usable(
 
 
 def test_least_recently_used_frames_are_evicted() -> None:
-    cache = FrameCache(max_bytes=100)
+    cache = FrameCache(max_bytes=75)
     for name in (b"a", b"b", b"c"):
         cache.put(name, EncodedFrame([Sized(10)], Sized(25), ()))
     assert cache.get(b"a") is None
@@ -156,7 +156,7 @@ def test_least_recently_used_frames_are_evicted() -> None:
     # b was used last, so c is evicted.
     cache.put(b"d", EncodedFrame([Sized(40)]))
     assert (cache.get(b"b") is None, cache.get(b"c") is None) == (False, True)
-    assert cache.nbytes <= 100
+    assert cache.nbytes == 75
 
 
 def test_too_large_frame_is_not_cached() -> None:
@@ -165,12 +165,16 @@ def test_too_large_frame_is_not_cached() -> None:
     assert (cache.get(b"a"), cache.nbytes) == (None, 0)
 
 
-def test_too_large_state_leaves_the_features() -> None:
+def test_only_the_newest_frame_keeps_a_large_state() -> None:
     cache = FrameCache(max_bytes=100)
     cache.put(b"a", EncodedFrame([Sized(50)], Sized(90, 4), (1, 2, 3, 4)))
     kept = cache.get(b"a")
-    assert kept is not None
-    assert (kept.state, kept.state_ids, cache.nbytes) == (None, (), 50)
+    assert kept is not None and kept.state is not None
+    cache.put(b"b", EncodedFrame([Sized(50)], Sized(90, 4), (1, 2, 3, 4)))
+    assert (kept.state, cache.get(b"a") is kept, cache.nbytes) == (None, True, 190)
+    cache.put(b"c", EncodedFrame([Sized(50)], Sized(2**28, 4), (1, 2, 3, 4)))
+    kept = cache.get(b"c")
+    assert kept is not None and kept.state is None
 
 
 def test_shared_tiles_count_once_and_end_with_their_last_frame() -> None:

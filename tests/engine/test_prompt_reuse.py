@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tools.nano.scenes import make_frame
 from vlm.engine.engine import Engine
@@ -14,6 +15,7 @@ from vlm.engine.inputs import InputBuilder
 from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.types import Request, Result
 
@@ -74,6 +76,37 @@ def test_an_image_that_did_not_change_is_not_fed(
     runtime.verify(state, [5, 6, 7], 3)
     runtime.truncate(state, len(ids))
     assert state.length == len(ids)
+
+
+def test_a_prompt_is_fed_from_the_first_tile_that_changed(
+    tiled_dir: Path, frames: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = OpenVinoRuntime.load(tiled_dir, precision_here("float32", 0), print)
+    builder = InputBuilder.load(tiled_dir)
+    engine = Engine(runtime, builder, frozenset(), "tiled")
+    side_px = 2 * engine.info.frame_size_px
+    frame = frames[0].resize((side_px, side_px))
+    spotted, mirrored = frame.copy(), ImageOps.mirror(frame)
+    # In the last of four tiles; the tile of the whole, behind them, changes too.
+    spotted.paste((255, 0, 0), (side_px * 3 // 4, side_px * 3 // 4, side_px, side_px))
+    fed: list[int] = []
+    refeed = runtime.refeed
+
+    def counted(state: Any, positions: Any, *args: Any, **keywords: Any) -> Any:
+        fed.append(len(positions))
+        return refeed(state, positions, *args, **keywords)
+
+    monkeypatch.setattr(runtime, "refeed", counted)
+    for image in (frame, spotted, frame, mirrored):
+        request = Request.about(image, DEFAULT_PROMPT, 12, "high")
+        fresh = Engine(runtime, builder, frozenset(), "tiled")
+        assert engine.run(request).text == fresh.run(request).text
+    ids = np.asarray(engine.prepare(request).input_ids)
+    image = np.flatnonzero(ids == builder.image_token_id)
+    tile_tokens = builder.image_processor.grid_of(frame.size, "high").tile_tokens
+    # A draft is fed behind each prompt.
+    rest = [len(ids) - image[index * tile_tokens] for index in (3, 0)]
+    assert all(0 <= each - least <= 12 for each, least in zip(fed, rest, strict=True))
 
 
 def test_what_is_fed(builder: InputBuilder, ids: tuple[int, ...]) -> None:

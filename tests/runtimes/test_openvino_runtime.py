@@ -160,7 +160,7 @@ def test_a_long_prompt_in_parts_predicts_as_its_tokens_one_by_one(
     ids = [*case.input_ids, *after_image]
     state, after = runtime.prefill(case.input_ids, features, want_logits=True)
     one_by_one = [after, *(runtime.decode(state, each, want_logits=True) for each in after_image)]
-    monkeypatch.setattr("vlm.runtimes.openvino.runtime._LONG_PART", 64)
+    monkeypatch.setattr("vlm.runtimes.openvino.text._LONG_PART", 64)
     # The last part must hold all that is predicted.
     for count in (1, 64, len(after_image) + 1):
         filled, long = runtime.prefill(ids, features, count, want_logits=True)

@@ -17,6 +17,8 @@ from vlm.runtimes.base import MAX_CACHED_BYTES, ImageFeatures, KVState
 from vlm.types import Detail
 
 _KEY_BYTES: Final = 24
+# A frame of 17 tiles with a long chat: 1,332 tokens of SmolVLM-256M's shape take 117 MiB.
+_LARGEST_STATE_BYTES: Final = 128 * 2**20
 
 
 @dataclass
@@ -31,6 +33,15 @@ class EncodedFrame:
     state_images: Sequence[bytes] = ()
     """The keys of the images among them."""
 
+    def tiles_in_common(self, features: Sequence[ImageFeatures]) -> int:
+        """Return how many of the first tiles of another frame are this one's."""
+        common = 0
+        for ours, theirs in zip(self.features, features, strict=False):
+            if ours is not theirs:
+                break
+            common += 1
+        return common
+
     def known_tokens(self, input_ids: Sequence[int]) -> int:
         """Return how many of the first `input_ids` the state holds; never all, one must be fed."""
         known = 0
@@ -41,10 +52,21 @@ class EncodedFrame:
         return known
 
 
+@dataclass(frozen=True)
+class Start:
+    """The first tokens of a prompt, in the state of another one."""
+
+    state: KVState
+    tokens: int
+    tiles: int
+    """Tiles that are whole among the tokens."""
+
+
 class FrameCache:
     """Frames by their pixels, at most `max_bytes` together; the oldest are evicted first.
 
-    Frames that have equal tiles share their features.
+    The state of the newest one is not counted, since a frame of many tiles has a large one. Frames
+    that have equal tiles share their features.
     """
 
     def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
@@ -87,14 +109,38 @@ class FrameCache:
     def put(self, key: bytes, frame: EncodedFrame) -> None:
         """Keep `frame` as the newest; evict the oldest beyond the bound.
 
-        If its state does not fit, its features are kept alone.
+        A state that does not fit is dropped without its features.
         """
-        if _nbytes([frame]) > self._max_bytes:
+        if frame.state and frame.state.nbytes > _LARGEST_STATE_BYTES:
             frame = EncodedFrame(frame.features)
         self._frames[key] = frame
         self._frames.move_to_end(key)
-        while self._frames and self.nbytes > self._max_bytes:
+        for each in self._frames.values():
+            if each is not frame and _nbytes([each]) > self._max_bytes:
+                each.state = None
+        newest = frame.state.nbytes if frame.state else 0
+        while self._frames and self.nbytes - newest > self._max_bytes:
             self._frames.popitem(last=False)
+
+    def longest_start(
+        self, input_ids: Sequence[int], features: Sequence[ImageFeatures], image_token_id: int
+    ) -> Start | None:
+        """Return the most that a kept state shares with a prompt about one image, or None.
+
+        `features` are those of the image's tiles.
+        """
+        is_image = np.asarray(input_ids) == image_token_id
+        ends = np.append(np.flatnonzero(is_image), len(input_ids))
+        best: Start | None = None
+        for frame in self._frames.values():
+            if frame.state is not None and len(frame.state_images) == 1:
+                tiles = frame.tiles_in_common(features)
+                known = min(
+                    frame.known_tokens(input_ids), int(ends[sum(map(len, features[:tiles]))])
+                )
+                if best is None or known > best.tokens:
+                    best = Start(frame.state, known, tiles)
+        return best
 
 
 def _nbytes(frames: Iterable[EncodedFrame]) -> int:

@@ -127,12 +127,36 @@ class Generation:
                 self._state = self._runtime.fork(last.state, known)
                 after: Predicted = yield Verify(self._state, input_ids[known:], count, want_logits)
                 return after
-        if self.encoding.is_planned and "refeed" in self._runtime.capabilities:
-            refed = yield from self._refeed(guess, want_logits)
-            if refed is not None:
-                return refed
-            self._is_fed_whole = True
+        if "refeed" in self._runtime.capabilities:
+            if self.encoding.is_planned:
+                refed = yield from self._refeed(guess, want_logits)
+                if refed is not None:
+                    return refed
+                self._is_fed_whole = True
+            elif len(self.encoding.frames) == 1 and len(self.encoding.frames[0].features) > 1:
+                return (yield from self._prefill_rest(guess, want_logits))
         return (yield from self._prefill_anew(guess, want_logits))
+
+    def _prefill_rest(
+        self, guess: Sequence[int], want_logits: bool
+    ) -> Generator[Pass, Any, Predicted]:
+        """Feed the prompt from the first tile on that no kept state has; the text is the same."""
+        input_ids, features = self.prepared.input_ids, self.encoding.frames[0].features
+        image_token_id = self._model.inputs.image_token_id
+        start = self._model.frames.longest_start(input_ids, features, image_token_id)
+        if start is None or not self._runtime.exact_splits:
+            return (yield from self._prefill_anew(guess, want_logits))
+        fed = [*input_ids[start.tokens :], *guess]
+        after: Predicted
+        self._state, after = yield Refeed(
+            start.state,
+            start.tokens + np.arange(len(fed)),
+            fed,
+            features[start.tiles :],
+            len(guess) + 1,
+            want_logits,
+        )
+        return after
 
     def _refeed(
         self, guess: Sequence[int], want_logits: bool

@@ -204,7 +204,8 @@ def openvino_bytes(size: ModelSize, precision: Precision) -> int:
     text = {32: 8.0, 8: 2.75, 4: 2.15}[precision.text_bits]
     text_parameters = size.parameters - size.vision_parameters - size.embedding_parameters
     weights = size.vision_parameters * vision + text_parameters * text
-    return int(weights) + 2 * kv_bytes(size, _FLOAT32_BYTES) + MAX_CACHED_BYTES + 450 * _MB
+    # Of KV caches: one that is fed, twice as large as it is full, and the newest frame's.
+    return int(weights) + 3 * kv_bytes(size, _FLOAT32_BYTES) + MAX_CACHED_BYTES + 450 * _MB
 
 
 def conversion_bytes(size: ModelSize, precision: Precision) -> int:
