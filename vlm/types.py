@@ -98,6 +98,9 @@ class AnswerTask:
     """The answer ends before the first of these texts."""
     top_logprobs: int | None = None
     """0 to 20: return the log probability of each token and of so many alternatives."""
+    sure: bool = False
+    """Return the log probability of each token, as with `top_logprobs`, without another effect: a
+    greedy answer has drafts, and another maker may answer in place of the model."""
     json_object: bool = False
     """The answer is one JSON object."""
     form: Form | None = None

@@ -66,6 +66,12 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "`1`: a caption ends before a sentence, or six words, come for the third "
         "time, with the `finish_reason` `loop`. `0`: it goes on.",
     },
+    "sure": {
+        "enum": ["0", "1"],
+        "default": "0",
+        "description": "`1`: `done` says how sure the model is of the answer and of each word, "
+        "with what it would have said in its place.",
+    },
     "turns": TURNS_FIELD,
     "camera": {
         "type": "string",
@@ -95,6 +101,7 @@ class CaptionFields(NamedTuple):
     """As `max_tokens`."""
     reading: Reading | None
     stop_loops: bool
+    sure: bool
     turns: tuple[Exchange, ...]
     camera: str | None
     kind: Kind
@@ -124,6 +131,7 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         detail=cast("Detail | None", found.get("detail")),
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
         stop_loops=found.get("stop_loops", FIELDS["stop_loops"]["default"]) == "1",
+        sure=found.get("sure") == "1",
         turns=read_turns(found.get("turns", FIELDS["turns"]["default"])),
         camera=camera,
         kind=kind or ("question" if camera is None else "live"),

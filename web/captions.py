@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
@@ -14,8 +14,10 @@ from vlm.errors import SightlineError
 from vlm.images.frame import Frame
 from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
+from vlm.scoring.calibration import calibration_of
+from vlm.scoring.sure import Sure, sure_of
 from vlm.settings import Settings
-from vlm.types import Request, Result, StreamEvent
+from vlm.types import Request, Result, StreamEvent, TokenLogprob
 from web.caption_fields import read_caption_fields
 from web.errors import error_body
 from web.picture_body import read_picture
@@ -28,6 +30,15 @@ class Token:
     """The data of a `token` event: the text that the newest tokens completed."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class CaptionResult(Result):
+    """The data of a `done` event."""
+
+    # Null unless it was asked for, and if the model did not make the text, or its server does not
+    # send the log probabilities of tokens.
+    sure: Sure | None
 
 
 def captions_blueprint(
@@ -49,7 +60,7 @@ def captions_blueprint(
             stream = held.enter_context(admission.submitted(worker, entry))
             events = read_events(stream, admission, entry)
             response = Response(
-                _server_sent(events),
+                _server_sent(events, entry.request.answer_task.sure, worker),
                 mimetype="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -60,17 +71,30 @@ def captions_blueprint(
     return blueprint
 
 
-def _server_sent(events: Iterator[StreamEvent | None]) -> Iterator[str]:
+def _server_sent(
+    events: Iterator[StreamEvent | None], wants_sure: bool, worker: Worker
+) -> Iterator[str]:
+    tokens: list[TokenLogprob] = []
     try:
         for event in events:
             if event is None:
                 yield ": waiting\n\n"
             elif isinstance(event, Result):
-                yield _event("done", asdict(event))
+                sure = _sure(event, tokens, worker) if wants_sure else None
+                yield _event("done", asdict(event) | {"sure": sure and asdict(sure)})
             else:
+                tokens += event.logprobs
                 yield _event("token", asdict(Token(event.text)))
     except SightlineError as error:
         yield _event("error", error_body(error.code, str(error)))
+
+
+def _sure(result: Result, tokens: Sequence[TokenLogprob], worker: Worker) -> Sure | None:
+    """Return how sure the model is of its text; None if another one made it."""
+    info = worker.info
+    if result.stats.by != "model" or info is None:
+        return None
+    return sure_of(result.text, tokens, calibration_of(info.model, info.dtype))
 
 
 def _event(name: str, data: object) -> str:
@@ -106,5 +130,6 @@ def read_caption_request(
         fields.reading,
         fields.stop_loops,
         fields.turns,
+        fields.sure,
     )
     return replace(asked, chosen=chosen)

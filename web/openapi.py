@@ -142,7 +142,8 @@ def _paths(settings: Settings) -> Json:
     switch = {"type": "object", "properties": SWITCH_FIELDS, "required": [*SWITCH_FIELDS]}
     done = {"properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
     chunks = (_event("OpenAIChatCompletionChunk"), _event("OpenAIErrorAnswer"), done)
-    tokens = (_event("Token", "token"), _event("Result", "done"), _event("ErrorAnswer", "error"))
+    ends = (_event("CaptionResult", "done"), _event("ErrorAnswer", "error"))
+    tokens = (_event("Token", "token"), *ends)
     key: Json = {"security": []}
     keyed: tuple[int, ...] = ()
     if settings.client_key_file is not None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlm.models.candidates import ModelsStatus
-from vlm.types import Result
-from web.captions import Token
+from web.captions import CaptionResult, Token
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
 from web.labels import AspectsAnswer, LabelsAnswer
 from web.ollama.models import OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion
@@ -59,7 +58,9 @@ def schemas() -> Json:
     openai = (
         ChatCompletion, ChatCompletionChunk, Model, ModelList, ResponseAnswer, ResponseEvent,
     )  # fmt: skip
-    own = (ErrorAnswer, OpenAIErrorAnswer, Health, ModelsStatus, Props, Result, Status, Token)
+    own = (
+        CaptionResult, ErrorAnswer, Health, ModelsStatus, OpenAIErrorAnswer, Props, Status, Token,
+    )  # fmt: skip
     found = (AspectsAnswer, BoxesAnswer, LabelsAnswer, TextAnswer, ThingsAnswer)
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
     requests = (

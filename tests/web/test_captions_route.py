@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def test_the_tokens_add_up_to_the_caption(client: FlaskClient) -> None:
 
 def test_done_tells_why_it_ended_and_what_it_cost(client: FlaskClient) -> None:
     _, done = caption(client)[-1]
-    assert set(done) == {"text", "finish_reason", "stats"}
+    assert set(done) == {"text", "finish_reason", "stats", "sure"}
+    assert done["sure"] is None
     assert done["finish_reason"] in ("stop", "length")
     stats = done["stats"]
     counts = {"image_tokens", "prompt_tokens", "tokens"}
@@ -413,3 +415,32 @@ def test_a_waiting_client_hears_that_the_server_lives(engine: Engine) -> None:
         stepped.allow(10_000)
         assert any(b"event: done" in piece for piece in pieces)
         answer.close()
+
+
+def test_sure_changes_no_text_and_gives_each_word_a_probability(
+    client: FlaskClient, frames: list[Image.Image]
+) -> None:
+    drafted = 0
+    for frame in frames[:4]:
+        out = io.BytesIO()
+        frame.save(out, "PNG")
+        for prompt in ("Describe this image in detail.", "Is there a star?"):
+            query = {"prompt": prompt, "camera": "sure", "kind": "question", "max_tokens": 60}
+            (*_, plain), (*_, told) = (
+                read_events(
+                    client.post("/api/captions", query_string=each, data=out.getvalue()).text
+                )
+                for each in (query, query | {"sure": "1"})
+            )
+            text, sure = told[1]["text"], told[1]["sure"]
+            drafted += told[1]["stats"]["drafted"]
+            assert text == plain[1]["text"]
+            if told[1]["stats"]["by"] != "model":
+                assert sure is None
+                continue
+            assert [each["text"] for each in sure["words"]] == text.split()
+            assert all(text[each["start"] : each["end"]] == each["text"] for each in sure["words"])
+            product = math.prod(each["probability"] for each in sure["words"])
+            assert sure["probability"] == pytest.approx(product, rel=1e-6)
+            assert all(len(each["alternatives"]) == 3 for each in sure["words"])
+    assert drafted > 0, "an answer with probabilities has drafts, too"

@@ -114,7 +114,7 @@ def test_the_events_of_a_caption_match_the_document(
 ) -> None:
     events = read_events(client.post("/api/captions", data=picture(), headers=JPEG).text)
     for name, data in events:
-        assert_matches(spec, {"token": "Token", "done": "Result"}[name], data)
+        assert_matches(spec, {"token": "Token", "done": "CaptionResult"}[name], data)
     assert events[-1][0] == "done"
 
 

@@ -15,7 +15,7 @@ from vlm.engine.model import Model, Prepared
 from vlm.engine.passes import Decode, Pass, Passes, Prefill, Refeed, SharedPassError, Verify
 from vlm.engine.penalties import processors_of
 from vlm.engine.prompt_reuse import FedPrompt
-from vlm.engine.sampling import Sampler, Token
+from vlm.engine.sampling import SURE_LOGPROBS, Sampler, Token, token_of
 from vlm.runtimes.base import KVState, Predicted
 from vlm.types import AnswerTask
 
@@ -71,8 +71,11 @@ class Generation:
         draft = Draft(last.ids, self._is_text, last.trusted)
         limit, answer = self.prepared.limit, self._answer
         guess = draft.start(limit - 1)
-        next_ids = (yield from self._prefill(guess)).ids
+        # Log probabilities need logits; the argmax is the same with them.
+        want_logits = self._task.sure
+        after = yield from self._prefill(guess, want_logits)
         while True:
+            next_ids = after.ids
             right = self.counts.add(guess, next_ids)
             draft.note(right, len(guess))
             if right < len(guess):
@@ -80,12 +83,16 @@ class Generation:
                 self._runtime.truncate(self._state, self._state.length - len(guess) + right)
             new = next_ids[: right + 1]
             answer += new
-            yield from map(Token, new)
+            if want_logits:
+                assert after.logits is not None
+                yield from map(token_of, new, after.logits)
+            else:
+                yield from map(Token, new)
             left = limit - len(answer)
             if left < 1 or answer[-1] in self._model.stop_ids or self._is_cancelled():
                 break
             guess = draft.meet(answer, left - 1)
-            next_ids = (yield from self._append(guess)).ids
+            after = yield from self._append(guess, want_logits)
         if not self._is_cancelled():
             self._model.answers.put(question, LastAnswer(answer, draft.trusted_next()))
 
@@ -97,7 +104,10 @@ class Generation:
         if task.stop_loops and task.is_json:
             begun = task.begun_text.encode()
             processors.append(RepetitionEnd(self._model.closing_tokens, begun))
-        sampler = Sampler(task.sampling, task.top_logprobs, processors)
+        count = task.top_logprobs
+        if count is None and task.sure:
+            count = SURE_LOGPROBS
+        sampler = Sampler(task.sampling, count, processors)
         after = yield from self._prefill((), want_logits=True)
         while True:
             assert after.logits is not None

@@ -14,6 +14,9 @@ FloatLogits: TypeAlias = npt.NDArray[np.floating[Any]]
 
 # Smaller temperatures overflow and are argmax anyway.
 _MIN_TEMPERATURE: Final = 1e-5
+# Likeliest tokens that come with an answer of which is told how sure the model is: the one that was
+# chosen, and three alternatives.
+SURE_LOGPROBS: Final = 4
 
 
 class Token(NamedTuple):
@@ -64,19 +67,21 @@ class Sampler:
         token_id = int(processed.argmax()) if is_argmax else self._draw(processed)
         if self._top_logprobs is None:
             return Token(token_id)
-        logprobs = _log_softmax(logits)
-        likeliest = np.argsort(-logprobs, kind="stable")[: self._top_logprobs].tolist()
-        return Token(
-            token_id,
-            float(logprobs[token_id]),
-            tuple((each, float(logprobs[each])) for each in likeliest),
-        )
+        return token_of(token_id, logits, self._top_logprobs)
 
     def _draw(self, logits: FloatLogits) -> int:
         ids, probabilities = candidates(self._sampling, logits)
         cumulated = probabilities.cumsum()
         drawn = np.searchsorted(cumulated, self._random.random() * cumulated[-1], side="right")
         return int(ids[int(drawn)])
+
+
+def token_of(token_id: int, logits: FloatLogits, count: int = SURE_LOGPROBS) -> Token:
+    """Return the token with its log probability, and those of the `count` likeliest ones."""
+    logprobs = _log_softmax(logits)
+    likeliest = np.argsort(-logprobs, kind="stable")[:count].tolist()
+    top = tuple((each, float(logprobs[each])) for each in likeliest)
+    return Token(token_id, float(logprobs[token_id]), top)
 
 
 def candidates(

@@ -34,8 +34,9 @@ class Frame:
         reading: Reading | None = None,
         stop_loops: bool = False,
         turns: tuple[Exchange, ...] = (),
+        sure: bool = False,
     ) -> Request:
         """Return a request with one question about this frame, after earlier `turns` about it."""
         request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind, turns)
-        task = replace(request.answer_task, reading=reading, stop_loops=stop_loops)
+        task = replace(request.answer_task, reading=reading, stop_loops=stop_loops, sure=sure)
         return replace(request, frame=self, task=task)

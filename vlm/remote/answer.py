@@ -277,7 +277,8 @@ class UpstreamAnswer:
 
     def _add(self, piece: Piece) -> TokenChunk | None:
         self._note_reason(piece)
-        if self._request.answer_task.top_logprobs is not None:
+        task = self._request.answer_task
+        if task.top_logprobs is not None or task.sure:
             self._logprobs += read_logprobs(piece.logprobs)
         self._refusal = (self._refusal + piece.refusal)[:_MAX_REFUSAL_CHARS]
         self._calls_tool = self._calls_tool or piece.calls_tool

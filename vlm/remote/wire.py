@@ -44,9 +44,9 @@ def request_body(request: Request) -> dict[str, Any]:
     body |= _sampling(task.sampling)
     if task.stop:
         body["stop"] = list(task.stop)
-    if task.top_logprobs is not None:
+    if task.top_logprobs is not None or task.sure:
         body["logprobs"] = True
-        body["top_logprobs"] = task.top_logprobs
+        body["top_logprobs"] = task.top_logprobs or 0
     if task.json_object:
         body["response_format"] = {"type": "json_object"}
     if task.form is not None:
