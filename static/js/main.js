@@ -27,9 +27,11 @@ import {
   watchCameras,
 } from "./io/camera.js";
 import { createFrameClock } from "./io/frame-clock.js";
+import { createFileOpener } from "./io/chosen-files.js";
 import { createFrameSource } from "./io/frames.js";
 import { createGlances } from "./io/glances.js";
 import { createEarcons } from "./io/earcons.js";
+import { createMedia, mayShareScreen } from "./io/media.js";
 import { createStills } from "./io/stills.js";
 import { watchPage } from "./io/page-life.js";
 import { createSessionStore, loadSession } from "./io/session-store.js";
@@ -51,6 +53,8 @@ const store = createStore(
     secure: mayUseCamera(),
     visible: !document.hidden,
     platform: platformOf(navigator),
+    canShare: mayShareScreen(),
+    host: location.host,
     kept: sessionOf(loadSession(tabStorage)),
     at: now(),
   }),
@@ -60,6 +64,15 @@ const { dispatch } = store;
 
 function act(action, value) {
   if (action === "use" && value) dispatch({ type: "setting-changed", name: "deviceId", value });
+  if (action === "file") document.getElementById("files").click();
+  if (action === "screen") shareScreen();
+  if (action === "sample") dispatch({ type: "source-chosen", source: media.addSample() });
+  if (action === "camera") dispatch({ type: "camera-chosen" });
+  if (action === "camera-start") {
+    dispatch({ type: "camera-chosen" });
+    dispatch({ type: "started" });
+  }
+  if (action === "close") dispatch({ type: "refusal-closed" });
   if (action === "use" && !value) dispatch({ type: "any-camera-asked" });
   if (action === "retry") dispatch({ type: "retried" });
   if (action === "models") showModels();
@@ -67,6 +80,15 @@ function act(action, value) {
   if (action === "session") dispatch({ type: "view-opened", stillId: null, panel: "history" });
   if (action === "not-continued") dispatch({ type: "not-continued" });
   if (action === "localhost") location.assign(`http://localhost:${location.port || "80"}/`);
+}
+
+/** What is in view stays until the person has chosen a window. */
+async function shareScreen() {
+  try {
+    dispatch({ type: "source-chosen", source: await media.shareScreen() });
+  } catch ({ problem }) {
+    dispatch({ type: "source-refused", kind: "screen", problems: [{ name: "", why: problem }] });
+  }
 }
 
 function showModels() {
@@ -83,14 +105,21 @@ const voice = createSpeech(window.speechSynthesis, {
 const pageName = newPageName();
 const query = new URLSearchParams(location.search);
 const isKiosk = query.has("kiosk");
-const app = mountApp(dispatch, act, { voice, earcons: createEarcons(), isKiosk });
 const video = document.getElementById("video");
+const media = createMedia(video, dispatch);
+const openFiles = createFileOpener(media, dispatch);
+const app = mountApp(dispatch, act, { voice, earcons: createEarcons(), openFiles, isKiosk });
 const clock = createFrameClock(video, now);
-const frames = createFrameSource(video, clock, now);
+const isCamera = () => store.state.source.kind === "camera";
+const frames = createFrameSource(video, clock, now, isCamera);
 const driver = createDriver({
   server,
   cameras: {
-    open: (options) => openCamera(video, { ...options, clock, now }),
+    open: ({ source, ...options }) =>
+      source.kind === "camera"
+        ? openCamera(video, { ...options, clock, now })
+        : media.open({ ...options, id: source.id }),
+    setPlayback: media.setPlayback,
     list: listCameras,
     permission: cameraPermission,
     problemOf,
@@ -128,8 +157,9 @@ let wasStarted = false;
 const sessionStore = createSessionStore(
   tabStorage,
   () => {
-    const { session, started, wasRunning } = store.state;
-    return keptText(session, wasStarted || started || wasRunning);
+    const { session, started, wasRunning, source, lostSource } = store.state;
+    const lookedAt = wasRunning && !started ? (lostSource ?? source) : source;
+    return keptText(session, wasStarted || started || wasRunning, lookedAt);
   },
   (isKept) => dispatch({ type: "session-kept", isKept }),
 );
@@ -163,7 +193,9 @@ watchPage({
     sessionStore.save();
   },
   async onReturn() {
-    const maySee = wasStarted && (await cameraPermission()) === "granted";
+    const isShown = ["video", "sample"].includes(store.state.source.kind);
+    const isAllowed = isShown || (isCamera() && (await cameraPermission()) === "granted");
+    const maySee = wasStarted && isAllowed;
     // Before the page is visible, so that no message says that captions are stopped.
     if (maySee) dispatch({ type: "started" });
     wasStarted = false;

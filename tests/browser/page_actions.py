@@ -62,6 +62,13 @@ def is_running(page: Page) -> bool:
     return "Stop" in page.locator("#start").inner_text()
 
 
+def choose_camera(page: Page, device_id: str) -> None:
+    """Choose a camera in the panel of the source, and close that."""
+    page.locator("#open-source").click()
+    page.locator("#camera").select_option(device_id)
+    page.locator("#source .panel-close").click()
+
+
 def wait_for_card(page: Page, name: str) -> None:
     """Wait until the card of a change of models shows `name`."""
     expect(page.locator("#model-card")).to_have_attribute("data-change", name)

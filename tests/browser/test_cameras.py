@@ -12,6 +12,7 @@ from make_believe import BUILTIN, TWIN, USB, do, make_believe, shown, times_aske
 from page_actions import (
     KEEP_FORMS,
     NEXT_FRAME,
+    choose_camera,
     press_start,
     start,
     wait_for_notice,
@@ -28,7 +29,7 @@ def open_cameras(open_page, url: str, own_clock: bool = True, **setup: Any) -> P
 
 
 def choose(page: Page, name: str) -> None:
-    page.locator("#camera").select_option(f"{name}-id-0")
+    choose_camera(page, f"{name}-id-0")
 
 
 def pass_time(page: Page, seconds: int) -> None:

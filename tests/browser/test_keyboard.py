@@ -20,17 +20,19 @@ def test_tab_reaches_all_controls_with_a_visible_focus(open_page, url, still_cam
     page = open_page(url, still_camera)
     expect(page.locator("#prompt option")).not_to_have_count(1)
     reached = []
-    for _ in range(10):
+    for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(focused(page))
         outline = "getComputedStyle(document.activeElement).outlineStyle"
         assert page.evaluate(outline) == "solid"
     assert reached == [
-        "camera",
+        "open-source",
         "badge",
         "open-voice",
         "full-screen",
         "open-preferences",
+        "try-sample",
+        "open-file",
         "start",
         "prompt",
         "question-text",
@@ -77,7 +79,7 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     page.keyboard.press(",")
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
     listed = page.locator("#keys dt").all_text_contents()
-    keys = ["S", "Space", "A", "←", "→", "1-9", "M", "B", "V", "N", "R", "D"]
+    keys = ["S", "Space", "A", "←", "→", "P", "1-9", "M", "B", "V", "N", "R", "D"]
     assert listed == [*keys, "F", "+", "-", "H", ",", "Esc"]
 
 

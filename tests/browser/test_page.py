@@ -15,7 +15,14 @@ from playwright.sync_api import Page, Request, expect
 
 from fake_camera import FRAMES_PER_S, write_camera_file
 from known_scenes import plain_scenes
-from page_actions import KEEP_FORMS, NEXT_FRAME, press_start, start, wait_for_caption
+from page_actions import (
+    KEEP_FORMS,
+    NEXT_FRAME,
+    choose_camera,
+    press_start,
+    start,
+    wait_for_caption,
+)
 
 SOME_WORDS = re.compile(r"\S")
 READ_FORM = """async (index) => {
@@ -259,7 +266,7 @@ def test_another_camera_can_be_selected(open_page, url):
     track = "document.querySelector('video').srcObject?.getVideoTracks()[0]"
     for index in (1, 0):
         selected = options.nth(index).get_attribute("value")
-        page.locator("#camera").select_option(selected)
+        choose_camera(page, str(selected))
         expect(page.locator("#stage")).to_have_attribute("data-live", "")
         expect(page.locator("#camera")).to_have_value(selected)
         assert page.evaluate(f"{track}.getSettings().deviceId") == selected

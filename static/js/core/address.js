@@ -17,6 +17,7 @@ export function stepsOf(state) {
 export function viewOf(hash) {
   const [kind = "", ...rest] = hash.replace(/^#/, "").split("/");
   const stillId = kind === "m" ? Number(rest.shift()) || null : null;
-  const panel = ["history", "ask", "voice", "preferences"].find((name) => name === rest[0]) ?? null;
+  const panel =
+    ["history", "ask", "voice", "source", "preferences"].find((name) => name === rest[0]) ?? null;
   return { stillId, panel };
 }

@@ -64,7 +64,8 @@ export const showsSomething = (camera) => sendsPictures(camera) && !camera.isBla
 
 /** The state with the chosen camera about to be opened, or any if none is chosen. */
 export function openCamera(state, at) {
-  const { settings, camera } = state;
+  const { settings, camera, source } = state;
+  if (source.kind !== "camera") return opening(state, "", at);
   const found = settings.deviceId ? chosenAmong(camera.devices, settings) : null;
   if (settings.deviceId && !found && knownCameras(camera.devices).length > 0) {
     return failed(state, "gone", at);
@@ -117,7 +118,8 @@ function failed(state, problem, at) {
   const { camera } = state;
   const lasted = camera.phase === "live" && at - camera.since >= LASTING_MS;
   const retries = lasted ? 0 : camera.retries;
-  const retryAt = problem === "taken" ? at + retryDelayMs(retries) : null;
+  const isRetried = problem === "taken" && state.source.kind === "camera";
+  const retryAt = isRetried ? at + retryDelayMs(retries) : null;
   const fields = { phase: "failed", problem, since: at, retries, retryAt, ...withoutPictures };
   return { ...state, request: null, camera: { ...camera, ...fields } };
 }
@@ -148,6 +150,7 @@ export const cameraHandlers = {
    */
   "camera-failed"(state, { attempt, problem, at }) {
     if (attempt !== state.camera.attempt || !state.started) return state;
+    if (state.source.kind !== "camera") return failed(state, problem, at);
     const isChosen = state.settings.deviceId !== "" && !state.camera.isStandIn;
     const next = failed(state, problem === "missing" && isChosen ? "gone" : problem, at);
     return problem === "ended" ? afterEnd(next, at) : next;
@@ -197,7 +200,8 @@ export const cameraHandlers = {
       { ...state, camera, settings: choiceAfterListing(devices, state.settings) },
       at,
     );
-    if (!next.started || next.camera.phase !== "failed") return next;
+    if (!next.started || next.camera.phase !== "failed" || next.source.kind !== "camera")
+      return next;
     const isOther = areOtherCameras(before.devices, devices);
     const isNewlyAllowed = isAllowed && before.permission !== "granted";
     return afterListing(next, { isNewlyAllowed, isOther, changed, at });
@@ -214,8 +218,8 @@ export const cameraHandlers = {
 
 /** Follow the open camera's changed id, and leave a stand-in once the chosen camera is found. */
 function settledOn(state, at) {
-  const { camera, settings } = state;
-  if (camera.phase !== "live") return state;
+  const { camera, settings, source } = state;
+  if (camera.phase !== "live" || source.kind !== "camera") return state;
   const chosen = settings.deviceId ? chosenAmong(camera.devices, settings) : null;
   const isListed = camera.devices.some(({ deviceId }) => deviceId === camera.deviceId);
   if (!chosen || chosen.deviceId === camera.deviceId) return state;

@@ -2,6 +2,7 @@
 
 import { sendsPictures } from "./camera.js";
 import { fitFrame } from "./frame-size.js";
+import { createDirectLooks } from "./direct-looks.js";
 import { createLooks } from "./looks.js";
 import { mustSend } from "./pace.js";
 import { plan } from "./plan.js";
@@ -12,7 +13,8 @@ import { plan } from "./plan.js";
  * to `dispatch(event)`; the store adds the time.
  *
  * - `server`: the functions of io/api.js.
- * - `cameras`: { open(options), list(), permission(), problemOf(error) }, as in io/camera.js.
+ * - `cameras`: { open(options), list(), permission(), problemOf(error) }, as in io/camera.js, and
+ *   `setPlayback(playback)` of io/media.js; `open` opens the `source` of the state.
  * - `frames`, `wakeLock`: as in io/frames.js and io/browser.js.
  * - `cameraName`: the name of this page's camera on the server.
  */
@@ -24,7 +26,8 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   let modelRequest = { id: null, controller: null };
   let timer;
   let sentPictures = false;
-  const looks = createLooks(frames);
+  const [settlingLooks, directLooks] = [createLooks(frames), createDirectLooks(frames)];
+  let looks = settlingLooks;
 
   function updateCamera(planned) {
     if (camera.attempt === (planned?.attempt ?? null)) return;
@@ -37,6 +40,8 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     const controller = new AbortController();
     const { signal } = controller;
     camera = { attempt, controller };
+    const { source } = state;
+    looks = source.kind === "camera" ? settlingLooks : directLooks;
     const report = (event) => {
       if (!signal.aborted) dispatch({ attempt, ...event });
     };
@@ -47,6 +52,7 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     };
     try {
       const opened = await cameras.open({
+        source,
         deviceId,
         signal,
         onEnded: reportEnd,
@@ -135,11 +141,12 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     if (signal.aborted) return;
     const { verdict, frame } = picture;
     if (verdict === "black" || !frame.blob) {
-      report({ type: verdict === "black" ? "frame-black" : "frame-unchanged" });
+      const { seconds } = frame;
+      report({ type: verdict === "black" ? "frame-black" : "frame-unchanged", seconds });
       return;
     }
-    const { at: frameAt, isFullRange } = frame;
-    report({ type: "frame-sent", frameAt, isFullRange, isSame: verdict === "same" });
+    const { at: frameAt, isFullRange, seconds } = frame;
+    report({ type: "frame-sent", frameAt, isFullRange, seconds, isSame: verdict === "same" });
     if (signal.aborted) return;
     // Nothing of an answer is shown before the next look has borne out its picture.
     const confirmation = looks.confirm(picture, captureOptions(), signal).catch(() => true);
@@ -190,6 +197,7 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
     state = next;
     const planned = plan(state);
     updateCamera(planned.camera);
+    cameras.setPlayback(planned.playback);
     followPictures();
     updateRequest(planned.requestId);
     updateModelRequest(planned.modelRequest);

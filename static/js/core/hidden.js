@@ -19,7 +19,11 @@ export const isAwake = ({ visible, settings }) => visible || settings.background
 
 /** When to switch the camera off, or null. */
 export function sleepAt(state) {
-  const isOn = state.started && ["opening", "live"].includes(state.camera.phase);
+  // A shared window would have to be chosen again, and is often what hides the page.
+  const isOn =
+    state.started &&
+    state.source.kind === "camera" &&
+    ["opening", "live"].includes(state.camera.phase);
   return isOn && !isAwake(state) && state.hiddenAt !== null
     ? state.hiddenAt + CAMERA_STAYS_MS
     : null;

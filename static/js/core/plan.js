@@ -4,11 +4,13 @@ import { sendsPictures } from "./camera.js";
 import { changeOf } from "./server.js";
 import { isAwake, sleepAt } from "./hidden.js";
 import { promptOf } from "./prompt.js";
+import { isAtRest, isVideo, mayOpen } from "./source.js";
 import { nextAsk } from "./thread.js";
 import { isFrozen } from "./view.js";
 
 /**
  * - `camera`: { attempt, deviceId } of the camera to open or keep open, or null for none.
+ * - `playback`: how the video plays, { plays, speed, loops }, or null for another source.
  * - `reopenAt`: when to open the camera again by itself, or null.
  * - `pollAt`: when to poll the server's status, or null for not now.
  * - `captureAt`: when to capture the next frame, or null for not now.
@@ -23,9 +25,10 @@ import { isFrozen } from "./view.js";
 export function plan(state) {
   const { camera, request, server, started } = state;
   const awake = isAwake(state);
-  const cameraOn = started && state.secure && ["opening", "live"].includes(camera.phase);
-  const isLive = awake && sendsPictures(camera);
-  const canCapture = isLive && server.phase === "ready" && !request && !isFrozen(state);
+  const cameraOn = started && mayOpen(state) && ["opening", "live"].includes(camera.phase);
+  const isLive = awake && sendsPictures(camera) && !state.playback.isMoving;
+  const isDue = server.phase === "ready" && !request && !isFrozen(state) && !isAtRest(state);
+  const canCapture = isLive && isDue;
   // A frame in flight shows that the server works, but not how far a change of models is.
   const isSent = (request && request.step !== "capturing") || state.asking;
   const needsNoPoll = server.phase === "ready" && isSent && !changeOf(state);
@@ -33,6 +36,7 @@ export function plan(state) {
   const canPoll = awake && !needsNoPoll && !state.models.request;
   return {
     camera: cameraOn ? { attempt: camera.attempt, deviceId: camera.target } : null,
+    playback: cameraOn && isVideo(state) ? playbackOf(state, awake) : null,
     reopenAt: awake && started ? camera.retryAt : null,
     pollAt: canPoll ? server.pollAt : null,
     captureAt: canCapture && promptOf(state) !== null ? state.pace.captureAt : null,
@@ -44,4 +48,11 @@ export function plan(state) {
     modelRequest: state.models.request,
     keepAwake: state.visible && camera.phase === "live",
   };
+}
+
+/** A video stands still while nobody looks on, so that nothing of it is missed. */
+function playbackOf(state, awake) {
+  const { isPaused, speed, loops } = state.playback;
+  const plays = !isPaused && awake && !isFrozen(state) && state.server.phase === "ready";
+  return { plays, speed, loops };
 }

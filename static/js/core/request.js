@@ -7,6 +7,7 @@ import { askedOf, promptOf, readingOf } from "./prompt.js";
 import { pollSoon, serverUnreachable, titleOf } from "./server.js";
 import { withAnswer, withCaption, withTrouble, withUnchangedLook } from "./session.js";
 import { NO_CAPTION } from "./shown.js";
+import { sourceTitle } from "./source.js";
 import { detailPrompt } from "./voice.js";
 
 const RETRY_AFTER_LIMIT_S = 60;
@@ -55,19 +56,23 @@ export const requestHandlers = {
   },
 
   /** The scene looks as in the last captioned frame, so nothing is sent. */
-  "frame-unchanged"(state, { id, at, clock }) {
+  "frame-unchanged"(state, { id, seconds = null, at, clock }) {
     if (state.request?.id !== id) return state;
     const pace = { ...state.pace, captureAt: nextCaptureAfterGap(state, at) };
-    const session = withUnchangedLook(state.session, id, clock - (at - state.request.capturedAt));
+    const from = clock - (at - state.request.capturedAt);
+    const session = withUnchangedLook(state.session, { id, from, seconds });
     const camera = { ...state.camera, isBlack: false };
     return { ...state, request: null, steady: true, pace, session, camera };
   },
 
-  /** `frameAt`: when the camera delivered the frame that was sent; `isSame`: it shows the last scene. */
+  /**
+   * `frameAt`: when the camera delivered the frame that was sent; `seconds`: its place in a video; `isSame`: it
+   * shows the last scene.
+   */
   "frame-sent"(state, event) {
     const { id, frameAt = state.request?.capturedAt, isFullRange = false, isSame = false } = event;
     if (state.request?.id !== id) return state;
-    const request = { ...state.request, step: "sent", frameAt };
+    const request = { ...state.request, step: "sent", frameAt, seconds: event.seconds ?? null };
     const camera = { ...state.camera, isBlack: false, isFullRange };
     const pace = { ...state.pace, sentAt: request.capturedAt };
     return { ...state, request, camera, steady: state.steady && isSame, pace };
@@ -82,16 +87,16 @@ export const requestHandlers = {
   "text-received"(state, { id, text }) {
     if (state.request?.id !== id) return state;
     const request = { ...state.request, step: "answering" };
-    const { frameAt, prompt } = request;
+    const { frameAt, prompt, seconds } = request;
     const lang = languageOf({ ...request, ...state.settings });
-    const begun = { id, text, finished: false, capturedAt: frameAt, lang, prompt };
+    const begun = { id, text, finished: false, capturedAt: frameAt, seconds, lang, prompt };
     return { ...state, request, caption: { ...NO_CAPTION, ...begun } };
   },
 
   /** `end` is the caption's finish_reason. */
   "caption-done"(state, { id, text, end = "stop", stats, at, clock }) {
     if (state.request?.id !== id) return state;
-    const { prompt, inDetail, frameAt, model } = state.request;
+    const { prompt, inDetail, frameAt, seconds = null, model } = state.request;
     const { by = "model", checks = [], chosen } = stats;
     const lang = languageOf({ by, model, ...state.settings });
     const isAnswer = inDetail || prompt !== state.answeredPrompt;
@@ -105,6 +110,7 @@ export const requestHandlers = {
       isAnswer,
       isOnce: inDetail,
       capturedAt: frameAt,
+      seconds,
       checks,
     };
     return {
@@ -118,7 +124,8 @@ export const requestHandlers = {
         ...{ ...said, kind: inDetail ? "answer" : "caption", thing: null },
         asked: askedOf(state, prompt),
         model: titleOf(state, model),
-        source: sourceOf(state),
+        source: sourceTitle(state),
+        seconds,
         from: clock - (at - frameAt),
       }),
       pace: {
@@ -168,9 +175,5 @@ function kindOf({ settings, answeredPrompt }, prompt) {
   const isTyped = settings.asksOwn && settings.ownPrompt.trim() === prompt;
   return isTyped && answeredPrompt !== prompt ? "question" : "live";
 }
-
-/** The label of the open camera, "" if the browser hides it. */
-const sourceOf = ({ camera }) =>
-  camera.devices.find(({ deviceId }) => deviceId === camera.deviceId)?.label ?? "";
 
 const runningModel = ({ server }) => server.status?.model ?? null;

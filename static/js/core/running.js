@@ -1,8 +1,10 @@
 // Start, stop and "try again". Pure, as state.js.
 
 import { openCamera, retriedCamera, stoppedCamera } from "./camera.js";
+import { backToLive } from "./live.js";
 import { freshPace } from "./pace.js";
 import { pollSoon } from "./server.js";
+import { mayOpen } from "./source.js";
 
 /** A second press sooner after a start is a slip of the finger. */
 const SECOND_PRESS_MS = 400;
@@ -16,9 +18,10 @@ export const initialRunning = {
 };
 
 /** Whether captions run or are about to: what the button then does is to stop them. */
-export function isRunning({ started, secure, camera, server }) {
+export function isRunning(state) {
+  const { started, camera, server } = state;
   const isBroken = camera.phase === "failed" && camera.retryAt === null;
-  return started && secure && !isBroken && server.phase !== "failed";
+  return started && mayOpen(state) && !isBroken && server.phase !== "failed";
 }
 
 /** `state` with captions started. */
@@ -55,7 +58,8 @@ export const runningHandlers = {
   /** The button that starts and stops was pressed. */
   "start-pressed"(state, event) {
     const { at } = event;
-    if (!state.started) return start(state, at);
+    if (!state.started)
+      return start(state.view.stillId === null ? state : backToLive(state, at), at);
     if (!isRunning(state)) return retry(state, at);
     return at - state.startedAt < SECOND_PRESS_MS ? state : stop(state, event);
   },

@@ -1,41 +1,64 @@
 // The session as it is kept for a reload of this tab, and what is believed of it afterwards. Pure.
 
 import { bounded, entriesOf, initialSession, isMoment } from "./session.js";
+import { CAMERA } from "./source.js";
 
 /** A browser keeps about 5 million characters for a page. */
 const CHARACTER_LIMIT = 3_000_000;
 const TEXTS = ["text", "lang", "prompt", "asked", "by", "model", "source"];
-const WHYS = ["stopped", "frozen", "hidden", "server", "model", "camera", "answer", "unseen"];
+const WHYS = [
+  ...["stopped", "frozen", "hidden", "server", "model", "camera", "answer", "unseen"],
+  ...["paused", "moved", "source"],
+];
+/** Answers about stills have ids of their own. */
+const TURN_ID = /^turn-(\d+)$/;
 
 /** `session` as JSON, without its oldest entries if they are too long together. */
-export function keptText(session, wasRunning) {
+export function keptText(session, wasRunning, { kind, name } = CAMERA) {
   let entries = entriesOf(session);
   let { gone } = session;
-  let text = JSON.stringify({ entries, gone, wasRunning });
+  const source = kind === "camera" ? null : { kind, name };
+  let text = JSON.stringify({ entries, gone, wasRunning, source });
   while (text.length > CHARACTER_LIMIT) {
     const half = Math.ceil(entries.length / 2);
     gone += entries.slice(0, half).filter(isMoment).length;
     entries = entries.slice(half);
-    text = JSON.stringify({ entries, gone, wasRunning });
+    text = JSON.stringify({ entries, gone, wasRunning, source });
   }
   return text;
 }
 
-/** { session, wasRunning } from a text of `keptText`; entries with a wrong field are left out. */
+/**
+ * { session, wasRunning, lostSource } from a text of `keptText`; entries with a wrong field are left out.
+ * `lostSource` is what was looked at, { kind, name }, if it was no camera, else null.
+ */
 export function sessionOf(text) {
   const kept = parsed(text);
   const entries = Array.isArray(kept?.entries) ? kept.entries.map(validEntry).filter(Boolean) : [];
   const wasRunning = kept?.wasRunning === true;
-  if (!entries.some(isMoment)) return { session: initialSession, wasRunning };
+  const lostSource = validSource(kept?.source);
+  if (!entries.some(isMoment)) return { session: initialSession, wasRunning, lostSource };
   const gone = Number.isSafeInteger(kept.gone) && kept.gone > 0 ? kept.gone : 0;
   const pause = { why: "stopped", after: lastIdOf({ entries }), since: -Infinity };
   const session = { ...initialSession, entries, gone, cause: "stopped", pauses: [pause] };
-  return { session: bounded(session), wasRunning };
+  return { session: bounded(session), wasRunning, lostSource };
 }
 
-/** The highest id of a moment, 0 if there is none. */
+/** The highest id of a moment of live frames, 0 if there is none. */
 export const lastIdOf = ({ entries }) =>
-  entries.filter(isMoment).reduce((highest, { id }) => Math.max(highest, id), 0);
+  highest(entries.map(({ id }) => (Number.isSafeInteger(id) ? id : 0)));
+
+/** The highest number of an answer about a still, 0 if there is none. */
+export const lastTurnOf = ({ entries }) =>
+  highest(entries.map(({ id }) => Number(TURN_ID.exec(id)?.[1] ?? 0)));
+
+const highest = (numbers) => numbers.reduce((most, one) => Math.max(most, one), 0);
+
+function validSource(source) {
+  const { kind, name } = source ?? {};
+  const isKnown = ["screen", "video", "sample"].includes(kind) && typeof name === "string";
+  return isKnown ? { kind, name } : null;
+}
 
 function parsed(text) {
   try {
@@ -54,10 +77,12 @@ function validEntry(entry) {
     return typeof id === "string" && whys.length > 0 ? { id, kind, whys, from, to } : null;
   }
   const hasTexts = TEXTS.every((name) => typeof entry[name] === "string");
-  if (!["caption", "answer"].includes(kind) || !Number.isSafeInteger(id) || !hasTexts) return null;
+  const hasId = Number.isSafeInteger(id) || (kind === "answer" && TURN_ID.test(id));
+  if (!["caption", "answer"].includes(kind) || !hasId || !hasTexts) return null;
   const texts = Object.fromEntries(TEXTS.map((name) => [name, entry[name]]));
   const [thing, cut] = [validThing(entry.thing), validCut(entry.cut)];
-  return { id, kind, ...texts, thing, cut, from, to };
+  const [seconds, toSeconds] = [validSeconds(entry.seconds), validSeconds(entry.toSeconds)];
+  return { id, kind, ...texts, thing, cut, from, to, seconds, toSeconds };
 }
 
 /** What the words need of a thing in the picture, or null. */
@@ -66,6 +91,8 @@ function validThing(thing) {
   const isValid = typeof thing?.name === "string" && [column, row].every(Number.isInteger);
   return isValid ? { name: thing.name, place: { column, row } } : null;
 }
+
+const validSeconds = (value) => (Number.isFinite(value) && value >= 0 ? value : null);
 
 function validCut(cut) {
   const { by, tokens } = cut ?? {};

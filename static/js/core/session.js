@@ -6,10 +6,13 @@
 // without a hole; answers about a part of the picture stand among them and cover no time.
 //
 // A moment: { id, kind: "caption" | "answer", text, lang, prompt, asked, by, thing, cut, model, source,
-// from, to }. `asked` is the question as a person reads it, "" for the server's first preset; `thing` and `cut`
-// are those of the caption (shown.js); `model` and `source` are titles; `from` and `to` are milliseconds since 1970. A gap: { id, kind: "gap", whys, from, to }.
+// from, to, seconds, toSeconds }. `asked` is the question as a person reads it, "" for the server's first
+// preset; `thing` and `cut` are those of the caption (shown.js); `model` and `source` are titles; `from` and `to`
+// are milliseconds since 1970, `seconds` and `toSeconds` the places in a video, else null. A gap:
+// { id, kind: "gap", whys, from, to }.
 
 import { sendsPictures } from "./camera.js";
+import { isAtRest } from "./source.js";
 
 /** Moments that are kept. */
 export const MOMENT_LIMIT = 5_000;
@@ -26,7 +29,7 @@ export const initialSession = {
   /** Entries that were cleared and can be brought back until UNDO_MS after `clearedAt`. */
   clearedCount: 0,
   clearedAt: -Infinity,
-  /** Why nobody looks now, or null: stopped | frozen | hidden | server | model | camera. */
+  /** Why nobody looks now, or null: stopped | frozen | hidden | server | model | paused | camera. */
   cause: null,
   /**
    * The interruptions since the last caption: { why, after, since }, with the newest request before it and
@@ -93,14 +96,22 @@ export function withInterruptions(state, { at, clock }) {
 }
 
 /** Why nobody looks at the scene, or null. */
-function interruptionOf({ started, visible, settings, server, camera, view }) {
+function interruptionOf(state) {
+  const { started, visible, settings, server, camera, view } = state;
   if (!started) return "stopped";
   if (view.stillId !== null || view.freezing !== null) return "frozen";
   if (!visible && !settings.background) return "hidden";
   if (["gone", "connecting"].includes(server.phase)) return "server";
   if (server.phase !== "ready") return "model";
+  if (isAtRest(state)) return "paused";
   return sendsPictures(camera) && !camera.isBlack ? null : "camera";
 }
+
+/** `session` after a jump to another place of a video: what lies between was not looked at. */
+export const withJump = (session, after, since) => ({
+  ...session,
+  pauses: [...session.pauses, { why: "moved", after, since }],
+});
 
 /** `session` after a frame has failed. */
 export const withTrouble = (session) => ({ ...session, hadTrouble: true });
@@ -118,27 +129,30 @@ export function withCaption(session, moment) {
   );
   const next = { ...session, pauses, hadTrouble: false };
   const isFresh = !last || index < clearedCount || whys.length > 0 || !isSame(last, moment);
-  if (!isFresh) return { ...next, entries: entries.with(index, { ...last, to: from }) };
-  const added = { ...moment, from, to: from };
+  const prolonged = last && { ...last, to: from, toSeconds: moment.seconds };
+  if (!isFresh) return { ...next, entries: entries.with(index, prolonged) };
+  const added = { ...moment, from, to: from, toSeconds: moment.seconds };
   if (!last) return bounded({ ...next, entries: [...entries, added] });
   if (whys.length === 0) {
-    const before = entries.with(index, { ...last, to: from });
+    const before = entries.with(index, prolonged);
     return bounded({ ...next, entries: [...before, added] });
   }
   const gap = { id: `gap-${moment.id}`, kind: "gap", whys, from: last.to, to: from };
   return bounded({ ...next, entries: [...entries, gap, added] });
 }
 
-/** `session` after the look `id` at `from` has shown the scene of the last caption. */
-export function withUnchangedLook(session, id, from) {
+/** `session` after a look, { id, from, seconds }, has shown the scene of the last caption. */
+export function withUnchangedLook(session, { id, from, seconds }) {
   const last = lastCaption(session.entries);
-  return last ? withCaption(session, { ...last, id, from }) : session;
+  return last ? withCaption(session, { ...last, id, from, seconds }) : session;
 }
 
 /** `session` with an answer about a part of the picture. */
 export function withAnswer(session, moment) {
   if (!moment.text.trim()) return session;
-  return bounded({ ...session, entries: [...session.entries, { ...moment, to: moment.from }] });
+  const { seconds = null } = moment;
+  const added = { ...moment, to: moment.from, seconds, toSeconds: seconds };
+  return bounded({ ...session, entries: [...session.entries, added] });
 }
 
 /** The last moment of the entries that are not cleared, or undefined. */
@@ -153,11 +167,14 @@ const isSame = (one, other) => SAME.every((key) => one[key] === other[key]);
 
 /** Why the time between `last`, the entry at `index`, and `moment` is a gap; empty if it is none. */
 function whysBetween({ pauses, hadTrouble, entries }, last, moment, index) {
+  const isOther = last.source !== moment.source;
   const whys = pauses
     .filter(({ after, since }) => after < moment.id || since <= moment.from)
-    .map(({ why }) => why);
+    .map(({ why }) => why)
+    // Another source has to open, and what the one before did is over.
+    .filter((why) => !isOther || !["camera", "paused", "moved"].includes(why));
   if (last.model !== moment.model) whys.push("model");
-  if (last.source !== moment.source) whys.push("camera");
+  if (isOther) whys.push("source");
   if (whys.length === 0 && moment.from - last.to > LONGEST_BLINK_MS) {
     const wasAsked = entries.slice(index).some(({ kind }) => kind === "answer");
     whys.push(hadTrouble ? "server" : wasAsked ? "answer" : "unseen");

@@ -2,22 +2,15 @@
 // beginning of the newest one: never words of two. Pure, as state.js.
 
 /**
- * A caption: `capturedAt` is when its frame was captured, `lang` its language, `prompt` what was asked. Of a
- * finished one, `id` is that of its request, `isAnswer` tells the first caption of a prompt, `isOnce` one
- * that answers a question which is asked once, `by` and `checks` are those of its statistics, `thing` is the thing that it is about, { name, place }, null for the whole
- * picture, and `cut` tells how it was cut, as in length.js.
+ * A caption: `capturedAt` is when its frame was captured, `seconds` its place in a video or null, `lang` its
+ * language, `prompt` what was asked. Of a finished one, `id` is that of its request, `isAnswer` tells the first
+ * caption of a prompt, `isOnce` one that answers a question which is asked once, `by` and `checks` are those
+ * of its statistics, `thing` is the thing that it is about, { name, place }, null for the whole picture, and
+ * `cut` tells how it was cut, as in length.js.
  */
 export const NO_CAPTION = {
-  ...{
-    id: null,
-    text: "",
-    finished: true,
-    isAnswer: false,
-    isOnce: false,
-    capturedAt: null,
-    lang: "",
-  },
-  ...{ prompt: "", by: "model", checks: [], thing: null, cut: null },
+  ...{ id: null, text: "", finished: true, isAnswer: false, isOnce: false, capturedAt: null },
+  ...{ seconds: null, lang: "", prompt: "", by: "model", checks: [], thing: null, cut: null },
 };
 
 /**

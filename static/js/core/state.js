@@ -11,11 +11,15 @@ import { hiddenHandlers, initialHidden } from "./hidden.js";
 import { freshPace } from "./pace.js";
 import { initialRequest, requestHandlers } from "./request.js";
 import { initialRunning, runningHandlers } from "./running.js";
+import { pictureHandlers } from "./pictures.js";
+import { playbackHandlers } from "./playback.js";
 import { initialModels, initialServer, serverHandlers } from "./server.js";
 import { sessionHandlers, withInterruptions } from "./session.js";
-import { lastIdOf, sessionOf } from "./session-kept.js";
+import { lastIdOf, lastTurnOf, sessionOf } from "./session-kept.js";
 import { settingsHandlers, validSettings } from "./settings.js";
 import { NO_CAPTION, withWhole } from "./shown.js";
+import { initialSource } from "./source.js";
+import { sourceHandlers } from "./source-changes.js";
 import { initialTabs, tabsHandlers } from "./tabs.js";
 import { initialThread, threadHandlers } from "./thread.js";
 import { initialView, viewHandlers } from "./view.js";
@@ -23,26 +27,32 @@ import { initialVoice, voiceHandlers } from "./voice.js";
 
 /**
  * `secure`: the browser lets this page use a camera at all. `platform`: the operating system, as in
- * io/browser.js, or "" if unknown. `kept`: the session before a reload, as in session-kept.js.
+ * io/browser.js, or "" if unknown. `canShare`: it can share windows. `host`: the name and
+ * port in the page's address. `kept`: the session before a reload, as in session-kept.js.
  */
 export function initialState(start) {
-  const { settings, secure, visible, at, platform = "", kept = sessionOf(null) } = start;
+  const { settings, secure, visible, at, platform = "", canShare = false } = start;
+  const { host = "localhost", kept = sessionOf(null) } = start;
   return {
     settings: validSettings(settings),
     secure,
     platform,
+    canShare,
+    host,
     visible,
     ...initialRunning,
-    /** The open panel: "preferences", "history", "ask", "voice", or null. */
+    /** The open panel: "preferences", "history", "ask", "voice", "source", or null. */
     panel: null,
     /** What is in view, and the stills, oldest first; see view.js and thread.js. */
     view: initialView,
     stills: [],
     ...initialThread,
+    lastTurnId: lastTurnOf(kept.session),
     ...initialHidden,
     ...initialTabs,
     server: initialServer(at),
     models: initialModels,
+    ...initialSource,
     camera: initialCamera(at),
     ...initialRequest,
     lastRequestId: lastIdOf(kept.session),
@@ -63,6 +73,8 @@ export function initialState(start) {
     keepsSettings: true,
     /** Captions were running when the page was reloaded, and nobody has said since whether to go on. */
     wasRunning: kept.wasRunning,
+    /** What was looked at before the reload, as source.js has it, if it was no camera; else null. */
+    lostSource: kept.lostSource ?? null,
   };
 }
 
@@ -75,6 +87,9 @@ const handlers = {
   ...serverHandlers,
   ...cameraHandlers,
   ...boxesHandlers,
+  ...sourceHandlers,
+  ...playbackHandlers,
+  ...pictureHandlers,
   ...sessionHandlers,
   ...settingsHandlers,
   ...voiceHandlers,

@@ -130,7 +130,7 @@ export const threadHandlers = {
     const asked = thing ? askedOf(state, prompt) : questionText(state, prompt);
     const session = withAnswer(state.session, {
       ...{ ...said, id: `turn-${turn.id}`, kind: "answer", prompt, asked, thing },
-      ...{ model, source: "" },
+      ...{ model, source: still.source },
       from: Math.min(clock, still.clock),
     });
     const caption = { ...said, checks, finished: true };

@@ -1,17 +1,20 @@
 // What is in view: the live picture, or a still, one frame that stays. Pure, as state.js.
 //
-// A still: { id, picture, width, height, clock, part, detail, thread }. `picture` is a JPEG of the whole frame,
-// `clock` when it was taken in milliseconds since 1970, `part` the region that the next question is about,
-// or null, `detail` how finely it is looked at, "low" or "high"; thread.js describes the questions.
+// A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread }.
+// `picture` is a JPEG of the whole frame, `clock` when it was taken in milliseconds since 1970, `source` where
+// from, `seconds` the place in a video, or null, `isFile` whether it is a picture file, `mirrors` whether it is shown
+// mirrored if the person wants that, `part` the region that the next question is about, or null, `detail` how
+// finely it is looked at, "low" or "high"; thread.js describes the questions.
 
-import { freshPace } from "./pace.js";
+import { backToLive } from "./live.js";
 import { promptOf, readingOf } from "./prompt.js";
 import { start } from "./running.js";
 import { NO_CAPTION } from "./shown.js";
+import { sourceTitle } from "./source.js";
 import { captionOf, withTurn } from "./thread.js";
 
 /** Stills that this tab keeps; each is a few hundred kilobytes. */
-const STILL_LIMIT = 20;
+export const STILL_LIMIT = 20;
 /** How long it is told that a still is gone. */
 const GONE_TOLD_MS = 12_000;
 
@@ -58,13 +61,23 @@ export function freezing(state, question) {
 
 const wholeCaption = ({ caption, whole }) => (caption.finished ? caption : whole);
 
-const backToLive = (state, at) => ({
-  ...state,
-  view: { ...state.view, stillId: null, freezing: null, liveCaption: null },
-  caption: state.view.liveCaption ?? state.caption,
-  panel: state.panel === "ask" ? null : state.panel,
-  pace: freshPace(at),
+/** `state` with one more still; the oldest goes if there are too many. */
+export function withNewStill(state, fields) {
+  const still = { part: null, detail: "low", thread: [], isFile: false, seconds: null, ...fields };
+  return { ...state, stills: [...withoutOldest(state), still] };
+}
+
+const standingQuestion = (state) => ({
+  prompt: promptOf(state) ?? undefined,
+  reading: readingOf(state),
 });
+
+/** `state` with a picture file in view, which is captioned the first time. */
+export function withPictureInView(state, id) {
+  const still = state.stills.find((one) => one.id === id);
+  const next = withStillInView(state, still);
+  return still.thread.length > 0 ? next : withTurn(next, id, standingQuestion(state));
+}
 
 /** `state` with the last answer about a still as its caption, or none. */
 function withStillInView(state, still) {
@@ -109,16 +122,15 @@ export const viewHandlers = {
     return isLive ? freezing(state, null) : state;
   },
 
-  "still-taken"(state, { id, picture, width, height, clock }) {
+  "still-taken"(state, { id, picture, width, height, seconds = null, clock }) {
     if (state.view.freezing?.id !== id) return state;
     const { questions } = state.view.freezing;
     const part = questions.at(-1)?.part ?? null;
-    const still = { id, picture, width, height, clock, part, detail: "low", thread: [] };
-    const stills = [...withoutOldest(state), still];
+    const from = { source: sourceTitle(state), mirrors: state.source.kind === "camera", seconds };
+    const taken = withNewStill(state, { id, picture, width, height, clock, part, ...from });
     const view = { ...state.view, stillId: id, freezing: null };
-    const standing = { prompt: promptOf(state) ?? undefined, reading: readingOf(state) };
-    const asked = questions.length > 0 ? questions : [standing];
-    return asked.reduce((next, one) => withTurn(next, id, one), { ...state, stills, view });
+    const asked = questions.length > 0 ? questions : [standingQuestion(state)];
+    return asked.reduce((next, one) => withTurn(next, id, one), { ...taken, view });
   },
 
   "still-failed"(state, { id, kind, message, at }) {
@@ -130,8 +142,9 @@ export const viewHandlers = {
   "view-opened"(state, { stillId, panel, at }) {
     const still = state.stills.find(({ id }) => id === stillId);
     if (still) {
-      const isInView = state.view.stillId === stillId;
-      return { ...(isInView ? state : withStillInView(state, still)), panel };
+      if (state.view.stillId === stillId) return { ...state, panel };
+      const next = still.isFile ? withPictureInView(state, stillId) : withStillInView(state, still);
+      return { ...next, panel };
     }
     const next = { ...(isFrozen(state) ? backToLive(state, at) : state), panel };
     return stillId === null ? next : { ...next, view: { ...next.view, goneAt: at } };

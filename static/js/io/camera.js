@@ -102,7 +102,7 @@ function watchFrames(clock, now, onStalled, signal) {
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 }
 
-async function firstFrame(video, signal) {
+export async function firstFrame(video, signal) {
   // A muted inline video may autoplay everywhere; if it may not, its frames still arrive.
   video.play().catch(() => {});
   if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) return;

@@ -16,14 +16,15 @@ const canUseWorker = () =>
 
 /**
  * Returns { capture(options), destroy() } for a <video>, whose frames `clock` counts (frame-clock.js).
+ * `isCamera()` tells whether it shows a camera: a picture of anything else lasts until there is another.
  *
- * `capture` resolves to the { blob, thumbnail } of `compress` with { count, at, time, isFullRange }: the
- * frame's number, when it came by `now()` and by the browser's own clock, and whether the camera's
+ * `capture` resolves to the { blob, thumbnail } of `compress` with { count, at, time, seconds, isFullRange }: the
+ * frame's number, when it came by `now()` and by the browser's own clock, its place in a video or null, and whether the camera's
  * levels were corrected. `options` are those of `compress` with { after, signal }: the frame must have
  * a greater number than `after.count` and come at `after.time` or later. It rejects if none
  * comes, or with FalsifiedError as `compress` does.
  */
-export function createFrameSource(video, clock, now) {
+export function createFrameSource(video, clock, now, isCamera) {
   const levels = createLevels();
   let worker = canUseWorker() ? startWorker() : null;
   let lastId = 0;
@@ -47,8 +48,17 @@ export function createFrameSource(video, clock, now) {
       throw new Error("The camera has sent no new frame.");
   }
 
+  /** Resolves once the video shows the frame of the place that it was moved to. */
+  async function presentFrame(signal) {
+    if (video.seeking) await eventOf(video, "seeked", signal);
+    else if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA)
+      await eventOf(video, "loadeddata", signal);
+    if (video.seeking || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA)
+      throw new Error("The video shows no frame.");
+  }
+
   async function compressed(options) {
-    const frame = await levels.frameOf(video);
+    const frame = isCamera() ? await levels.frameOf(video) : null;
     try {
       return await compressFrom(frame ?? video, options);
     } finally {
@@ -74,13 +84,34 @@ export function createFrameSource(video, clock, now) {
 
   return {
     async capture({ after = ANY_FRAME, signal = NEVER, ...options }) {
+      if (!isCamera()) {
+        await presentFrame(signal);
+        const seconds = video.srcObject ? null : video.currentTime;
+        const present = { count: clock.count, at: now(), time: performance.now(), seconds };
+        return { ...(await compressed(options)), ...present, isFullRange: false };
+      }
       await newFrame(after, signal);
       const { count, at, time } = clock;
       const result = await compressed(options);
-      return { ...result, count, at, time, isFullRange: levels.isFullRange };
+      return { ...result, count, at, time, seconds: null, isFullRange: levels.isFullRange };
     },
     destroy: dropWorker,
   };
+}
+
+/** Resolves at the event, on abort, or after a while. */
+function eventOf(video, name, signal) {
+  return new Promise((resolve) => {
+    const listeners = new AbortController();
+    const finish = () => {
+      listeners.abort();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(finish, NEW_FRAME_TIMEOUT_MS);
+    video.addEventListener(name, finish, { signal: listeners.signal });
+    signal.addEventListener("abort", finish, { signal: listeners.signal });
+  });
 }
 
 const ANY_FRAME = { count: 0, time: -Infinity };

@@ -3,7 +3,7 @@
 import { compress } from "./compress.js";
 
 /** Of the picture that is kept: enough for the finest detail that a model sees. */
-const STILL = { maxSidePx: 2048, quality: 0.92, reference: null, region: null };
+export const STILL = { maxSidePx: 2048, quality: 0.92, reference: null, region: null };
 
 /** Returns { take(signal), cut(still, options) } over the frames of io/frames.js. */
 export function createStills(frames) {
@@ -11,13 +11,13 @@ export function createStills(frames) {
   const cuts = new WeakMap();
 
   return {
-    /** Resolves to { picture, width, height }, the JPEG of the next frame. */
+    /** Resolves to { picture, width, height, seconds }: the JPEG of the next frame, and its place in a video. */
     async take(signal) {
-      const { blob } = await frames.capture({ ...STILL, signal });
+      const { blob, seconds } = await frames.capture({ ...STILL, signal });
       const image = await createImageBitmap(blob);
       const { width, height } = image;
       image.close();
-      return { picture: blob, width, height };
+      return { picture: blob, width, height, seconds };
     },
 
     /**

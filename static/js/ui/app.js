@@ -8,6 +8,7 @@ import { mountChip } from "./chip.js";
 import { isAwake } from "../core/hidden.js";
 import { setAttribute, setText } from "./dom.js";
 import { mountDock } from "./dock.js";
+import { mountDrop } from "./drop.js";
 import { mountCues, mountTouch } from "./ear.js";
 import { mountFind } from "./find.js";
 import { mountFullScreen } from "./full-screen.js";
@@ -20,9 +21,11 @@ import { mountNotice } from "./notice.js";
 import { mountOverlay } from "./overlay.js";
 import { mountPanel, mountTabs } from "./panel.js";
 import { mountPart } from "./part.js";
+import { mountPlayer } from "./player.js";
 import { mountPreferences } from "./preferences.js";
 import { mountQuestion } from "./question.js";
 import { mountShortcuts } from "./shortcuts.js";
+import { mountSource } from "./source.js";
 import { mountStage } from "./stage.js";
 import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
@@ -33,13 +36,13 @@ const byId = (id) => document.getElementById(id);
 /**
  * Mounts each component on its element; returns { update(state, at), destroy() }. User input goes to
  * `dispatch(event)`, the buttons of a notice to `act(action, value)`. `voice` and `earcons` are as in
- * io/speech.js and io/earcons.js; `isKiosk` lays the page out for a screen that nobody touches.
+ * io/speech.js and io/earcons.js, `openFiles` is that of io/chosen-files.js; `isKiosk` lays the page out for a screen that nobody touches.
  */
-export function mountApp(dispatch, act, { voice, earcons, isKiosk }) {
+export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) {
   const part = mountPart(byId("part-layer"), byId("picture"), dispatch);
   const components = [
     mountPage(byId("app")),
-    mountStage(byId("stage")),
+    mountStage(byId("stage"), act),
     mountHead(byId("head"), dispatch, act),
     mountChip(byId("chip")),
     mountModelCard(byId("model-card"), dispatch),
@@ -49,6 +52,10 @@ export function mountApp(dispatch, act, { voice, earcons, isKiosk }) {
     mountBoxes(byId("boxes"), byId("video"), dispatch),
     mountFind(byId("find"), dispatch),
     mountDock(byId("dock"), dispatch),
+    mountPlayer(byId("player"), byId("stage"), byId("video"), dispatch),
+    mountSource(byId("source"), byId("open-source"), dispatch, act, openFiles),
+    mountPanel(byId("source"), byId("open-source"), dispatch),
+    mountDrop(byId("drop"), dispatch, openFiles),
     mountQuestion(byId("question"), dispatch),
     part,
     mountAsk(byId("ask-panel"), dispatch, part.begin),

@@ -12,6 +12,7 @@ import {
 } from "./dom.js";
 import { longerThan } from "../core/length.js";
 import { presetsOf } from "../core/prompt.js";
+import { isMirrored } from "../core/source.js";
 import { stillOf } from "../core/view.js";
 import { aboutText, regionText, turnTexts } from "../words/ask.js";
 import { clockTime } from "../words/session.js";
@@ -129,7 +130,7 @@ export function mountAsk(root, dispatch, choosePart) {
       for (const tool of [part, fine, compare]) setProperty(tool, "disabled", still === null);
       setAttribute(part, "aria-pressed", String(Boolean(still?.part)));
       setAttribute(fine, "aria-pressed", String(still?.detail === "high"));
-      const region = still?.part ? regionText(still.part, state.settings.mirror) : "";
+      const region = still?.part ? regionText(still.part, isMirrored(state)) : "";
       setText(partText, region ? `The next question is about a part: ${region}.` : "");
       const others = state.stills.filter(({ id }) => id !== still?.id);
       setProperty(compare, "hidden", others.length === 0);

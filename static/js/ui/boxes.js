@@ -5,6 +5,7 @@ import { createElement, createListeners, setAttribute, setProperty } from "./dom
 import { shownThings } from "../core/boxes.js";
 import { foundThing } from "../core/find.js";
 import { areaOf, boxIn, mirrored, placeOf } from "../core/geometry.js";
+import { isMirrored } from "../core/source.js";
 import { boxTexts } from "../words/boxes.js";
 
 /** The height of a name above its box; where there is no room, it stands inside. */
@@ -15,7 +16,7 @@ export function mountBoxes(root, video, dispatch) {
   /** The drawn things: { item, button, track } by the track's id. */
   const drawn = new Map();
   let view = { width: 0, height: 0 };
-  let settings = null;
+  let mirrors = false;
 
   const resized = new ResizeObserver(([{ contentRect }]) => {
     view = { width: contentRect.width, height: contentRect.height };
@@ -28,7 +29,7 @@ export function mountBoxes(root, video, dispatch) {
     const entry = [...drawn.values()].find((one) => one.button === button);
     if (!entry) return;
     const { name, box } = entry.track;
-    const place = placeOf(settings.mirror ? mirrored(box) : box);
+    const place = placeOf(mirrors ? mirrored(box) : box);
     dispatch({ type: "question-asked", question: { part: box, thing: { name, place } } });
   });
   // A thing that is gone keeps its button for as long as that has the focus.
@@ -75,7 +76,7 @@ export function mountBoxes(root, video, dispatch) {
 
   function lay({ button, track: { box } }) {
     if (!video.videoWidth || !view.width) return;
-    const shown = boxIn(view, settings.mirror ? mirrored(box) : box);
+    const shown = boxIn(view, mirrors ? mirrored(box) : box);
     setStyle(button, "translate", `${px(shown.left)} ${px(shown.top)}`);
     setStyle(button, "width", px(shown.width));
     setStyle(button, "height", px(shown.height));
@@ -88,7 +89,7 @@ export function mountBoxes(root, video, dispatch) {
   function show(track, found) {
     const entry = { ...(drawn.get(track.id) ?? takeOver(track) ?? add(track)), track };
     drawn.set(track.id, entry);
-    setAttribute(entry.button, "aria-label", boxTexts(track, settings.mirror).label);
+    setAttribute(entry.button, "aria-label", boxTexts(track, mirrors).label);
     setAttribute(entry.button, "data-found", found ? "" : null);
     setAttribute(entry.button, "data-gone", null);
     lay(entry);
@@ -96,9 +97,9 @@ export function mountBoxes(root, video, dispatch) {
 
   return {
     update(state, at) {
-      const wasMirrored = settings?.mirror;
-      settings = state.settings;
-      if (wasMirrored !== settings.mirror) layAll();
+      const wasMirrored = mirrors;
+      mirrors = isMirrored(state);
+      if (wasMirrored !== mirrors) layAll();
       const things = shownThings(state, at);
       const found = foundThing(state);
       setAttribute(root, "data-finding", found ? "" : null);

@@ -2,6 +2,7 @@
 
 import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { isRunning } from "../core/running.js";
+import { isVideo, mayOpen } from "../core/source.js";
 import { isFrozen } from "../core/view.js";
 
 export function mountDock(root, dispatch) {
@@ -35,18 +36,33 @@ export function mountDock(root, dispatch) {
       setAttribute(start, "data-running", runs ? "" : null);
       setAttribute(start, "title", runs ? "Stop captions" : "Start captions");
       const frozen = isFrozen(state);
-      setText(freezeLabel, frozen ? "Live" : "Freeze");
-      setAttribute(freezeIcon, "href", frozen ? "#icon-live" : "#icon-freeze");
+      // Without a live picture behind it, a still is closed.
+      const closes = frozen && !state.started;
+      const behind = isVideo(state) ? "Video" : "Live";
+      setText(freezeLabel, closes ? "Close" : frozen ? behind : "Freeze");
+      setAttribute(
+        freezeIcon,
+        "href",
+        closes ? "#icon-close" : frozen ? "#icon-live" : "#icon-freeze",
+      );
       setAttribute(freeze, "data-frozen", frozen ? "" : null);
-      setAttribute(freeze, "title", frozen ? "Back to live (Space)" : "Freeze the picture (Space)");
+      setAttribute(
+        freeze,
+        "title",
+        closes
+          ? "Close the picture (Space)"
+          : frozen
+            ? `Back to ${isVideo(state) ? "the video" : "live"} (Space)`
+            : "Freeze the picture (Space)",
+      );
       setProperty(freeze, "disabled", !frozen && !(runs && state.camera.phase === "live"));
       const speaks = state.started && state.voice.saying !== null;
       sayEvent = speaks ? "voice-silenced" : state.started ? "now-asked" : "started";
       setProperty(say, "hidden", !state.settings.voice);
       setText(sayLabel, speaks ? "Silence" : "Say it");
       setAttribute(say, "title", speaks ? "Stop speaking (Esc)" : "Say what is there now (N)");
-      setProperty(start, "disabled", !state.secure);
-      setAttribute(start, "aria-describedby", state.secure ? null : "notice");
+      setProperty(start, "disabled", !mayOpen(state));
+      setAttribute(start, "aria-describedby", mayOpen(state) ? null : "notice");
       for (const [panel, opener] of Object.entries(openers)) {
         setAttribute(opener, "aria-expanded", String(state.panel === panel));
       }

@@ -1,26 +1,25 @@
-// The top of the page: the camera, the model with its state, where pictures go, the voice and the settings.
+// The top of the page: what is looked at, the model with its state, where pictures go, the voice and the settings.
 
-import { createListeners, setAttribute, setOptions, setProperty, setText } from "./dom.js";
-import { cameraChoices } from "../words/camera.js";
+import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { destinationOf } from "../words/destination.js";
 import { serverSummary } from "../words/page.js";
+import { sourceName } from "../words/source.js";
 
 /** `act` carries out the actions of notices; here "models" shows the list of models. */
 export function mountHead(root, dispatch, act) {
-  const camera = root.querySelector("#camera");
+  const source = root.querySelector("#open-source");
+  const sourceText = source.querySelector(".source-name");
   const badge = root.querySelector("#badge");
   const badgeText = badge.querySelector(".badge-text");
   const destination = root.querySelector("#destination");
   const destinationText = destination.querySelector(".destination-text");
   const openers = {
+    source,
     voice: root.querySelector("#open-voice"),
     preferences: root.querySelector("#open-preferences"),
   };
   const { listen, destroy } = createListeners();
 
-  listen(camera, "change", () => {
-    dispatch({ type: "setting-changed", name: "deviceId", value: camera.value });
-  });
   listen(badge, "click", () => act("models"));
   for (const [panel, opener] of Object.entries(openers)) {
     listen(opener, "click", () => dispatch({ type: "panel-toggled", panel }));
@@ -35,9 +34,10 @@ export function mountHead(root, dispatch, act) {
 
   return {
     update(state) {
-      const { options, selected } = cameraChoices(state);
-      setOptions(camera, options);
-      setProperty(camera, "value", selected);
+      const name = sourceName(state);
+      setText(sourceText, name);
+      setAttribute(source, "aria-label", `Source: ${name}`);
+      setAttribute(source, "title", `Source: ${name}`);
       const summary = serverSummary(state);
       setAttribute(badge, "data-tone", summary.tone);
       setText(badgeText, summary.text);

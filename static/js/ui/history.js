@@ -1,11 +1,18 @@
 // The session's panel: this tab's moments with their questions and the gaps between them, newest first;
 // copied, saved, cleared and brought back.
 
-import { createElement, createListeners, setLanguage, setProperty, setText } from "./dom.js";
+import {
+  createElement,
+  createListeners,
+  setLanguage,
+  setOptions,
+  setProperty,
+  setText,
+} from "./dom.js";
 import { canUndo, entriesOf, isMoment, openGapOf } from "../core/session.js";
 import { saveFile } from "../io/files.js";
-import { gapText, goneText, keepingText, momentTexts, spanText } from "../words/session.js";
-import { FILES, fileName } from "../words/session-files.js";
+import { gapText, goneText, keepingText, momentTexts, timesText } from "../words/session.js";
+import { FILES, fileName, videoOf } from "../words/session-files.js";
 
 const STATUS_MS = 4_000;
 /** Entries shown at first, and how many more at a press. */
@@ -29,7 +36,14 @@ export function mountHistory(root, dispatch) {
   let unread = 0;
   let statusTimer;
 
-  format.append(...Object.entries(FILES).map(([value, { label }]) => new Option(label, value)));
+  /** Subtitles for a video are there once one was captioned. */
+  function showFormats() {
+    const names = Object.keys(FILES).filter((name) => name !== "video.srt" || videoOf(entries));
+    setOptions(
+      format,
+      names.map((value) => ({ value, label: FILES[value].label })),
+    );
+  }
 
   function showStatus(text) {
     setText(status, text);
@@ -88,15 +102,18 @@ export function mountHistory(root, dispatch) {
       items.delete(id);
     }
     let older = null;
+    let source = "";
     let added = 0;
     for (const entry of shown) {
       if (!items.has(entry.id)) {
-        items.set(entry.id, entryItem(entry));
+        const isOther = isMoment(entry) && entry.source !== source;
+        items.set(entry.id, entryItem(entry, isOther));
         list.insertBefore(items.get(entry.id).item, older);
         added += isMoment(entry) ? 1 : 0;
       }
       const { item, time, text } = items.get(entry.id);
-      setText(time, isMoment(entry) ? spanText(entry) : gapText(entry));
+      setText(time, isMoment(entry) ? timesText(entry) : gapText(entry));
+      if (isMoment(entry)) source = entry.source;
       if (text) setLanguage(text, entry.lang);
       older = item;
     }
@@ -114,6 +131,7 @@ export function mountHistory(root, dispatch) {
     setProperty(open, "hidden", gap === null);
     setText(open, gap ? gapText(gap) : "");
     if (session.gone !== goneBefore) setText(gone, goneText(session.gone));
+    showFormats();
     const none = entries.length === 0;
     for (const control of [copy, save, clear]) setProperty(control, "disabled", none);
   }
@@ -133,7 +151,8 @@ export function mountHistory(root, dispatch) {
   };
 }
 
-function entryItem(entry) {
+/** `isOther`: it is of another source than the moment before it. */
+function entryItem(entry, isOther) {
   const time = createElement("span", "history-time");
   if (!isMoment(entry)) {
     const gap = createElement("li", "history-gap");
@@ -144,6 +163,7 @@ function entryItem(entry) {
   // Without words, and new at each look.
   time.translate = false;
   item.append(time);
+  if (isOther && entry.source) item.append(createElement("span", "history-source", entry.source));
   const { question, note } = momentTexts(entry);
   if (note) item.append(createElement("span", "history-note", note));
   if (question) {

@@ -22,8 +22,8 @@ export function mountNotice(root, act) {
     if (key === shownActions) return;
     shownActions = key;
     actions.replaceChildren(
-      ...next.map(({ action, label, value = "" }) => {
-        const button = createElement("button", "button", label);
+      ...next.map(({ action, label, value = "", isQuiet = false }) => {
+        const button = createElement("button", `button${isQuiet ? " button-quiet" : ""}`, label);
         button.type = "button";
         button.dataset.action = action;
         button.dataset.value = value;

@@ -3,6 +3,7 @@
 import { createListeners, setAttribute, setProperty } from "./dom.js";
 import { mirrored } from "../core/geometry.js";
 import { FIRST_BOX, boxAfterKey, boxBetween } from "../core/part-box.js";
+import { isMirrored } from "../core/source.js";
 import { stillOf } from "../core/view.js";
 import { regionText } from "../words/ask.js";
 
@@ -15,7 +16,7 @@ export function mountPart(root, picture, dispatch) {
   let draft = null;
   let from = null;
 
-  const mirror = (region) => (region && state.settings.mirror ? mirrored(region) : region);
+  const mirror = (region) => (region && isMirrored(state) ? mirrored(region) : region);
 
   function show() {
     const still = state && stillOf(state);

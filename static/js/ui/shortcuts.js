@@ -25,6 +25,7 @@ export const SHORTCUTS = [
     label: "Later picture, then live",
     events: (state) => toNeighbour(state, 1),
   },
+  { key: "P", label: "Play or pause the video", events: () => [{ type: "play-pressed" }] },
   {
     key: "1-9",
     label: "Questions of the list: about the frozen picture, or of every frame",

@@ -2,10 +2,13 @@
 // are stopped.
 
 import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { isMirrored } from "../core/source.js";
 import { stillOf } from "../core/view.js";
 import { noticeOf, welcomeOf } from "../words/page.js";
+import { pictureLabel, stillLabel } from "../words/source.js";
 
-export function mountStage(root) {
+/** `act` carries out the actions of notices, some of which the welcome offers. */
+export function mountStage(root, act) {
   const video = root.querySelector("#video");
   const still = root.querySelector("#still");
   const last = root.querySelector("#last-frame");
@@ -26,6 +29,10 @@ export function mountStage(root) {
       : [video.videoWidth, video.videoHeight];
     if (width) root.style.setProperty("--aspect", String(width / height));
   }
+  listen(welcome, "click", ({ target }) => {
+    const { action } = target.closest("button")?.dataset ?? {};
+    if (action) act(action);
+  });
   listen(video, "resize", showShape);
   listen(video, "loadedmetadata", showShape);
 
@@ -49,7 +56,7 @@ export function mountStage(root) {
 
   return {
     update(state, at) {
-      const { camera, settings, started } = state;
+      const { camera, started } = state;
       const isLive = started && camera.phase === "live";
       if (wasStarted && !started) keepLast();
       wasStarted = started;
@@ -58,9 +65,10 @@ export function mountStage(root) {
       if (next?.id !== shown?.id) showStill(next);
       setAttribute(root, "data-frozen", next ? "" : null);
       setAttribute(root, "data-picture", next || isLive || (hasLast && !started) ? "" : null);
-      setAttribute(still, "data-mirror", settings.mirror ? "" : null);
-      setAttribute(video, "data-mirror", settings.mirror ? "" : null);
-      setAttribute(last, "data-mirror", settings.mirror ? "" : null);
+      const mirror = isMirrored(state) ? "" : null;
+      for (const picture of [still, video, last]) setAttribute(picture, "data-mirror", mirror);
+      setAttribute(video, "aria-label", pictureLabel(state));
+      setAttribute(still, "alt", stillLabel(next));
       setProperty(last, "hidden", started || !hasLast || next !== null);
       const hasPicture = started || hasLast || next !== null;
       setProperty(welcome, "hidden", hasPicture || noticeOf(state, at) !== null);

@@ -1,6 +1,7 @@
 // The texts of questions about a still. Pure.
 
 import { areaOf, mirrored, placeOf } from "../core/geometry.js";
+import { isMirrored } from "../core/source.js";
 import { questionText } from "../core/prompt.js";
 import { forgets } from "../core/thread.js";
 import { cutText, placeText, shareText, thingText } from "./boxes.js";
@@ -32,6 +33,7 @@ export function countText(length, limit) {
 
 /** What all questions in the panel are about. */
 export function aboutText(still) {
+  if (still?.isFile) return `${still.source}. All questions here are about it.`;
   return still
     ? `Picture of ${clockTime(still.clock)}. All questions here are about it.`
     : "Type a question: the picture stands still, and the answer comes here.";
@@ -48,7 +50,7 @@ export function turnTexts(state, thread, turn) {
   const { prompt, about, part, thing, detail, step, text } = turn;
   const other = state.stills.find(({ id, thread: its }) => id === about && its !== thread);
   const marks = [
-    part ? `Part: ${thing ? thingText(thing) : regionText(part, state.settings.mirror)}` : "",
+    part ? `Part: ${thing ? thingText(thing) : regionText(part, isMirrored(state))}` : "",
     other ? `Picture of ${clockTime(other.clock)}` : "",
     detail === "high" ? "Fine detail" : "",
   ];

@@ -1,6 +1,7 @@
 // The texts about things in the picture: names and places of boxes, what is told of a thing that a
 // person looks for, who made a caption, and what the object finder says to it. Pure.
 
+import { isMirrored } from "../core/source.js";
 import { detectorOf, lookProblem } from "../core/boxes.js";
 
 const ROWS = { "-1": "top", 0: "", 1: "bottom" };
@@ -106,7 +107,7 @@ export function findText(state) {
   if (problem) return `The object finder does not answer. ${problem}`;
   if (told.kind === "looking") return `Looking for ${thing}.`;
   if (told.kind === "gone") return `Not in sight: ${thing}.`;
-  const place = placeText(told.place, state.settings.mirror);
+  const place = placeText(told.place, isMirrored(state));
   const name = saidNameOf(told.name);
   const others = told.many ? " More are in sight." : "";
   return `${capitalised(name)}: ${place}, ${shareText(told.share)}.${others}`;

@@ -1,6 +1,9 @@
 // The notices about the camera: what is wrong, and what helps. Pure: a state in, text out.
 
 import { chosenAmong, namedCameras } from "../core/devices.js";
+import { mayOpen } from "../core/source.js";
+import { stillOf } from "../core/view.js";
+import { otherProblem, secondWays } from "./other-sources.js";
 
 /** How long a camera may take to open before a notice says so. */
 const OPENING_NOTICE_MS = 700;
@@ -123,12 +126,13 @@ export function cameraChoices({ camera, settings }) {
 
 /** The notice about the camera, as in page.js, or null. */
 export function cameraNotice(state, at) {
-  const { camera, started } = state;
+  const { camera, started, source } = state;
   if (!started) return null;
   if (camera.phase === "failed") return problemNotice(state, camera.problem, camera.retryAt);
   if (camera.phase === "opening") {
     // It is opened again by itself: the notice of its problem stays until it is open.
     if (camera.problem) return problemNotice(state, camera.problem, at);
+    if (source.kind !== "camera") return null;
     return at - camera.since > OPENING_NOTICE_MS ? openingNotice() : null;
   }
   if (camera.phase !== "live") return null;
@@ -141,35 +145,57 @@ export function cameraNotice(state, at) {
 }
 
 /** A page without a camera: on an address that browsers do not trust. */
-export function insecureNotice({ secure, platform }) {
-  if (secure) return null;
-  // There, "localhost" is the phone itself.
-  const isPhone = ["android", "ios"].includes(platform);
+export function insecureNotice(state) {
+  if (mayOpen(state) || stillOf(state)) return null;
+  const isHere = state.server.status?.same_machine === true;
+  const localhost = { action: "localhost", label: "Open as localhost" };
   return {
     id: "insecure",
     tone: "problem",
     title: "This address cannot use a camera",
-    text:
-      "Browsers allow cameras only on secure pages. " +
-      (isPhone
-        ? "For this device, put an HTTPS proxy in front of Sightline’s server."
-        : "On the computer that runs Sightline, open it as localhost. For other devices, put an HTTPS " +
-          "proxy in front of it."),
+    text: `Browsers allow cameras only on secure pages. ${secureWay(state, isHere)}`,
     until: null,
-    actions: isPhone ? [] : [{ action: "localhost", label: "Open as localhost" }],
+    actions: [...(isHere ? [localhost] : []), ...secondWays(state)],
   };
+}
+
+/** How to make a secure page of an address. On another machine "localhost" is that machine itself. */
+function secureWay({ server, platform, host }, isHere) {
+  if (!server.status) return "Wait for Sightline’s server, which knows more.";
+  if (isHere) return "This computer runs Sightline: open it as localhost.";
+  const [, name, port = "80"] = /^(.*?)(?::(\d+))?$/.exec(host);
+  const proxy = "put an HTTPS proxy in front of Sightline’s server.";
+  const page = `http://localhost:${port}`;
+  if (platform === "android") {
+    return `With a USB cable, run “adb reverse tcp:${port} tcp:${port}” on the computer and open ${page} here. Without a cable, ${proxy}`;
+  }
+  if (platform === "ios") return `For this device, ${proxy}`;
+  return `If you may log in to ${name}, run “ssh -N -L ${port}:${name}:${port} ${name}” here and open ${page}. Else, ${proxy}`;
 }
 
 /** `until` is when the camera is opened again by itself, or null. */
 function problemNotice(state, problem, until) {
-  const { settings, platform, camera } = state;
+  const { settings, platform, camera, source } = state;
+  const tone = "problem";
+  if (source.kind !== "camera") {
+    return { id: `${source.kind}-${problem}`, tone, until, ...otherProblem(state, problem) };
+  }
   const name = settings.deviceId ? settings.deviceLabel : "";
   const isThere = camera.devices.length > 0;
   const textsOf = PROBLEMS[problem] ?? PROBLEMS.unknown;
   const { title, text } = textsOf({ name, platform, isThere });
-  const actions = [...offers(state, problem), ...(helpedByRetry(problem) ? [TRY_AGAIN] : [])];
-  return { id: `camera-${problem}`, tone: "problem", title, text, until, actions };
+  const actions = [
+    ...offers(state, problem),
+    ...(helpedByRetry(problem) ? [TRY_AGAIN] : []),
+    ...(HAVE_SECOND_WAYS.includes(problem) ? secondWays(state) : []),
+  ];
+  return { id: `camera-${problem}`, tone, title, text, until, actions };
 }
+
+/** Where no camera may be had at all. */
+const HAVE_SECOND_WAYS = [
+  ...["denied", "dismissed", "system", "embedded", "missing", "taken", "silent", "unknown"],
+];
 
 // A black picture stays black, and a page that is embedded stays so.
 const helpedByRetry = (problem) => !["black", "embedded"].includes(problem);

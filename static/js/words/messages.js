@@ -3,6 +3,7 @@
 
 import { asSentence } from "./models.js";
 import { noticeOf } from "./page.js";
+import { backMessage, onMessage, stoppedMessage } from "./source.js";
 
 /** How long after its end a notice about the server is not said again: it may come and go. */
 const SAME_NOTICE_MS = 10_000;
@@ -32,7 +33,7 @@ export function nextMessage(last, state, at) {
   const notice = noticeOf(state, at);
   const next = { ...last, started, isOn, wasOn: started && (last.wasOn || isOn) };
   if (last.started && !started) {
-    return said({ ...next, notice }, "Captions are stopped and the camera is off.");
+    return said({ ...next, notice }, stoppedMessage(state));
   }
   if (notice) {
     if (isSame(notice, last.notice) || isBackSoon(notice, last.over, at)) return next;
@@ -42,24 +43,28 @@ export function nextMessage(last, state, at) {
   // A problem with the camera is over when it is on, not while it is being opened.
   if (started && !isOn) return next;
   const over = last.notice ? { notice: last.notice, at } : last.over;
-  return said({ ...next, notice: null, over }, isOn ? onText(last) : "");
+  return said({ ...next, notice: null, over }, isOn ? onText(last, state) : "");
 }
 
-function onText({ isOn, wasOn, notice }) {
+function onText({ isOn, wasOn, notice }, state) {
+  if (isOn && notice && isRefusal(notice)) return "";
   if (wasOn && notice?.tone === "problem") {
-    return isAboutCamera(notice) ? "The camera is back." : "Captions continue.";
+    return isAboutSource(notice) ? backMessage(state) : "Captions continue.";
   }
-  return isOn ? "" : "The camera is on.";
+  return isOn ? "" : onMessage(state);
 }
 
-const isAboutCamera = ({ id }) => id.startsWith("camera-");
+/** What could not be shown in place of what is in view. */
+const isRefusal = ({ id }) => ["screen-refused", "files-refused", "files-reading"].includes(id);
+
+const isAboutSource = ({ id }) => /^(camera|screen|video|sample)-/.test(id);
 
 /** The text of a notice to wait changes with the progress. */
 const isSame = (notice, other) =>
   notice.id === other?.id && (notice.tone === "wait" || notice.text === other.text);
 
 const isBackSoon = (notice, over, at) =>
-  !isAboutCamera(notice) && isSame(notice, over.notice) && at - over.at < SAME_NOTICE_MS;
+  !isAboutSource(notice) && isSame(notice, over.notice) && at - over.at < SAME_NOTICE_MS;
 
 const said = (next, text, isAlert = false) =>
   text ? { ...next, text, isAlert, count: next.count + 1 } : next;

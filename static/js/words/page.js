@@ -3,10 +3,13 @@
 
 import { cameraNotice, insecureNotice } from "./camera.js";
 import { allUpstreamsDown, privacyText, upstreamProblems } from "./destination.js";
+import { lostText } from "./other-sources.js";
+import { liveText, placeText, sourceNotice } from "./source.js";
 import { showsSomething } from "../core/camera.js";
 import { questionText } from "../core/prompt.js";
 import { mayChangeModels, titleOf } from "../core/server.js";
 import { shownCaption } from "../core/shown.js";
+import { isVideo } from "../core/source.js";
 import { isStillGone, stillOf } from "../core/view.js";
 import { clockTime } from "./session.js";
 
@@ -42,11 +45,13 @@ const CHOOSE_MODEL = { action: "models", label: "Choose a model" };
  * The most important notice, or null.
  *
  * { id, tone: "wait" | "problem", title, text, until, actions }: `until` is the time of the next
- * automatic retry (or null), each action is { action, label }, `action` one of "retry", "localhost",
- * "models", "session", "start", "not-continued" and "use" (with the id of a camera as `value`).
+ * automatic retry (or null), each action is { action, label, isQuiet }, `action` one of "retry", "localhost",
+ * "models", "session", "start", "not-continued", "use" (with the id of a camera as `value`), "file", "screen", "sample",
+ * "camera", "camera-start" and "close".
  */
 export function noticeOf(state, at) {
   return (
+    sourceNotice(state, at) ??
     insecureNotice(state) ??
     cameraNotice(state, at) ??
     serverNotice(state) ??
@@ -155,17 +160,20 @@ function goneNotice(state, at) {
   };
 }
 
-function reloadNotice({ wasRunning, started }) {
-  if (!wasRunning || started) return null;
+function reloadNotice(state) {
+  const { wasRunning, started, lostSource } = state;
+  if (!wasRunning || started || stillOf(state)) return null;
+  const lost = lostSource && lostText(lostSource);
   return {
     id: "was-running",
     tone: "wait",
     title: "Captions were running. Go on?",
-    text: "The page was loaded again. What was said before is kept.",
+    text: lost?.text ?? "The page was loaded again. What was said before is kept.",
     until: null,
     actions: [
-      { action: "start", label: "Go on" },
-      { action: "not-continued", label: "Not now" },
+      lost?.action ?? { action: "start", label: "Go on" },
+      ...(lost ? [{ action: "camera-start", label: "Use the camera", isQuiet: true }] : []),
+      { action: "not-continued", label: "Not now", isQuiet: lost !== null },
     ],
   };
 }
@@ -200,6 +208,8 @@ export function areOldWords(state, at) {
   const { capturedAt } = shownCaption(state);
   if (stillOf(state)) return false;
   if (!state.started || state.server.phase !== "ready" || cameraNotice(state, at)) return true;
+  // Of another place of the video than the one that is shown.
+  if (isVideo(state) && state.playback.isPaused && state.pace.force) return true;
   const isAwaited = state.request !== null && !state.steady && capturedAt !== null;
   return isAwaited && at - capturedAt > GREY_WORDS_MS + state.settings.intervalS * 1000;
 }
@@ -210,24 +220,37 @@ export function areOldWords(state, at) {
  * were stopped; else "". It is apart from the text so that no translator works on it each second.
  */
 export function chipOf(state, at) {
-  const { camera, steady, stoppedClock, server, started, settings } = state;
+  const { camera, source, steady, stoppedClock, server, started, settings } = state;
   const still = stillOf(state);
-  if (still) return { isLive: false, tone: "good", text: "Frozen", time: clockTime(still.clock) };
+  if (still) return stillChip(still);
   if (!started && stoppedClock !== null) {
     const time = clockTime(stoppedClock);
-    return { isLive: false, tone: "good", text: "Stopped, the camera is off", time };
+    const text = source.kind === "camera" ? "Stopped, the camera is off" : "Stopped";
+    return { isLive: false, tone: "good", text, time };
   }
   if (!started || camera.phase !== "live") return null;
   const levels = camera.isFullRange ? ", full range levels" : "";
+  if (isVideo(state)) {
+    const { seconds } = shownCaption(state);
+    const time = seconds === null ? "" : `words of ${placeText(seconds)}`;
+    return { isLive: !state.playback.isPaused, tone: "good", text: liveText(state), time };
+  }
   const isWatched = server.phase === "ready" && showsSomething(camera);
   if (steady && isWatched) {
-    return { isLive: true, tone: "good", text: `Live, unchanged${levels}`, time: "" };
+    return { isLive: true, tone: "good", text: `${liveText(state)}, unchanged${levels}`, time: "" };
   }
   const { text, capturedAt } = shownCaption(state);
   const ageMs = text && capturedAt !== null ? at - capturedAt : 0;
   const isOld = ageMs > OLD_WORDS_MS + settings.intervalS * 1000;
   const time = isOld ? seconds(ageMs) : "";
-  return { isLive: true, tone: isOld ? "wait" : "good", text: `Live${levels}`, time };
+  return { isLive: true, tone: isOld ? "wait" : "good", text: `${liveText(state)}${levels}`, time };
+}
+
+function stillChip({ isFile, source, seconds, clock }) {
+  const time = seconds === null ? clockTime(clock) : `at ${placeText(seconds)}`;
+  return isFile
+    ? { isLive: false, tone: "good", text: source, time: "" }
+    : { isLive: false, tone: "good", text: "Frozen", time };
 }
 
 const seconds = (ms) => `${Math.round(Math.max(0, ms) / 1000)} s`;

@@ -2,13 +2,13 @@
 
 import { isMoment } from "../core/session.js";
 import { entryNote } from "./boxes.js";
-import { clockTime, dateText, gapText, spanText } from "./session.js";
+import { clockTime, dateText, gapText, timesText } from "./session.js";
 
 /** How long a caption that was seen once is shown as a subtitle, unless the next one comes sooner. */
 const SHORTEST_SUBTITLE_MS = 2_000;
 const COLUMNS = [
   ...["date", "time", "end date", "end time", "kind", "source"],
-  ...["question", "text", "note", "model"],
+  ...["question", "text", "note", "model", "video time", "end video time"],
 ];
 /** Spreadsheets take a cell that begins so for a formula. */
 const FORMULA = /^[\s]*[=+\-@\t\r]/;
@@ -18,6 +18,7 @@ export const FILES = {
   txt: { label: "Text", type: "text/plain", write: textFile },
   csv: { label: "CSV", type: "text/csv", write: csvFile },
   srt: { label: "SRT", type: "application/x-subrip", write: srtFile },
+  "video.srt": { label: "SRT for the video", type: "application/x-subrip", write: videoSrtFile },
 };
 
 /** The name of a file that is saved at `clock`, as in "sightline-2026-11-30-140251.csv". */
@@ -29,7 +30,7 @@ export function textFile(entries) {
   let maker = "";
   return entries
     .flatMap((entry) => {
-      const time = `${dateText(entry.from)} ${spanText(entry)}`;
+      const time = `${dateText(entry.from)} ${timesText(entry)}`;
       if (!isMoment(entry)) return [`${dateText(entry.from)} (${gapText(entry)})`];
       const before = maker;
       maker = [entry.model, entry.source].filter(Boolean).join(", ");
@@ -46,10 +47,13 @@ export function csvFile(entries) {
     const { from, to, kind, source = "", asked = "", text = "", model = "" } = entry;
     const note = isMoment(entry) ? entryNote(entry) : gapText(entry);
     const times = [dateText(from), clockTime(from), dateText(to), clockTime(to)];
-    return [...times, kind, source, asked, text.trim(), note, model];
+    const places = [entry.seconds, entry.toSeconds].map(secondsText);
+    return [...times, kind, source, asked, text.trim(), note, model, ...places];
   });
   return `\ufeff${[COLUMNS, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
 }
+
+const secondsText = (seconds) => (Number.isFinite(seconds) ? seconds.toFixed(2) : "");
 
 function cell(value) {
   const safe = FORMULA.test(value) ? `'${value}` : value;
@@ -65,6 +69,31 @@ export function srtFile(entries) {
     const end = Math.max(entry.to, Math.min(entry.from + SHORTEST_SUBTITLE_MS, next));
     const lines = [entry.asked, entry.text].map(subtitleText).filter(Boolean);
     return [[`${srtTime(entry.from - begin)} --> ${srtTime(end - begin)}`, ...lines]];
+  });
+  return cues.map((lines, index) => `${[index + 1, ...lines].join("\n")}\n`).join("\n");
+}
+
+/** The last video of the session, by what the session calls it; "" for none. */
+export const videoOf = (entries) => entries.findLast(isOfVideo)?.source ?? "";
+
+const isOfVideo = (entry) => entry.kind === "caption" && Number.isFinite(entry.seconds);
+
+/**
+ * Subtitles for the last video, at the places that were captioned. A place that was looked at twice has the
+ * words of the last time.
+ */
+export function videoSrtFile(entries) {
+  const name = videoOf(entries);
+  const byPlace = new Map();
+  for (const entry of entries) {
+    if (isOfVideo(entry) && entry.source === name) byPlace.set(entry.seconds.toFixed(2), entry);
+  }
+  const shown = [...byPlace.values()].sort((one, other) => one.seconds - other.seconds);
+  const cues = shown.map(({ seconds, toSeconds, text }, index) => {
+    const next = shown[index + 1]?.seconds ?? Infinity;
+    const least = seconds + SHORTEST_SUBTITLE_MS / 1000;
+    const end = Math.min(next, Math.max(toSeconds, least));
+    return [`${srtTime(seconds * 1000)} --> ${srtTime(end * 1000)}`, subtitleText(text)];
   });
   return cues.map((lines, index) => `${[index + 1, ...lines].join("\n")}\n`).join("\n");
 }

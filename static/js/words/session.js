@@ -2,6 +2,7 @@
 
 import { entriesOf } from "../core/session.js";
 import { entryNote } from "./boxes.js";
+import { placesText } from "./source.js";
 
 /** Why nobody looked, as the start of a gap's line. */
 const WHYS = {
@@ -10,6 +11,9 @@ const WHYS = {
   hidden: "Page hidden",
   server: "Server away",
   camera: "No picture",
+  paused: "Video paused",
+  moved: "Moved in the video",
+  source: "Something else shown",
   model: "Model changed",
   answer: "A question was answered",
   unseen: "Not looked at",
@@ -46,6 +50,10 @@ export function gapText({ whys, from, to = null }) {
 export function momentTexts(moment) {
   return { question: moment.asked, note: entryNote(moment) };
 }
+
+/** When a moment was, and where in its video. */
+export const timesText = (moment) =>
+  [spanText(moment), placesText(moment)].filter(Boolean).join(" · ");
 
 /** How many moments are gone, as a sentence; "" for none. */
 export function goneText(gone) {
