@@ -28,7 +28,7 @@ export async function readPicture(file) {
     const { naturalWidth: fullWidth, naturalHeight: fullHeight } = image;
     if (fullWidth * fullHeight > MAX_PIXELS) throw new FileError("large");
     const { width, height } = fitWithin(fullWidth, fullHeight, STILL.maxSidePx);
-    const ground = await drawn(image, width, height);
+    const ground = await drawn(file, image, width, height);
     const { blob } = await compress(document.createElement("canvas"), ground, width, height, STILL);
     return { picture: blob, width, height };
   } finally {
@@ -48,19 +48,26 @@ async function load(url, file) {
   return image;
 }
 
-async function drawn(image, width, height) {
-  try {
-    await image.decode();
-  } catch {
-    throw new FileError("broken");
-  }
+async function drawn(file, image, width, height) {
+  const whole = await wholePicture(file, image);
   const ground = Object.assign(document.createElement("canvas"), { width, height });
   const context = ground.getContext("2d", { alpha: false });
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, width, height);
+  context.drawImage(whole, 0, 0, width, height);
+  whole.close?.();
   return ground;
+}
+
+/** An <img> shows the beginning of a file that was cut off; a bitmap is whole, but never an SVG. */
+async function wholePicture(file, image) {
+  if (file.type === "image/svg+xml") return image;
+  try {
+    return await createImageBitmap(file);
+  } catch {
+    throw new FileError("broken");
+  }
 }
 
 /** Whether the file is there and wrong, or is there no more. */

@@ -16,7 +16,7 @@ const CLOSE = { action: "close", label: "Close", isQuiet: true };
 const FILE_PROBLEMS = {
   type: "is no picture and no video.",
   broken:
-    "is damaged, or in a format that this browser does not know. JPEG, PNG and WebP are known.",
+    "is damaged, not whole, or in a format that this browser does not know. JPEG, PNG and WebP are known.",
   empty: "is empty.",
   gone: "cannot be read. It was moved or deleted, or the browser may not open it.",
   large: "is too large. A picture may have 120 megapixels and 200 MB.",
