@@ -61,7 +61,7 @@ _SHOWN_SHARE = """() => {
   const width = Math.min(right, whole.right) - Math.max(left, whole.left);
   const height = Math.min(bottom, whole.bottom) - Math.max(top, whole.top);
   const covers = [...document.querySelectorAll(
-      ".head, .dock-main, .dock-panels, .question, .panel")]
+      ".head, .dock-main, .dock-panels, .question, .panel, .player")]
     .filter((one) => one.checkVisibility())
     .map((one) => one.getBoundingClientRect())
     .filter((one) => one.left < whole.right - 0.5 && one.right > whole.left + 0.5)

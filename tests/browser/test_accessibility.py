@@ -9,6 +9,8 @@ from accessibility import (
     assert_accessible_at_all_zooms,
     assert_accessible_in_all_colours,
 )
+from files_to_show import give, png_of, write_video
+from known_scenes import plain_scenes
 from page_actions import press_start, start, told
 
 
@@ -25,6 +27,20 @@ def test_every_state_of_the_page_is_accessible(open_page, url, still_camera):
     expect(page.locator(".turn-answer")).not_to_be_empty()
     assert_accessible_at_all_zooms(page)
     page.locator("#open-preferences").click()
+    assert_accessible_at_all_zooms(page)
+    page.locator("#open-source").click()
+    assert_accessible_at_all_zooms(page)
+
+
+def test_a_video_and_pictures_are_accessible(open_page, url, still_camera, tmp_path):
+    page = open_page(url, still_camera, reduced_motion="reduce")
+    image = next(plain_scenes())[0]
+    page.locator("#files").set_input_files(write_video(tmp_path / "clip.webm", [image], 1))
+    expect(page.locator(".chip-text")).to_have_text("Video, at its end")
+    assert_accessible_at_all_zooms(page)
+    picture = ("a.png", "image/png", png_of(image))
+    give(page, "paste", picture, picture, ("b.txt", "text/plain", b"no"))
+    expect(page.locator(".notice")).to_be_visible()
     assert_accessible_at_all_zooms(page)
 
 

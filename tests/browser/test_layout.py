@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from controls import SIZES, assert_controls_fit, assert_picture_is_whole
+from files_to_show import give, png_of, write_video
+from known_scenes import plain_scenes
 from page_actions import start
 
-OPENERS = ("#open-history", "#open-ask", "#open-voice", "#open-preferences")
+OPENERS = ("#open-history", "#open-ask", "#open-voice", "#open-preferences", "#open-source")
+
+
+def assert_fits(page: Page, size: tuple[int, int], state: str) -> None:
+    try:
+        assert_controls_fit(page)
+        assert_picture_is_whole(page)
+    except AssertionError as error:
+        raise AssertionError(f"{size}, {state}: {error}") from error
 
 
 @pytest.mark.parametrize("half", [SIZES[:4], SIZES[4:]], ids=["low", "high"])
 def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_camera, half):
     page = open_page(url, still_camera)
     start(page)
-
-    def assert_fits(size: tuple[int, int], state: str) -> None:
-        try:
-            assert_controls_fit(page)
-            assert_picture_is_whole(page)
-        except AssertionError as error:
-            raise AssertionError(f"{size}, {state}: {error}") from error
-
     for size in half:
         page.set_viewport_size({"width": size[0], "height": size[1]})
-        assert_fits(size, "live")
+        assert_fits(page, size, "live")
         for opener in OPENERS:
             page.locator(opener).click()
-            assert_fits(size, opener)
+            assert_fits(page, size, opener)
             page.locator(opener).click()
         page.locator("#question-text").fill("What is this?")
-        assert_fits(size, "a typed question")
+        assert_fits(page, size, "a typed question")
         page.keyboard.press("Enter")
         expect(page.locator(".turn-answer").last).not_to_be_empty()
-        assert_fits(size, "frozen, with an answer")
+        assert_fits(page, size, "frozen, with an answer")
         page.locator("#freeze").click()
         expect(page.locator("#stage")).not_to_have_attribute("data-frozen", "")
+
+
+def test_what_plays_and_steps_fits_at_every_size(open_page, url, still_camera, tmp_path):
+    scenes = plain_scenes()
+    images = [next(scenes)[0] for _ in range(2)]
+    page = open_page(url, still_camera)
+    page.locator("#files").set_input_files(write_video(tmp_path / "clip.webm", images, 1))
+    expect(page.locator(".chip-text")).to_have_text("Video, at its end")
+
+    def assert_all_fit(state: str) -> None:
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            assert_fits(page, (width, height), state)
+            page.locator("#open-history").click()
+            assert_fits(page, (width, height), f"{state}, with a panel")
+            page.locator("#open-history").click()
+
+    assert_all_fit("a video")
+    give(page, "paste", *((f"{n}.png", "image/png", png_of(one)) for n, one in enumerate(images)))
+    expect(page.locator(".player-count")).to_be_visible()
+    assert_all_fit("pictures")
