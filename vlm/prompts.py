@@ -29,6 +29,8 @@ PRESETS: Final = (
     Preset("objects", "List the things", "List the objects in this image."),
     Preset("count", "How many", "How many objects are there?"),
     Preset(READ_PRESET, "Read the text", "What does the text say?"),
+    Preset("people", "Who is doing what", "Who is doing what in this image?"),
+    Preset("danger", "Is anything dangerous", "What in this image could be dangerous?"),
     Preset("light", "How is the light", "How is the light in this image?"),
     Preset("json", "As data", "Describe this image as JSON."),
 )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from page_actions import KEEP_FORMS, press_start, start
+from page_actions import KEEP_FORMS, press_start, start, told
 from test_page import Sent
 
 ANSWERS = ".turn-answer"
@@ -123,11 +123,102 @@ def test_part_fine_detail_and_comparison_are_sent(open_page, url, still_camera):
     expect(page.locator(ANSWERS)).to_have_count(2)
     expect(page.locator(ANSWERS).last).not_to_be_empty()
     expect(page.locator(".turn-about").last).to_contain_text("Picture of ")
+    texts = page.locator(ANSWERS).all_text_contents()
+    expect(told(page, "answer").first).to_contain_text(texts[1])
+    # Over this picture stands what was said of it.
+    expect(page.locator("#caption")).to_have_text(texts[0])
+    said = "The same words" if texts[0] == texts[1] else "Words that differ"
+    expect(page.locator(".turn-about").last).to_contain_text(said)
+    # Questions that were asked are in the list of the field, and recalled by its arrow keys.
+    assert page.locator("#prompt option", has_text="“").all_text_contents() == [
+        "“What colour is it?”",
+        "“And here?”",
+    ]
+    for key, text in (("Up", "What colour is it?"), ("Up", "And here?"), ("Up", "And here?")):
+        page.locator("#question-text").press(f"Arrow{key}")
+        expect(page.locator("#question-text")).to_have_value(text)
+    page.locator("#question-text").press("ArrowDown")
+    page.locator("#question-text").press("ArrowDown")
+    expect(page.locator("#question-text")).to_have_value("")
     page.keyboard.press("Escape")
     page.locator("#freeze").focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator(ANSWERS)).to_have_count(2)
     expect(page.locator(".turn-question").last).to_have_text("And here?")
+
+
+def test_frozen_picture_is_saved_with_its_words(open_page, url, still_camera, tmp_path):
+    page = open_page(url, still_camera, permissions=["camera", "clipboard-write", "clipboard-read"])
+    start(page)
+    ask(page, "What colour is it?")
+    expect(page.locator(ANSWERS)).not_to_be_empty()
+    said = page.locator(ANSWERS).text_content()
+    page.keyboard.press("Escape")
+    page.locator("#panel-close").click()
+    page.keyboard.press("Control+s")
+    expect(page.locator("[data-save=copy-words]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".save-status")).to_have_text("Copied")
+    words = page.evaluate("navigator.clipboard.readText()")
+    assert words.startswith("Picture of 2") and f"What colour is it?\n{said}\n(" in words
+    page.locator("[data-save=copy-picture]").click()
+    page.wait_for_function("""async () => {
+      const [item] = await navigator.clipboard.read();
+      return item.types.includes("image/png");
+    }""")
+    saved = {}
+    for kind in ("picture", "json"):
+        with page.expect_download() as download:
+            page.locator(f"[data-save=save-{kind}]").click()
+        name = download.value.suggested_filename
+        assert re.fullmatch(r"sightline-[-\d]+-picture\.(png|json)", name)
+        saved[kind] = tmp_path / name
+        download.value.save_as(saved[kind])
+    picture = Image.open(saved["picture"]).convert("RGB")
+    # The words stand under the picture, of which nothing is lost.
+    assert picture.width == 640 and picture.height > 480
+    left, right = picture.getpixel((100, 240)), picture.getpixel((540, 240))
+    assert left[0] > left[2] and right[2] > right[0]
+    under = picture.crop((0, 480, 640, picture.height)).convert("L")
+    assert under.getextrema()[0] < 60 and under.getextrema()[1] > 250
+    data = json.loads(saved["json"].read_text())
+    assert (data["width"], data["height"]) == (640, 480)
+    assert [(turn["question"], turn["answer"]) for turn in data["turns"]] == [
+        ("What colour is it?", said)
+    ]
+    # The edge of the panel is moved by keys and by a drag, and kept.
+    width = "document.querySelector('#panel').getBoundingClientRect().width"
+    edge = page.get_by_role("separator", name="Width of the panel")
+    edge.focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(width) == 420
+    box = edge.bounding_box()
+    page.mouse.move(box["x"] + 6, 300)
+    page.mouse.down()
+    page.mouse.move(100, 300)
+    page.mouse.up()
+    assert page.evaluate(width) == 560
+    page.reload()
+    page.keyboard.press("h")
+    assert page.evaluate(width) == 560
+
+
+def test_words_that_differ_are_found(modules):
+    cases = [
+        ("A red circle.", "a red, Circle", []),
+        ("A red circle and a star", "A blue circle and a star", ["red"]),
+        ("One two", "", ["One", "two"]),
+        ("- - x", "x -", ["-", "-"]),
+    ]
+    found = modules(
+        "core/words-apart",
+        """return arg.map(([one, other]) => {
+          const isApart = M.apart(one, other);
+          return M.wordsOf(one).map((word) => word.trim()).filter((_, index) => isApart[index]);
+        });""",
+        [case[:2] for case in cases],
+    )
+    assert found == [case[2] for case in cases]
 
 
 def test_each_failure_of_a_question_has_words_and_a_way_on(open_page, url, still_camera):

@@ -118,7 +118,7 @@ def voice_stopped(core: Core) -> None:
     core.dispatch("voice-failed", 9000)
 
 
-NOTE = "const s = arg.stills.at(-1); return M.turnTexts(arg, s.thread, s.thread.at(-1)).note;"
+NOTE = "const s = arg.stills.at(-1); return M.turnTexts(arg, s, s.thread.at(-1)).note;"
 NOTICE = "const n = M.noticeOf(arg, 2500); return [n.title, n.actions[0].label].join(' | ');"
 FAULTS: dict[str, tuple[Callable[[Core], None], str, str]] = {
     "model changed": (model_changed, NOTE, "answered by nano, not by Other · 1.0 s"),

@@ -25,6 +25,9 @@ def assert_fits(page: Page, size: tuple[int, int], state: str) -> None:
 def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_camera, half):
     page = open_page(url, still_camera)
     start(page)
+    # The bar has all of its buttons.
+    page.keyboard.press("v")
+    expect(page.locator("#say")).to_be_visible()
     for size in half:
         page.set_viewport_size({"width": size[0], "height": size[1]})
         assert_fits(page, size, "live")
@@ -37,6 +40,9 @@ def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_ca
         page.keyboard.press("Enter")
         expect(page.locator(".turn-answer").last).not_to_be_empty()
         assert_fits(page, size, "frozen, with an answer")
+        page.locator("#save-still").click()
+        assert_fits(page, size, "frozen, with the menu to save")
+        page.locator("#save-still").click()
         page.locator("#freeze").click()
         expect(page.locator("#stage")).not_to_have_attribute("data-frozen", "")
 

@@ -27,6 +27,7 @@ from vlm.types import Message, PromptEnd, Request, Result, Sampling, TokenChunk,
 
 QUESTION = PRESETS[1].prompt
 SHORT = PRESETS[0].prompt
+AS_JSON = PRESETS[-1].prompt
 
 
 @pytest.fixture(scope="module", params=["openvino", "torch"])
@@ -249,7 +250,7 @@ def test_answer_ends_before_its_first_stop_text(engine: Engine, plain: Request) 
         assert not any(stop in chunk.text for chunk in cut)
 
 
-@pytest.mark.parametrize("prompt", [PRESETS[6].prompt, SHORT, "Hello"])
+@pytest.mark.parametrize("prompt", [AS_JSON, SHORT, "Hello"])
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_json_answer_is_one_object(
     engine: Engine, frames: list[Image.Image], prompt: str, temperature: float
@@ -269,7 +270,7 @@ def test_json_answer_is_one_object(
 def test_json_grammar_does_not_change_valid_json(engine: Engine, frames: list[Image.Image]) -> None:
     whole = 0
     for frame in frames[:4]:
-        request = Request.about(frame, PRESETS[6].prompt, 120)
+        request = Request.about(frame, AS_JSON, 120)
         free = answer(engine, request)[1]
         bound = answer(engine, with_task(request, json_object=True))[1]
         try:

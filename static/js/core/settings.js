@@ -14,6 +14,8 @@ const oneOf =
 const between = (low, high) => (value) => Number.isFinite(value) && value >= low && value <= high;
 const text = (maxLength) => (value) => typeof value === "string" && value.length <= maxLength;
 const boolean = (value) => typeof value === "boolean";
+/** Of a panel beside the picture, in pixels. */
+export const PANEL_WIDTHS = [320, 560];
 const language = (value) => typeof value === "string" && /^(\w{2,3}(-\w{2,8})*)?$/.test(value);
 
 /** Each setting's default value and its check. */
@@ -21,6 +23,7 @@ const SETTINGS = {
   // Off, so that "left" in a caption is left on the screen: the camera faces a scene, not the user.
   mirror: [false, boolean],
   theme: ["auto", oneOf("auto", "light", "dark")],
+  panelWidth: [400, between(...PANEL_WIDTHS)],
   captionScale: [1, between(0.6, 2.5)],
   intervalS: [0.5, between(0, 60)],
   /** Captions go on while the page is hidden. */

@@ -21,7 +21,7 @@ import { NO_CAPTION, withWhole } from "./shown.js";
 import { initialSource } from "./source.js";
 import { sourceHandlers } from "./source-changes.js";
 import { initialTabs, tabsHandlers } from "./tabs.js";
-import { initialThread, threadHandlers } from "./thread.js";
+import { initialThread, threadHandlers, withoutCompared } from "./thread.js";
 import { initialView, viewHandlers } from "./view.js";
 import { initialVoice, voiceHandlers } from "./voice.js";
 
@@ -79,8 +79,8 @@ export function initialState(start) {
 }
 
 export function reduce(state, event) {
-  const next = withWhole(state, withoutOldBoxes(handlers[event.type](state, event)));
-  return withInterruptions(next, event);
+  const next = withoutOldBoxes(handlers[event.type](state, event));
+  return withInterruptions(withoutCompared(state, withWhole(state, next)), event);
 }
 
 const handlers = {

@@ -25,6 +25,8 @@ const RETRY_MS = 1_000;
 export const initialThread = {
   /** The turn in flight: { id, stillId, turnId }, or null. */
   asking: null,
+  /** The newest answer about another picture than the one in view, which no caption shows, or null. */
+  compared: null,
   lastTurnId: 0,
   lastAskId: 0,
   /** No turn is asked before. */
@@ -73,6 +75,20 @@ function turnsBefore(thread, turn) {
 export function historyOf(thread, turn) {
   const turns = turn.remembers > 0 ? turnsBefore(thread, turn).slice(-turn.remembers) : [];
   return turns.map(({ prompt, text }) => ({ question: prompt, answer: text.trim() }));
+}
+
+/**
+ * The turn whose answer is compared with that of `turn`, both done, or null: the same question about the other
+ * picture. `stillId` is the thread's.
+ */
+export function comparedTurn(thread, turn, stillId) {
+  const isPartner = ({ prompt, step, about }) =>
+    prompt === turn.prompt && step === "done" && (about === stillId) !== (turn.about === stillId);
+  if (turn.step !== "done") return null;
+  const index = thread.indexOf(turn);
+  const isBase = turn.about === stillId;
+  if (isBase) return thread.slice(index + 1).findLast(isPartner) ?? null;
+  return thread.slice(0, index).findLast(isPartner) ?? null;
 }
 
 /** Whether the first questions do not go with a turn any more. */
@@ -179,13 +195,18 @@ function inFlight({ stills, asking }) {
   return { still, turn: still.thread.find(({ id }) => id === asking.turnId) };
 }
 
-/** `state` with the answer in flight as the caption, if its still is in view. */
+/** `state` with the answer in flight as the caption, if its thread and the still that it is about are in view. */
 function withAnswerShown(state, caption) {
+  const { turn } = inFlight(state);
   const { stillId } = state.asking;
   if (state.view.stillId !== stillId) return state;
-  const { turn } = inFlight(state);
-  return { ...state, caption: captionOf(turn, caption) };
+  if (turn.about === stillId) return { ...state, caption: captionOf(turn, caption) };
+  return caption.finished ? { ...state, compared: captionOf(turn, caption) } : state;
 }
+
+/** `next` without a comparison's answer once something else is said. */
+export const withoutCompared = (before, next) =>
+  next.compared === null || next.caption === before.caption ? next : { ...next, compared: null };
 
 /** The caption that a turn shows over its picture. */
 export function captionOf({ id, prompt, thing }, caption) {

@@ -23,7 +23,9 @@ import { mountPanel, mountTabs } from "./panel.js";
 import { mountPart } from "./part.js";
 import { mountPlayer } from "./player.js";
 import { mountPreferences } from "./preferences.js";
+import { mountPanelEdge } from "./panel-edge.js";
 import { mountQuestion } from "./question.js";
+import { mountSave } from "./save.js";
 import { mountShortcuts } from "./shortcuts.js";
 import { mountSource } from "./source.js";
 import { mountStage } from "./stage.js";
@@ -59,6 +61,8 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountQuestion(byId("question"), dispatch),
     part,
     mountAsk(byId("ask-panel"), dispatch, part.begin),
+    mountSave(byId("save"), byId("save-still"), dispatch),
+    mountPanelEdge(byId("panel-edge"), byId("app"), dispatch),
     mountHistory(byId("history"), dispatch),
     mountPreferences(byId("preferences"), dispatch),
     mountThings(byId("things")),

@@ -95,12 +95,12 @@ export function mountAsk(root, dispatch, choosePart) {
   }
 
   function showTurn(row, state, still, turn) {
-    const texts = turnTexts(state, still.thread, turn);
+    const texts = turnTexts(state, still, turn);
     const [question, where, answer, note, buttons] = row.children;
     row.dataset.turn = turn.id;
     setText(question, texts.question);
     setText(where, texts.about);
-    if (setAnswer(answer, texts.answer)) setLanguage(answer, turn.lang ?? "");
+    if (setAnswer(answer, texts.answer, texts.other)) setLanguage(answer, turn.lang ?? "");
     setText(note, texts.note);
     const [stop, again, longer, copied] = buttons.children;
     setProperty(stop, "hidden", !texts.isOpen);
@@ -148,11 +148,12 @@ export function mountAsk(root, dispatch, choosePart) {
 
 const answers = new WeakMap();
 
-/** Shows an answer; returns whether it is another one. */
-function setAnswer(element, text) {
-  if (answers.get(element) === text) return false;
-  answers.set(element, text);
-  showBlocks(element, text);
+/** Shows an answer, and what differs from the `other` one; returns whether that is new. */
+function setAnswer(element, text, other) {
+  const before = answers.get(element);
+  if (before?.text === text && before.other === other) return false;
+  answers.set(element, { text, other });
+  showBlocks(element, text, other);
   return true;
 }
 

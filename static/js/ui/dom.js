@@ -57,16 +57,17 @@ export function setAttribute(element, name, value) {
 }
 
 /**
- * Sets the options ([{ value, label }]) of a <select>. Options that are there are changed in place: Orca
+ * Sets the options ([{ value, label, disabled }]) of a <select>. Options that are there are changed in place: Orca
  * takes a new selected one for the person's choice, and says it.
  */
 export function setOptions(select, options) {
   if (!record(select, "options", JSON.stringify(options), () => "")) return;
   while (select.options.length > options.length) select.options[options.length].remove();
-  options.forEach(({ value, label }, index) => {
+  options.forEach(({ value, label, disabled = false }, index) => {
     const option = select.options[index] ?? select.appendChild(createElement("option", ""));
     setText(option, label);
     setProperty(option, "value", value);
+    setProperty(option, "disabled", disabled);
   });
 }
 

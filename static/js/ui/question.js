@@ -1,11 +1,15 @@
 // The one question field: what every frame is asked, and a question about the picture of this instant.
 
 import { createListeners, setAttribute, setOptions, setProperty, setText } from "./dom.js";
+import { latelyAsked } from "../core/lately.js";
 import { presetsOf } from "../core/prompt.js";
 import { isFrozen } from "../core/view.js";
 import { countText } from "../words/ask.js";
 
 const OWN = "own";
+/** What stands before the number of a question that was asked lately. */
+const LATELY = "lately-";
+const LATELY_HEAD = { value: "lately", label: "Asked lately", disabled: true };
 const SHOWN_CHARS = 60;
 
 export function mountQuestion(root, dispatch) {
@@ -16,11 +20,15 @@ export function mountQuestion(root, dispatch) {
   const ask = root.querySelector("#ask");
   const { listen, destroy } = createListeners();
   let limit = Infinity;
+  let lately = [];
 
   const set = (name, value) => dispatch({ type: "setting-changed", name, value });
   listen(standing, "change", () => {
-    if (standing.value !== OWN) set("preset", standing.value);
-    set("asksOwn", standing.value === OWN);
+    const { value } = standing;
+    const earlier = value.startsWith(LATELY) ? lately[value.slice(LATELY.length)] : null;
+    if (earlier !== null) set("ownPrompt", earlier);
+    else if (value !== OWN) set("preset", value);
+    set("asksOwn", earlier !== null || value === OWN);
   });
   listen(root, "submit", (event) => {
     event.preventDefault();
@@ -34,10 +42,22 @@ export function mountQuestion(root, dispatch) {
       field.blur();
       event.preventDefault();
     }
+    if (["ArrowUp", "ArrowDown"].includes(event.key) && recall(event.key)) event.preventDefault();
     if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
     root.requestSubmit(event.ctrlKey || event.metaKey ? keep : ask);
   });
+
+  /** Puts the question before or after the one in the field into it, if that is empty or one of them. */
+  function recall(key) {
+    const index = lately.indexOf(field.value);
+    if (field.value !== "" && index < 0) return false;
+    const next = index + (key === "ArrowUp" ? 1 : -1);
+    if (next >= lately.length || (index < 0 && next < 0)) return false;
+    field.value = lately[next] ?? "";
+    showCount();
+    return true;
+  }
 
   function typed() {
     const text = field.value.trim();
@@ -79,9 +99,15 @@ export function mountQuestion(root, dispatch) {
       const { settings, server } = state;
       const own = settings.ownPrompt.trim();
       const options = presetsOf(state).map(({ id, label }) => ({ value: id, label }));
-      const shown = own.length > SHOWN_CHARS ? `${own.slice(0, SHOWN_CHARS)}…` : own;
-      if (own && options.length > 0) options.push({ value: OWN, label: `“${shown}”` });
-      if (options.length > 0) setOptions(standing, options);
+      lately = latelyAsked(state);
+      if (options.length > 0) {
+        if (own) options.push({ value: OWN, label: quoted(own) });
+        const others = lately.flatMap((prompt, index) =>
+          prompt === own ? [] : [{ value: `${LATELY}${index}`, label: quoted(prompt) }],
+        );
+        if (others.length > 0) options.push(LATELY_HEAD, ...others);
+        setOptions(standing, options);
+      }
       const selected = settings.asksOwn && own ? OWN : settings.preset;
       const known = [...standing.options].some(({ value }) => value === selected);
       setProperty(standing, "value", known ? selected : standing.options[0].value);
@@ -95,3 +121,6 @@ export function mountQuestion(root, dispatch) {
     destroy,
   };
 }
+
+const quoted = (prompt) =>
+  `“${prompt.length > SHOWN_CHARS ? `${prompt.slice(0, SHOWN_CHARS)}…` : prompt}”`;

@@ -149,7 +149,10 @@ function usesKey(target, key, pressed) {
   // In a list, letters and digits choose by name.
   if (target.matches("select")) return /^[\p{L}\p{N}]$/u.test(key) || key === " " || isArrow(key);
   if (key === " ") return target !== pressed && target.closest("button, input, a[href]") !== null;
-  return isArrow(key) && target.closest("input, [role=tab], [role=application]") !== null;
+  return (
+    isArrow(key) &&
+    target.closest("input, [role=tab], [role=application], [role=separator]") !== null
+  );
 }
 
 const isArrow = (key) => key.startsWith("Arrow");

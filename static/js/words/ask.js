@@ -3,7 +3,8 @@
 import { areaOf, mirrored, placeOf } from "../core/geometry.js";
 import { isMirrored } from "../core/source.js";
 import { questionText } from "../core/prompt.js";
-import { forgets } from "../core/thread.js";
+import { comparedTurn, forgets } from "../core/thread.js";
+import { apart } from "../core/words-apart.js";
 import { cutText, placeText, shareText, thingText } from "./boxes.js";
 import { clockTime } from "./session.js";
 
@@ -45,22 +46,36 @@ export function regionText(region, mirror) {
   return `${placeText(placeOf(shown))}, ${shareText(areaOf(region))}`;
 }
 
-/** The texts of a turn: { question, about, answer, note, isOpen }. */
-export function turnTexts(state, thread, turn) {
+/**
+ * The texts of a turn in the thread of `still`: { question, about, answer, other, note, isOpen }. `other` is the
+ * answer that it is compared with, or null.
+ */
+export function turnTexts(state, still, turn) {
+  const { thread } = still;
   const { prompt, about, part, thing, detail, step, text } = turn;
-  const other = state.stills.find(({ id, thread: its }) => id === about && its !== thread);
+  const other = state.stills.find(({ id }) => id === about && id !== still.id);
+  const compared = comparedTurn(thread, turn, still.id)?.text.trim() ?? null;
   const marks = [
     part ? `Part: ${thing ? thingText(thing) : regionText(part, isMirrored(state))}` : "",
     other ? `Picture of ${clockTime(other.clock)}` : "",
     detail === "high" ? "Fine detail" : "",
+    other && compared !== null ? differenceText(text, compared) : "",
   ];
   return {
     question: questionText(state, prompt),
     about: marks.filter(Boolean).join(". "),
     answer: text.trim(),
+    other: compared,
     note: noteOf(state, thread, turn),
     isOpen: ["waiting", "asked"].includes(step),
   };
+}
+
+function differenceText(text, other) {
+  if (!apart(text, other).includes(true) && !apart(other, text).includes(true)) {
+    return "The same words";
+  }
+  return "Words that differ are bold and underlined";
 }
 
 function noteOf({ server }, thread, turn) {

@@ -12,7 +12,7 @@ const ASKING_FOR = /^(is|are)\s+there\s+((an?|any|some)\s+)?/i;
 
 /** What is told of the caption on the screen; an answer to a typed question begins with its gist. */
 export function toldCaption(state) {
-  const caption = spokenCaption(state.caption);
+  const caption = spokenCaption(state.compared ?? state.caption);
   const moment = lastMoment(state.session);
   const isTyped = moment && moment.asked === moment.prompt;
   if (!caption.isAnswer || caption.thing || !isTyped || !caption.text.trim()) return caption;
