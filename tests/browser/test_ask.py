@@ -34,8 +34,7 @@ def form_of(sent: Sent, page: Page) -> dict[str, object]:
 def test_picture_is_frozen_and_asked_about_by_keyboard(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=KEEP_FORMS)
     sent = Sent(page)
-    press_start(page)
-    expect(page.locator("#caption")).not_to_be_empty()
+    start(page)
     # Freeze, the field, the question, Enter.
     page.keyboard.press("Space")
     expect(page.locator("#chip")).to_contain_text("Frozen")
