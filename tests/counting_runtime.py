@@ -25,7 +25,8 @@ class CountingRuntime:
         # Each frame is encoded whole, so that whole passes can be counted.
         self.capabilities = runtime.capabilities - {"changed"}
         self._runtime = runtime
-        self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.verified = 0
+        self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.scores = 0
+        self.verified = 0
         """`verified` counts the tokens fed to verify."""
         self.decodes_before_failure = -1
         """One decode raises MemoryError after so many; -1: none."""
@@ -59,6 +60,7 @@ class CountingRuntime:
         return self._runtime.verify(state, token_ids, count, want_logits)
 
     def score(self, state: KVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
+        self.scores += 1
         return self._runtime.score(state, tree, asked)
 
     def truncate(self, state: KVState, length: int) -> None:
@@ -68,7 +70,9 @@ class CountingRuntime:
         return self._runtime.fork(state, length)
 
 
-def counting(folder: Path, stops: frozenset[int] = frozenset()) -> tuple[Engine, CountingRuntime]:
+def counting(
+    folder: Path, stops: frozenset[int] = frozenset(), name: str = "counted"
+) -> tuple[Engine, CountingRuntime]:
     """Return an engine over the checkpoint in `folder`, in float32, and its counts."""
     runtime = CountingRuntime(torch_runtime(folder))
-    return Engine(runtime, InputBuilder.load(folder), stops, "counted"), runtime
+    return Engine(runtime, InputBuilder.load(folder), stops, name), runtime

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # From the fewest pixels to the most.
 Detail = Literal["tiny", "small", "low", "high"]
 Reading = Literal["reader", "model", "both"]
+ClaimCheck = Literal["off", "mark", "strict"]
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["live", "question", "background"]
 # A prompt ends with the start of the assistant's turn; with the whole last message; or with the
@@ -101,6 +102,9 @@ class AnswerTask:
     sure: bool = False
     """Return the log probability of each token, as with `top_logprobs`, without another effect: a
     greedy answer has drafts, and another maker may answer in place of the model."""
+    claims: ClaimCheck = "off"
+    """Whether the things that the answer names are checked, and what happens to those that the
+    model does not find: they are marked in the result, or left out of the text."""
     json_object: bool = False
     """The answer is one JSON object."""
     form: Form | None = None
@@ -309,6 +313,20 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A thing that a caption names, and what the model says to the question whether it is there."""
+
+    phrase: str
+    """As it stood in the caption."""
+    start: int | None
+    """Its place in the text, in characters; None if it was left out."""
+    end: int | None
+    probability: float
+    """0 to 1, that it is there; the boxes' witness counts too."""
+    supported: bool
+
+
+@dataclass(frozen=True)
 class Kept:
     """How well frames of still cameras, encoded in part, stand for whole ones."""
 
@@ -350,6 +368,8 @@ class Stats:
     """The maker of the text: the model, the object finder or the reader."""
     checks: tuple[Check, ...] = ()
     """Nouns of the text that were compared with the frame; empty if none was."""
+    claims: tuple[Claim, ...] | None = None
+    """The things that the text names or named; None if they were not checked."""
     chosen: Chosen | None = None
     """Of a live frame what was chosen for it, in so far as the request left it open."""
 

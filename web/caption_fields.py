@@ -21,7 +21,7 @@ from vlm.prompts import (
     checked_prompt,
 )
 from vlm.settings import MAX_TOKENS_LIMIT
-from vlm.types import Detail, Exchange, Kind, Reading
+from vlm.types import ClaimCheck, Detail, Exchange, Kind, Reading
 from web.turns import TURNS_FIELD, read_turns
 
 CAMERA_MAX_CHARS: Final = 64
@@ -72,6 +72,13 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "`1`: `done` says how sure the model is of the answer and of each word, "
         "with what it would have said in its place.",
     },
+    "claims": {
+        "enum": list(get_args(ClaimCheck)),
+        "default": "off",
+        "description": "`mark`: the model is asked whether each thing that the caption names is "
+        "there, and `stats.claims` has the answers. `strict`: things that it then denies are left "
+        "out, and the caption comes as a whole.",
+    },
     "turns": TURNS_FIELD,
     "camera": {
         "type": "string",
@@ -102,6 +109,7 @@ class CaptionFields(NamedTuple):
     reading: Reading | None
     stop_loops: bool
     sure: bool
+    claims: ClaimCheck
     turns: tuple[Exchange, ...]
     camera: str | None
     kind: Kind
@@ -132,6 +140,7 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
         stop_loops=found.get("stop_loops", FIELDS["stop_loops"]["default"]) == "1",
         sure=found.get("sure") == "1",
+        claims=cast("ClaimCheck", found.get("claims", FIELDS["claims"]["default"])),
         turns=read_turns(found.get("turns", FIELDS["turns"]["default"])),
         camera=camera,
         kind=kind or ("question" if camera is None else "live"),

@@ -131,5 +131,6 @@ def read_caption_request(
         fields.stop_loops,
         fields.turns,
         fields.sure,
+        fields.claims,
     )
     return replace(asked, chosen=chosen)

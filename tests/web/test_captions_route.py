@@ -72,7 +72,14 @@ def test_done_tells_why_it_ended_and_what_it_cost(client: FlaskClient) -> None:
     counts = {"image_tokens", "prompt_tokens", "tokens"}
     drafts = {"drafted", "accepted"}
     times = {"ttft_s", "tokens_per_s", "queued_s", "total_s"}
-    assert set(stats) == counts | drafts | times | {"patches", "kept", "by", "checks", "chosen"}
+    assert set(stats) == counts | drafts | times | {
+        "patches",
+        "kept",
+        "by",
+        "checks",
+        "claims",
+        "chosen",
+    }
     assert stats["by"] == "model"
     assert all(isinstance(stats[name], int) and stats[name] > 0 for name in counts)
     assert 0 <= stats["accepted"] <= stats["drafted"]

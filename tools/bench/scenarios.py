@@ -15,7 +15,8 @@ from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import PRESETS
-from vlm.types import Detail, Request, Result, Stats
+from vlm.scoring.labels import LabelQuestion
+from vlm.types import AnswerTask, Detail, Message, Request, Result, Stats
 
 if TYPE_CHECKING:
     from tools.bench.references import Reference
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 # Of the patches of a frame, as keys of the report.
 CHANGED_SHARES: Final = ("0.03", "0.10", "0.25", "0.50", "1.00")
+PREFILL_TOKENS: Final = 84
+_COLOURS: Final = "black white grey red orange yellow green blue purple pink"
+# Of two words.
+LABELS: Final = tuple(
+    f"{colour} {thing}"
+    for colour in _COLOURS.split()
+    for thing in ("star", "ring", "cup", "car", "book")
+)
 # Details of one tile, by its side.
 SIDES: Final[tuple[Detail, ...]] = ("tiny", "small", "low")
 
@@ -110,6 +119,26 @@ class Scenarios:
         camera = f"camera-{self._number}"
         self._caption(frame, self._prompt, camera)
         return self._caption(frame, self._other_prompt, camera)
+
+    def labels(self) -> float:
+        """Return the time of 50 labels of a frame that was captioned, over that of a prefill.
+
+        The prefill has PREFILL_TOKENS tokens, as of a tile of 64 with a question.
+        """
+        frame = self._frame()
+        self._caption(frame, self._prompt, f"camera-{self._number}")
+        question = LabelQuestion(LABELS, "one", self._engine.info.model)
+        labels_s = self._engine.run(Request(question.task(frame))).stats.total_s
+        return labels_s / self._engine.run(self._prefill()).stats.ttft_s
+
+    def _prefill(self) -> Request:
+        """Return a question of PREFILL_TOKENS tokens without an image, and an answer of one."""
+        text = ""
+        while True:
+            text += " one"
+            request = Request(AnswerTask((Message("user", (text,)),), max_tokens=1))
+            if len(self._engine.prepare(request).input_ids) >= PREFILL_TOKENS:
+                return request
 
     def together(self) -> float:
         """Return the throughput of one full batch over that of the same requests in sequence.
@@ -214,6 +243,7 @@ def _round(
     second = scenarios.second_question()
     measured.add("second_ttft_s", second.ttft_s)
     measured.add("prompt_tokens", new.prompt_tokens)
+    measured.add("labels_ratio", scenarios.labels())
     if scenarios.shares_passes:
         measured.add("together_ratio", scenarios.together())
 

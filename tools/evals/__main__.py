@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vlm.errors import SightlineError
 
-NAMES = ("real", "changed", "tokens")
+NAMES = ("real", "changed", "tokens", "truth", "calibrate")
 _USAGE = f"usage: python -m tools.evals {{{','.join(NAMES)}}} [-h] [OPTIONS]"
 
 
@@ -23,6 +23,10 @@ def main(argv: Sequence[str]) -> int:
         from tools.evals.changed.command import run
     elif argv[0] == "tokens":
         from tools.evals.tokens.command import run
+    elif argv[0] == "truth":
+        from tools.evals.truth.command import run
+    elif argv[0] == "calibrate":
+        from tools.evals.truth.calibrate import run
     else:
         from tools.evals.real.command import run
     try:

@@ -6,6 +6,7 @@ import os
 from typing import Final, cast
 
 from vlm.checkpoints.catalogue import known_model
+from vlm.finder.claims_engine import ClaimsEngine
 from vlm.finder.engine import FinderEngine
 from vlm.finder.finder import Finder
 from vlm.finder.reading_engine import ReadingEngine, ReadingPushEngine
@@ -41,6 +42,8 @@ def with_finder(
         pull = FinderEngine(pull, Speaker(finder), known.unfamiliar)
     elif finder.can_look and _has_witnesses(settings, parameters):
         pull = WitnessedEngine(pull, finder)
+    # Within the reader: it knows which text is the model's own.
+    pull = ClaimsEngine(pull)
     if finder.reader.is_usable:
         # The bundled model was not taught prompts that quote text.
         pull = ReadingEngine(pull, finder, takes_lines=not may_be_unfamiliar)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from vlm.types import Detail, Exchange, Kind, Reading, Request
+from vlm.types import ClaimCheck, Detail, Exchange, Kind, Reading, Request
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,11 @@ class Frame:
         stop_loops: bool = False,
         turns: tuple[Exchange, ...] = (),
         sure: bool = False,
+        claims: ClaimCheck = "off",
     ) -> Request:
         """Return a request with one question about this frame, after earlier `turns` about it."""
         request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind, turns)
-        task = replace(request.answer_task, reading=reading, stop_loops=stop_loops, sure=sure)
+        task = replace(
+            request.answer_task, reading=reading, stop_loops=stop_loops, sure=sure, claims=claims
+        )
         return replace(request, frame=self, task=task)

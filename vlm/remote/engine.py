@@ -165,7 +165,7 @@ class RemoteEngine:
         engine was closed. Raise BadRequestError if the request cannot be run at all, and
         GenerationError if the engine is closed already.
         """
-        if not isinstance(request.task, AnswerTask):
+        if not isinstance(request.task, AnswerTask) or request.task.claims != "off":
             raise NotSupportedError(
                 "This needs a model that runs here: a server of OpenAI's API does not say how "
                 "likely given answers are."

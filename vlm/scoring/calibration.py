@@ -38,11 +38,10 @@ class Calibration:
 @cache
 def calibration_of(model: str, dtype: str) -> Calibration | None:
     """Return the calibration of a model in a number format, as in `EngineInfo`; None without."""
-    file = FOLDER / f"{model}-{dtype}.json"
-    # A name is a folder's or a repository's, never a path to follow.
-    if file.parent != FOLDER or not file.is_file():
-        return None
-    return Calibration(**json.loads(file.read_text("utf-8")))
+    # A name may be a repository's, or any text of another server: never a path to follow.
+    files = {file.stem: file for file in FOLDER.glob("*.json")}
+    file = files.get(f"{model}-{dtype}")
+    return None if file is None else Calibration(**json.loads(file.read_text("utf-8")))
 
 
 def log_sum(values: Sequence[float]) -> float:
@@ -58,3 +57,9 @@ def sigmoid(value: float) -> float:
     if value < 0:
         return math.exp(value) / (1 + math.exp(value))
     return 1 / (1 + math.exp(-value))
+
+
+def logit(probability: float) -> float:
+    """Return the log odds of a probability, bounded so that 0 and 1 have some too."""
+    bounded = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.log(bounded / (1 - bounded))

@@ -37,8 +37,9 @@ class Phrasing:
 
 
 _GENERAL: Final = Phrasing(
-    label_question="What is in this image? Answer in one or two words.",
-    label_answers=("{plain}.",),
+    # Short: it is fed with the labels if the last question was another one.
+    label_question="What is in this image?",
+    label_answers=("{thing}.",),
 )
 _NANO: Final = Phrasing(
     label_question=DEFAULT_PROMPT,

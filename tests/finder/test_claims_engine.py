@@ -1,0 +1,108 @@
+"""Captions whose things are checked: what is said of them, what it costs, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from counting_runtime import counting
+from tools.nano.scenes import make_frame
+from vlm.finder import claims_engine
+from vlm.finder.claims_engine import ClaimsEngine
+from vlm.images.frame import Frame
+from vlm.prompts import DEFAULT_PROMPT
+from vlm.scheduler.protocol import never, stream_alone
+from vlm.scoring.calibration import Calibration
+from vlm.types import ClaimCheck, Request, Result, TokenChunk
+
+
+def ask(
+    image: Image.Image, claims: ClaimCheck, camera: str | None = None, prompt: str = DEFAULT_PROMPT
+) -> Request:
+    return Frame(image, camera).request(prompt, 40, claims=claims)
+
+
+def run(
+    engine: Any, request: Request, is_cancelled: Callable[[], bool] = never
+) -> tuple[str, Result]:
+    *chunks, result = stream_alone(engine, engine.begin(request, is_cancelled))
+    assert isinstance(result, Result)
+    return "".join(each.text for each in chunks if isinstance(each, TokenChunk)), result
+
+
+@pytest.fixture
+def scene() -> Image.Image:
+    frames = (make_frame(seed, "test", "objects") for seed in range(100))
+    return next(each.image for each in frames if len(each.scene.objects) == 3)
+
+
+def test_marks_change_no_text_and_cost_one_pass(
+    nano_dir: Path, stops: frozenset[int], scene: Image.Image
+) -> None:
+    inner, runtime = counting(nano_dir, stops, "nano")
+    engine = ClaimsEngine(inner)
+    _, plain = run(engine, ask(scene, "off"))
+    assert plain.stats.claims is None and runtime.scores == 0
+    text, marked = run(engine, ask(scene, "mark", "door"))
+    assert text == marked.text == plain.text
+    claims = marked.stats.claims
+    assert claims is not None and len(claims) == 3
+    assert all(each.supported and each.probability > 0.5 for each in claims)
+    assert [text[each.start : each.end] for each in claims] == [each.phrase for each in claims]
+    assert (runtime.encoded_tiles, runtime.prefills, runtime.scores) == (1, 1, 1)
+    # The same camera again: nothing is asked; another one asks.
+    assert run(engine, ask(scene, "mark", "door"))[1].stats.claims == claims
+    assert runtime.scores == 1
+    assert run(engine, ask(scene, "mark", "yard"))[1].stats.claims == claims
+    assert runtime.scores == 2
+
+
+def test_strict_captions_leave_out_what_the_model_denies(
+    nano_dir: Path, stops: frozenset[int], scene: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ClaimsEngine(counting(nano_dir, stops, "nano")[0])
+    _, marked = run(engine, ask(scene, "mark"))
+    assert marked.stats.claims is not None
+    values = sorted(each.probability for each in marked.stats.claims)
+
+    def calibration(least: float) -> Calibration:
+        return Calibration(1.0, -6.0, 1.0, 0.0, 0.5, least)
+
+    # All but the surest things fall below, then all do.
+    for least, kept in ((0.0, 3), (values[-1], None), (1.1, 0)):
+        monkeypatch.setattr(
+            claims_engine, "calibration_of", lambda *_, least=least: calibration(least)
+        )
+        text, strict = run(engine, ask(scene, "strict"))
+        claims = strict.stats.claims
+        assert claims is not None and len(claims) == 3
+        supported = [each for each in claims if each.supported]
+        assert text == strict.text
+        assert kept is None or len(supported) == kept
+        assert [text[each.start : each.end] for each in supported] == [
+            each.phrase for each in supported
+        ]
+        assert all(each.start is None for each in claims if not each.supported)
+        assert (strict.text == marked.text) == (len(supported) == 3)
+
+
+def test_other_answers_are_as_they_were(
+    nano_dir: Path, stops: frozenset[int], scene: Image.Image
+) -> None:
+    inner, runtime = counting(nano_dir, stops, "nano")
+    engine = ClaimsEngine(inner)
+    for prompt in ("Is there a star?", "How is the light in this image?"):
+        plain = run(inner, ask(scene, "off", prompt=prompt))[1].text
+        text, result = run(engine, ask(scene, "strict", prompt=prompt))
+        assert text == result.text == plain
+    json = ask(scene, "strict")
+    json = replace(json, task=replace(json.answer_task, json_object=True))
+    assert run(engine, json)[1].stats.claims is None
+    runtime.scores = 0
+    _, cancelled = run(engine, ask(scene, "strict"), lambda: True)
+    assert (cancelled.finish_reason, runtime.scores) == ("cancelled", 0)
