@@ -170,6 +170,8 @@ def test_only_the_newest_frame_keeps_a_large_state() -> None:
     cache.put(b"a", EncodedFrame([Sized(50)], Sized(90, 4), (1, 2, 3, 4)))
     kept = cache.get(b"a")
     assert kept is not None and kept.state is not None
+    cache.put(b"b", EncodedFrame([Sized(40)]))
+    assert kept.state is not None
     cache.put(b"b", EncodedFrame([Sized(50)], Sized(90, 4), (1, 2, 3, 4)))
     assert (kept.state, cache.get(b"a") is kept, cache.nbytes) == (None, True, 190)
     cache.put(b"c", EncodedFrame([Sized(50)], Sized(2**28, 4), (1, 2, 3, 4)))

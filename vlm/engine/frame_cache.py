@@ -65,8 +65,8 @@ class Start:
 class FrameCache:
     """Frames by their pixels, at most `max_bytes` together; the oldest are evicted first.
 
-    The state of the newest one is not counted, since a frame of many tiles has a large one. Frames
-    that have equal tiles share their features.
+    The newest state is not counted, since that of a frame of many tiles is large. Frames that have
+    equal tiles share their features.
     """
 
     def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
@@ -115,12 +115,15 @@ class FrameCache:
             frame = EncodedFrame(frame.features)
         self._frames[key] = frame
         self._frames.move_to_end(key)
-        for each in self._frames.values():
-            if each is not frame and _nbytes([each]) > self._max_bytes:
+        for each in [each for each in self._frames.values() if each.state][:-1]:
+            if _nbytes([each]) > self._max_bytes:
                 each.state = None
-        newest = frame.state.nbytes if frame.state else 0
-        while self._frames and self.nbytes - newest > self._max_bytes:
+        while self._frames and self.nbytes - self._newest_state_bytes() > self._max_bytes:
             self._frames.popitem(last=False)
+
+    def _newest_state_bytes(self) -> int:
+        states = (each.state.nbytes for each in reversed(self._frames.values()) if each.state)
+        return next(states, 0)
 
     def longest_start(
         self, input_ids: Sequence[int], features: Sequence[ImageFeatures], image_token_id: int

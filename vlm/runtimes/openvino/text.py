@@ -76,12 +76,7 @@ class OpenVinoText:
                 want_logits and is_last,
                 positions[start:end],
             )
-        copied = self._copy(state, np.arange(positions[-1] + 1), self._single)
-        if len(embeds) >= _LONG_PASS:
-            # The graph would keep tensors of this size: 200 MB after 1,332 rows of 256M's shape.
-            del state
-            self._long.release_memory()
-        return copied, predicted
+        return self._copy(state, np.arange(positions[-1] + 1), self._single), predicted
 
     def feed(
         self,
