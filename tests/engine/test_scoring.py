@@ -82,6 +82,12 @@ def test_a_frame_that_was_captioned_costs_one_pass(
     assert (runtime.encoded_tiles, runtime.prefills) == (1, 1)
     assert engine.run(Request.about(frames[2], DEFAULT_PROMPT, 30)).text == caption
     assert runtime.encoded_tiles == 1
+    # An evicted frame is encoded again, for the same scores.
+    engine.close()
+    again = engine.run(Request(question.task(frames[2])))
+    assert isinstance(again, Scored)
+    np.testing.assert_allclose(again.logprobs, result.logprobs, atol=1e-4)
+    assert runtime.encoded_tiles == 2
 
 
 def test_what_cannot_be_scored_is_refused(

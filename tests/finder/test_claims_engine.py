@@ -12,13 +12,17 @@ from PIL import Image
 
 from counting_runtime import counting
 from tools.nano.scenes import make_frame
+from vlm.engine.engine import Engine
+from vlm.engine.inputs import InputBuilder
 from vlm.finder import claims_engine
 from vlm.finder.claims_engine import ClaimsEngine
 from vlm.images.frame import Frame
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never, stream_alone
 from vlm.scoring.calibration import Calibration
-from vlm.types import ClaimCheck, Request, Result, TokenChunk
+from vlm.scoring.claims import phrases_of
+from vlm.types import Check, ClaimCheck, Request, Result, TokenChunk, Verdict
 
 
 def ask(
@@ -106,3 +110,58 @@ def test_other_answers_are_as_they_were(
     runtime.scores = 0
     _, cancelled = run(engine, ask(scene, "strict"), lambda: True)
     assert (cancelled.finish_reason, runtime.scores) == ("cancelled", 0)
+
+
+def test_a_frame_that_was_encoded_in_part_is_not_encoded_again(
+    openvino: OpenVinoRuntime,
+    builder: InputBuilder,
+    stops: frozenset[int],
+    scene: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[int] = []
+    encode_changed = openvino.encode_changed
+
+    def count(state: Any, pixels: Any, changed: Any) -> Any:
+        encoded.append(len(changed))
+        return encode_changed(state, pixels, changed)
+
+    monkeypatch.setattr(openvino, "encode_changed", count)
+    engine = ClaimsEngine(Engine(openvino, builder, stops, "nano"))
+    other = scene.copy()
+    other.paste((255, 255, 255), (0, 0, 24, 24))
+    for image in (scene, other):
+        request = Frame(image, "door").request(DEFAULT_PROMPT, 40, kind="live", claims="mark")
+        assert run(engine, request)[1].stats.claims
+    whole, part = encoded
+    assert 0 < part < whole
+
+
+def test_the_boxes_witness_counts(
+    nano_dir: Path, stops: frozenset[int], scene: Image.Image
+) -> None:
+    class Witnessed:
+        """The engine, whose results have a check of the first thing."""
+
+        def __init__(self, verdict: Verdict) -> None:
+            self._engine = counting(nano_dir, stops, "nano")[0]
+            self.info, self.begin = self._engine.info, self._engine.begin
+            self._verdict = verdict
+
+        def advance(self, jobs: Any) -> Any:
+            return [[self._checked(event) for event in each] for each in self._engine.advance(jobs)]
+
+        def _checked(self, event: Any) -> Any:
+            if not isinstance(event, Result):
+                return event
+            name = phrases_of(event.text)[0].text if event.text else ""
+            checks = (Check(name, name, self._verdict),)
+            return replace(event, stats=replace(event.stats, checks=checks))
+
+    values = []
+    for verdict in ("not_found", "not_checkable", "found"):
+        engine: Any = ClaimsEngine(Witnessed(verdict))  # type: ignore[arg-type]
+        claims = run(engine, ask(scene, "mark"))[1].stats.claims
+        assert claims is not None
+        values.append(claims[0].probability)
+    assert values == sorted(values) and values[0] < values[1]

@@ -71,6 +71,11 @@ class Encoding:
         """Return the features of a camera's `image`."""
         reuse, camera = self._model.reuse, self._prepared.request.camera
         assert reuse is not None and camera is not None
+        last = reuse.encoded(camera, image)
+        if last is not None:
+            # Another question about the frame, such as whether its caption is true.
+            self.is_whole = False
+            return [last]
         plan = reuse.plan(camera, image, self._detail)
         if plan is None:
             return (yield from self._encode(image, key))

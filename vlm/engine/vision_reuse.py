@@ -180,6 +180,11 @@ class VisionReuse:
         found.encoded[:, rows, :, columns] = plan.cells[:, rows, :, columns]
         return True
 
+    def encoded(self, camera: str, image: Image.Image) -> ImageFeatures | None:
+        """Return the features of `image` if it is the last frame of `camera`, encoded in part."""
+        found = self._cameras.get(camera)
+        return found.features if found is not None and found.image is image else None
+
     def drop(self, plan: Plan) -> None:
         """Drop the state of a plan that was not run to its end."""
         found = self._cameras.get(plan.camera)
