@@ -78,9 +78,36 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     page.keyboard.press("-")
     page.keyboard.press(",")
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
-    listed = page.locator("#keys dt").all_text_contents()
+    listed = page.locator("#keys .key-button").all_text_contents()
     keys = ["S", "Space", "A", "←", "→", "P", "1-9", "M", "B", "V", "N", "R", "D"]
     assert listed == [*keys, "F", "+", "-", "H", ",", "Esc"]
+
+
+def test_keys_can_be_changed_moved_and_switched_off(open_page, url, still_camera):
+    page = open_page(url, still_camera)
+    page.keyboard.press(",")
+    rows = page.locator(".key-row")
+    mirror = rows.filter(has_text="Mirror the picture")
+    status = page.locator("#keys-status")
+    mirror.locator("button").click()
+    page.keyboard.press("s")
+    expect(status).to_contain_text("S is the key of “Start or stop”")
+    page.keyboard.press("x")
+    expect(status).to_have_text("Mirror the picture: X")
+    rows.filter(has_text="Session").locator("select").select_option("chord")
+    rows.filter(has_text="Start or stop").locator("select").select_option("off")
+    page.reload()
+    video = page.locator("#video")
+    page.keyboard.press("m")
+    page.keyboard.press("s")
+    page.keyboard.press("h")
+    expect(video).not_to_have_attribute("data-mirror", "")
+    assert not is_running(page)
+    expect(page.locator("#history")).to_be_hidden()
+    page.keyboard.press("x")
+    expect(video).to_have_attribute("data-mirror", "")
+    page.keyboard.press("Alt+Shift+h")
+    expect(page.locator("#history")).to_be_visible()
 
 
 def test_typing_a_question_triggers_no_shortcut(open_page, url, still_camera):

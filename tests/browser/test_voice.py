@@ -253,7 +253,7 @@ def test_eyes_closed_from_load_to_answers(open_page, url, still_camera):
     page.keyboard.press("n")
     wait_until_spoken(page, 1)
     texts = spoken(page)
-    assert texts[0].startswith("Voice on. S starts captions.")
+    assert texts[0].startswith("Voice on. S starts captions, N says")
     caption = told(page, "answer").first.text_content()
     page.wait_for_function("() => window.spoken.at(-1).end === 'said'")
     assert spoken(page).index(SAFETY) < spoken(page).index(caption)

@@ -42,6 +42,8 @@ const SETTINGS = {
   deviceLabel: ["", text(512)],
   deviceIsTwin: [false, boolean],
   shortcuts: [true, boolean],
+  /** The keys that are not the commands' own; see keys.js. */
+  keys: ["", text(2_000)],
   /** Boxes around the things in the picture, and a tone for the one that is looked for. */
   boxes: [false, boolean],
   findTone: [false, boolean],

@@ -3,6 +3,7 @@
 import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { isRunning } from "../core/running.js";
 import { isVideo, mayOpen } from "../core/source.js";
+import { keyHint } from "../words/settings.js";
 import { isFrozen } from "../core/view.js";
 
 export function mountDock(root, dispatch) {
@@ -50,17 +51,21 @@ export function mountDock(root, dispatch) {
         freeze,
         "title",
         closes
-          ? "Close the picture (Space)"
+          ? keyHint(state, "freeze", "Close the picture")
           : frozen
-            ? `Back to ${isVideo(state) ? "the video" : "live"} (Space)`
-            : "Freeze the picture (Space)",
+            ? keyHint(state, "freeze", `Back to ${isVideo(state) ? "the video" : "live"}`)
+            : keyHint(state, "freeze", "Freeze the picture"),
       );
       setProperty(freeze, "disabled", !frozen && !(runs && state.camera.phase === "live"));
       const speaks = state.started && state.voice.saying !== null;
       sayEvent = speaks ? "voice-silenced" : state.started ? "now-asked" : "started";
       setProperty(say, "hidden", !state.settings.voice);
       setText(sayLabel, speaks ? "Silence" : "Say it");
-      setAttribute(say, "title", speaks ? "Stop speaking (Esc)" : "Say what is there now (N)");
+      setAttribute(
+        say,
+        "title",
+        speaks ? "Stop speaking (Esc)" : keyHint(state, "now", "Say what is there now"),
+      );
       setProperty(start, "disabled", !mayOpen(state));
       setAttribute(start, "aria-describedby", mayOpen(state) ? null : "notice");
       for (const [panel, opener] of Object.entries(openers)) {

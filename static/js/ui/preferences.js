@@ -8,7 +8,7 @@ import {
   setProperty,
   setText,
 } from "./dom.js";
-import { SHORTCUTS } from "./shortcuts.js";
+import { mountKeyList } from "./key-list.js";
 import { aboutText, settingsNotes } from "../words/settings.js";
 
 /** The languages offered for answers (BCP 47), each under the name that it has for itself. */
@@ -26,15 +26,13 @@ export function mountPreferences(root, dispatch) {
   const notes = createItems(root.querySelector(".preferences-notes"), () =>
     createElement("p", "hint preferences-note"),
   );
-  const keys = root.querySelector("#keys");
+  const keys = mountKeyList(
+    root.querySelector("#keys"),
+    root.querySelector("#keys-status"),
+    dispatch,
+  );
   const { listen, destroy } = createListeners();
 
-  keys.replaceChildren(
-    ...SHORTCUTS.flatMap(({ key, label }) => [
-      createElement("dt", "", key),
-      createElement("dd", "", label),
-    ]),
-  );
   form.elements.answerLanguage.append(...LANGUAGES.map(languageOption));
   listen(form, "input", ({ target }) => {
     if (target.name)
@@ -53,8 +51,12 @@ export function mountPreferences(root, dispatch) {
         setAttribute(form.elements[name], "aria-valuetext", format(settings[name]));
       }
       setText(about, aboutText(server.status));
+      keys.update(state);
     },
-    destroy,
+    destroy() {
+      keys.destroy();
+      destroy();
+    },
   };
 }
 

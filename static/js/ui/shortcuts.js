@@ -3,63 +3,64 @@
 
 import { createListeners } from "./dom.js";
 import { detectorOf } from "../core/boxes.js";
+import { commandOf } from "../core/keys.js";
 import { presetsOf } from "../core/prompt.js";
 import { isFrozen, neighbourOf, stillOf } from "../core/view.js";
 
-/** Each key with its label and the events it dispatches in a state. */
+/** Each command with its label and the events it dispatches in a state; core/keys.js has its key. */
 export const SHORTCUTS = [
   {
-    key: "S",
+    id: "start",
     label: "Start or stop",
     events: () => [{ type: "start-pressed" }],
   },
-  { key: "Space", label: "Freeze, or back to live", events: () => [{ type: "freeze-pressed" }] },
-  { key: "A", label: "Ask about the picture", events: () => [], focus: "question-text" },
+  { id: "freeze", label: "Freeze, or back to live", events: () => [{ type: "freeze-pressed" }] },
+  { id: "ask", label: "Ask about the picture", events: () => [], focus: "question-text" },
   {
-    key: "←",
+    id: "earlier",
     label: "Earlier picture",
     events: (state) => toNeighbour(state, -1),
   },
   {
-    key: "→",
+    id: "later",
     label: "Later picture, then live",
     events: (state) => toNeighbour(state, 1),
   },
-  { key: "P", label: "Play or pause the video", events: () => [{ type: "play-pressed" }] },
+  { id: "play", label: "Play or pause the video", events: () => [{ type: "play-pressed" }] },
   {
-    key: "1-9",
+    id: "preset",
     label: "Questions of the list: about the frozen picture, or of every frame",
     events: (state, digit) => askPreset(state, digit),
   },
   {
-    key: "M",
+    id: "mirror",
     label: "Mirror the picture",
     events: ({ settings }) => [change("mirror", !settings.mirror)],
   },
   {
-    key: "B",
+    id: "boxes",
     label: "Boxes around things",
     events: (state) => (detectorOf(state) ? [change("boxes", !state.settings.boxes)] : []),
   },
-  { key: "V", label: "Voice on or off", events: () => [{ type: "voice-toggled" }] },
+  { id: "voice", label: "Voice on or off", events: () => [{ type: "voice-toggled" }] },
   {
-    key: "N",
+    id: "now",
     label: "Say what is there now",
     events: ({ started }) => [{ type: started ? "now-asked" : "started" }],
   },
-  { key: "R", label: "Say it again", events: () => [{ type: "again-asked" }] },
+  { id: "again", label: "Say it again", events: () => [{ type: "again-asked" }] },
   {
-    key: "D",
+    id: "detail",
     label: "Say more",
     events: () => [{ type: "detail-asked" }],
   },
-  { key: "F", label: "Full screen", events: () => [], press: "full-screen" },
-  { key: "+", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
-  { key: "-", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
-  { key: "H", label: "Session", events: () => [toggle("history")] },
-  { key: ",", label: "Settings", events: () => [toggle("preferences")] },
+  { id: "full", label: "Full screen", events: () => [], press: "full-screen" },
+  { id: "larger", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
+  { id: "smaller", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
+  { id: "session", label: "Session", events: () => [toggle("history")] },
+  { id: "settings", label: "Settings", events: () => [toggle("preferences")] },
   {
-    key: "Esc",
+    id: "escape",
     label: "Silence the voice, else close the open panel, then back to live",
     events: (state) => {
       if (state.voice.saying) return [{ type: "voice-silenced" }];
@@ -118,9 +119,9 @@ export function mountShortcuts(root, dispatch) {
     const isAnywhere = isChord || name === "Escape";
     if (!isAnywhere && (!state.settings.shortcuts || usesKey(event.target, name, pressed))) return;
     const digit = /^[1-9]$/.test(name) ? Number(name) : null;
-    const key = digit ? "1-9" : (NAMES[name] ?? name.toUpperCase());
-    const shortcut = SHORTCUTS.find((one) => one.key === key);
-    if (!shortcut) return;
+    const command = commandOf(state.settings.keys, named(name), isChord);
+    if (!command) return;
+    const shortcut = SHORTCUTS.find(({ id }) => id === command);
     const events = shortcut.events(state, digit);
     const { focus, press } = shortcut;
     if (events.length > 0 || focus || press) event.preventDefault();
@@ -136,6 +137,11 @@ export function mountShortcuts(root, dispatch) {
     destroy,
   };
 }
+
+/** A key as the list names it, of an event with or without Alt and Shift. */
+export const keyOf = (event) => named(event.altKey && event.shiftKey ? nameOf(event) : event.key);
+
+const named = (name) => (/^[1-9]$/.test(name) ? "1-9" : (NAMES[name] ?? name.toUpperCase()));
 
 /** The name of a key that is held with Alt and Shift, which may make it another letter. */
 function nameOf({ key, code }) {

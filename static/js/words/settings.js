@@ -1,5 +1,6 @@
 // The texts of the settings. Pure.
 
+import { keyText } from "../core/keys.js";
 import { hasOtherTab } from "../core/tabs.js";
 
 /** What holds for all settings: a sentence each. */
@@ -25,4 +26,10 @@ export function aboutText(status) {
   const { model, device, dtype, runtime, version } = status;
   const engine = [model, device, dtype, runtime].filter(Boolean).join(", ");
   return `Sightline ${version ?? ""} running ${engine}`;
+}
+
+/** What a button does, with the key that does the same, if it has one. */
+export function keyHint({ settings }, command, text) {
+  const key = keyText(settings.keys, command);
+  return key ? `${text} (${key})` : text;
 }

@@ -1,5 +1,6 @@
 // The texts of the voice: what it says besides captions, and its settings. Pure.
 
+import { keyText } from "../core/keys.js";
 import { lastMoment } from "../core/session.js";
 import { speakerOf } from "../core/voice.js";
 import { spokenCaption } from "./boxes.js";
@@ -37,11 +38,23 @@ export function speakerText(before, state) {
   const isOther = [before, now].includes("elsewhere");
   if (before === null || now === before || isOther) return "";
   if (now === "sightline") {
-    const next = state.started ? "" : " S starts captions.";
-    return `Voice on.${next} N says what is there, R says it again, D tells more, Escape silences.`;
+    return `Voice on. ${commandsText(state)}`;
   }
   if (state.settings.voice) return voiceHint(state);
   return before === "sightline" ? "Voice off." : "";
+}
+
+/** The commands whose keys are on, as the person has them. */
+function commandsText({ started, settings }) {
+  const says = {
+    ...(started ? {} : { start: "starts captions" }),
+    ...{ now: "says what is there", again: "says it again", detail: "tells more" },
+  };
+  const told = Object.entries(says)
+    .map(([id, does]) => [keyText(settings.keys, id), does])
+    .filter(([key]) => key)
+    .map(([key, does]) => `${key} ${does}`);
+  return `${[...told, "Escape silences"].join(", ")}.`;
 }
 
 /** What the button of the voice is called. */
