@@ -14,6 +14,7 @@ from page_actions import (
     press_start,
     start,
     url_of,
+    wait_for_caption,
     wait_for_notice,
     wait_for_recovery,
 )
@@ -99,6 +100,13 @@ def test_insecure_address_is_shown(open_page):
         page = open_page(url, flags=(f"--host-resolver-rules=MAP {name} 127.0.0.1",))
         wait_for_notice(page, "insecure")
         expect(page.get_by_role("button", name="Open as localhost")).to_be_visible()
+        # Neither files nor the sample need a secure page.
+        page.get_by_role("button", name="Try the sample").click()
+        wait_for_caption(page)
+        expect(page.locator(".notice")).to_be_hidden()
+        press_start(page)
+        page.get_by_role("button", name="Start").click()
+        expect(page.locator("#stage")).to_have_attribute("data-live", "")
 
 
 # -- the server --

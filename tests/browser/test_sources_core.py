@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from model_states import fetching, models
 from state_core import STATS, STATUS, Core
 
 SCREEN = {"kind": "screen", "id": 1, "name": "A window"}
@@ -322,3 +323,26 @@ def test_reload_keeps_the_words_and_says_what_it_cannot_bring_back(core):
     # The next answer is another entry.
     core.begin(kept=after)
     assert core.state["lastTurnId"] == int(re.sub(r"\D", "", answer["id"]))
+
+
+def test_nano_hints_at_models_for_real_scenes_until_that_is_followed(core):
+    hint = "return M.hintsAtModels(arg, M.shownCaption(arg));"
+    scene = "An unfamiliar scene, mostly grey, in dim light."
+
+    def with_caption(text: str, **stats: Any) -> Core:
+        core.begin().live().dispatch("capture-started").dispatch("frame-sent")
+        return core.dispatch("caption-done", text=text, stats={**STATS, **stats})
+
+    assert core.run(hint, with_caption(scene).state)
+    assert core.run(hint, with_caption("Perhaps a kitchen.", by="finder").state)
+    assert not core.run(hint, with_caption("A red circle.").state)
+    core.run(hint, with_caption(scene).state)
+    core.dispatch("setting-changed", name="modelHint", value=False)
+    assert not core.run(hint, core.state)
+    for status in (
+        {**STATUS, "can_change_models": False},
+        {**STATUS, "models": models(change=fetching())},
+        {**STATUS, "model": "smolvlm-256m"},
+    ):
+        core_with = with_caption(scene).dispatch("status-received", status=status)
+        assert not core_with.run(hint, core_with.state)

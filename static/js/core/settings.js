@@ -62,6 +62,8 @@ const SETTINGS = {
   vibrates: [true, boolean],
   /** The day (YYYY-MM-DD) on which the safety sentence was last said. */
   safetyDay: ["", text(10)],
+  /** Nobody has followed the hint to models for real scenes yet. */
+  modelHint: [true, boolean],
   /** Who answers the preset that reads text. */
   reading: ["reader", oneOf("reader", "model", "both")],
 };

@@ -50,7 +50,7 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountModelCard(byId("model-card"), dispatch),
     mountNotice(byId("notice"), act),
     mountOverlay(byId("overlay"), byId("asked"), byId("more")),
-    mountMarks(byId("marks"), byId("caption"), dispatch),
+    mountMarks(byId("marks"), byId("caption"), dispatch, act),
     mountBoxes(byId("boxes"), byId("video"), dispatch),
     mountFind(byId("find"), dispatch),
     mountDock(byId("dock"), dispatch),

@@ -14,8 +14,7 @@ import { longerThan } from "../core/length.js";
 import { presetsOf } from "../core/prompt.js";
 import { isMirrored } from "../core/source.js";
 import { stillOf } from "../core/view.js";
-import { aboutText, regionText, turnTexts } from "../words/ask.js";
-import { clockTime } from "../words/session.js";
+import { aboutText, regionText, stillName, turnTexts } from "../words/ask.js";
 import { showBlocks } from "./blocks.js";
 
 // A thread that is scrolled no further from its end follows new words.
@@ -136,7 +135,7 @@ export function mountAsk(root, dispatch, choosePart) {
       setProperty(compare, "hidden", others.length === 0);
       setOptions(compare, [
         { value: "", label: "Compare with …" },
-        ...others.map(({ id, clock }) => ({ value: String(id), label: clockTime(clock) })),
+        ...others.map((other) => ({ value: String(other.id), label: stillName(other) })),
       ]);
     },
     destroy() {

@@ -1,7 +1,9 @@
 // The top of the page: what is looked at, the model with its state, where pictures go, the voice and the settings.
 
 import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { shownCaption } from "../core/shown.js";
 import { destinationOf } from "../words/destination.js";
+import { hintsAtModels } from "../words/models.js";
 import { serverSummary } from "../words/page.js";
 import { sourceName } from "../words/source.js";
 
@@ -20,7 +22,11 @@ export function mountHead(root, dispatch, act) {
   };
   const { listen, destroy } = createListeners();
 
-  listen(badge, "click", () => act("models"));
+  listen(badge, "click", () => {
+    if (badge.hasAttribute("data-hint"))
+      dispatch({ type: "setting-changed", name: "modelHint", value: false });
+    act("models");
+  });
   for (const [panel, opener] of Object.entries(openers)) {
     listen(opener, "click", () => dispatch({ type: "panel-toggled", panel }));
   }
@@ -41,6 +47,13 @@ export function mountHead(root, dispatch, act) {
       const summary = serverSummary(state);
       setAttribute(badge, "data-tone", summary.tone);
       setText(badgeText, summary.text);
+      const hints = hintsAtModels(state, shownCaption(state));
+      setAttribute(badge, "data-hint", hints ? "" : null);
+      setAttribute(
+        badge,
+        "title",
+        hints ? "nano knows drawn shapes. Here are models for real scenes." : "Model",
+      );
       showDestination(destinationOf(state, location.hostname));
       for (const [panel, opener] of Object.entries(openers)) {
         setAttribute(opener, "aria-expanded", String(state.panel === panel));

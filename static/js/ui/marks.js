@@ -5,7 +5,10 @@ import { createListeners, setProperty, setText } from "./dom.js";
 import { markedSpans } from "../core/checks.js";
 import { longerThan } from "../core/length.js";
 import { shownCaption } from "../core/shown.js";
+import { changeOf } from "../core/server.js";
+import { stillOf } from "../core/view.js";
 import { marksText } from "../words/boxes.js";
+import { hintsAtModels } from "../words/models.js";
 
 /** The highlight's name in the stylesheet, by the verdict. */
 const HIGHLIGHTS = { found: "caption-found", not_found: "caption-not-found" };
@@ -13,15 +16,22 @@ const HIGHLIGHTS = { found: "caption-found", not_found: "caption-not-found" };
 const canHighlight =
   typeof Highlight === "function" && typeof CSS !== "undefined" && CSS.highlights;
 
-export function mountMarks(root, caption, dispatch) {
+/** `act` carries out the actions of notices; here "models" shows the list of models. */
+export function mountMarks(root, caption, dispatch, act) {
   const text = root.querySelector(".marks-text");
   const longer = root.querySelector("#longer");
+  const models = root.querySelector("#real-models");
   const { listen, destroy } = createListeners();
   let shown = null;
   let length = null;
 
   listen(longer, "click", () => {
     dispatch({ type: "setting-changed", name: "length", value: length });
+  });
+
+  listen(models, "click", () => {
+    dispatch({ type: "setting-changed", name: "modelHint", value: false });
+    act("models");
   });
 
   function clear() {
@@ -62,10 +72,11 @@ export function mountMarks(root, caption, dispatch) {
 
   return {
     update(state) {
-      const { started } = state;
+      const isInView = state.started || stillOf(state) !== null;
       const next = shownCaption(state);
-      setText(text, started ? marksText(next) : "");
-      length = started && next.cut?.by === "limit" ? longerThan(state.settings.length) : null;
+      setText(text, isInView ? marksText(next, changeOf(state) !== null) : "");
+      setProperty(models, "hidden", !(isInView && hintsAtModels(state, next)));
+      length = isInView && next.cut?.by === "limit" ? longerThan(state.settings.length) : null;
       setProperty(longer, "hidden", length === null);
       if (canHighlight && next !== shown) underline(next);
       shown = next;

@@ -32,11 +32,15 @@ export function countText(length, limit) {
   return over > 0 ? `${length} of ${limit}: ${over} too many` : `${length} of ${limit}`;
 }
 
+/** A still among others: the file's name, or when it was taken. */
+export const stillName = ({ isFile, source, clock }) => (isFile ? source : clockTime(clock));
+
+const pictureOf = (still) => (still.isFile ? still.source : `Picture of ${clockTime(still.clock)}`);
+
 /** What all questions in the panel are about. */
 export function aboutText(still) {
-  if (still?.isFile) return `${still.source}. All questions here are about it.`;
   return still
-    ? `Picture of ${clockTime(still.clock)}. All questions here are about it.`
+    ? `${pictureOf(still)}. All questions here are about it.`
     : "Type a question: the picture stands still, and the answer comes here.";
 }
 
@@ -57,7 +61,7 @@ export function turnTexts(state, still, turn) {
   const compared = comparedTurn(thread, turn, still.id)?.text.trim() ?? null;
   const marks = [
     part ? `Part: ${thing ? thingText(thing) : regionText(part, isMirrored(state))}` : "",
-    other ? `Picture of ${clockTime(other.clock)}` : "",
+    other ? pictureOf(other) : "",
     detail === "high" ? "Fine detail" : "",
     other && compared !== null ? differenceText(text, compared) : "",
   ];

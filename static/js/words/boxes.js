@@ -84,14 +84,14 @@ export function spokenCaption(caption) {
 }
 
 /** The line under the caption. */
-export function marksText(caption) {
+export function marksText(caption, isComing = true) {
   if (!caption.text) return "";
   const about = caption.thing ? `About ${thingText(caption.thing)}.` : "";
   const cut =
     caption.cut?.by === "loop"
       ? "The model repeated itself, so the answer was cut."
       : asSentence(cutText(caption.cut));
-  const words = [about, makerText(caption), cut, checksText(caption)];
+  const words = [about, makerText(caption, isComing), cut, checksText(caption)];
   return words.filter(Boolean).join(" ");
 }
 
@@ -153,9 +153,16 @@ export function cutText(cut) {
   return cut.tokens === null ? "cut at the limit" : `cut at ${cut.tokens} tokens`;
 }
 
-/** Who made the caption, if it was not the model: "" or a sentence. */
-export function makerText({ by }) {
-  if (by === "finder") return "By the object finder; SmolVLM takes over when it is here.";
+/**
+ * Who made the caption, if it was not the model: "" or a sentence. `isComing`: a model for real scenes is
+ * being fetched or loaded.
+ */
+export function makerText({ by }, isComing) {
+  if (by === "finder") {
+    return isComing
+      ? "By the object finder; SmolVLM takes over when it is here."
+      : "By the object finder: nano knows drawn shapes only.";
+  }
   if (by === "reader") return "Read by the text reader.";
   return "";
 }

@@ -236,3 +236,15 @@ function actionOf(entry, status, request, change) {
   const label = entry.here ? "Use" : "Download";
   return { type: "model-chosen", label, disabled: Boolean(change ?? request) };
 }
+
+/** How nano begins an answer about a frame unlike those that it knows. */
+const UNFAMILIAR = /^\s*(An unfamiliar scene|This scene is unfamiliar|\{"scene": "unfamiliar")/;
+
+/** Whether to hint at other models: nano has met a scene that it does not know. Once followed, no more. */
+export function hintsAtModels(state, { by, text, finished }) {
+  const { status } = state.server;
+  const isUnfamiliar = finished && (by === "finder" || UNFAMILIAR.test(text));
+  if (!isUnfamiliar || status?.model !== "nano" || !state.settings.modelHint) return false;
+  const isOther = ({ name, fits }) => name !== status.model && fits;
+  return mayChangeModels(state) && !changeOf(state) && status.models.choices.some(isOther);
+}
