@@ -181,6 +181,7 @@ def test_window_is_shown_ends_and_is_refused(open_page, url, still_camera):
     page.locator("#open-source").click()
     page.get_by_role("button", name="A window or the screen").click()
     wait_for_notice(page, "screen-refused")
+    expect(page.locator("#source")).to_be_hidden()
     assert page.evaluate(f"{TRACK}.readyState") == "live"
     close_notice(page)
 

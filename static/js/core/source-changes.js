@@ -46,7 +46,9 @@ export const sourceHandlers = {
   /** What could not be shown; what is in view stays. */
   "source-refused"(state, { kind, problems }) {
     const earlier = state.refusal?.kind === kind && kind === "files" ? state.refusal.problems : [];
-    return { ...state, refusal: { kind, problems: [...earlier, ...problems] } };
+    // In a small window the panel leaves no room for the notice.
+    const panel = state.panel === "source" ? null : state.panel;
+    return { ...state, panel, refusal: { kind, problems: [...earlier, ...problems] } };
   },
 
   "refusal-closed"(state) {
