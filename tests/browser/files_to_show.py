@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 FRAMES_PER_S = 10
 # Dispatches an event with files, each [name, type, base64], and perhaps a text.
-_GIVE = """([selector, name, files, text]) => {
+GIVE = """([selector, name, files, text]) => {
   const given = new DataTransfer();
   for (const [file, type, content] of files) {
     const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
@@ -68,5 +68,5 @@ def huge_png(side_px: int) -> bytes:
 def give(page: Page, way: str, *files: File, selector: str = "#stage", text: str = "") -> bool:
     """Drop or paste files on an element; return whether the browser would act too."""
     listed = [[name, type_, base64.b64encode(data).decode()] for name, type_, data in files]
-    acts: bool = page.evaluate(_GIVE, [selector, way, listed, text])
+    acts: bool = page.evaluate(GIVE, [selector, way, listed, text])
     return acts

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 from PIL import Image
 
 from canvas_camera import CANVAS_CAMERA, data_url
+from files_to_show import GIVE, png_of, write_video
 from firefox import Tab
 from known_scenes import plain_scenes
 
@@ -158,3 +160,24 @@ def test_falsified_pictures_are_not_captioned(open_tab, url):
     assert "exemptedDomains" in tab.text(".notice-text")
     assert tab.run("testServer.sent") == 0
     assert tab.text("#caption") == ""
+
+
+def test_the_sample_a_picture_and_a_video_are_captioned(tab, tmp_path):
+    texts = "[...document.querySelectorAll('.history-text')].map((one) => one.textContent)"
+    sources = "[...document.querySelectorAll('.history-source')].map((one) => one.textContent)"
+    tab.click("#try-sample")
+    tab.wait_for(f"{texts}.includes('A purple star and a black diamond.')")
+    (image, name), (other, other_name) = (one for one, _ in zip(plain_scenes(), "ab", strict=False))
+    files = {
+        "a.png": ("image/png", png_of(image), name),
+        "clip.webm": ("video/webm", write_video(tmp_path / "clip.webm", [other], 1), other_name),
+    }
+    for file, (type_, content, expected) in files.items():
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        given = [file, type_, base64.b64encode(data).decode()]
+        tab.run(f"({GIVE})(arg)", ["#stage", "drop", [given], ""])
+        tab.wait_for(f"{texts}.some((text) => text.toLowerCase().includes(arg))", expected)
+        tab.wait_for(f"{sources}.includes(arg)", file)
+    tab.wait_for("document.querySelector('.chip-text').textContent === 'Video, at its end'")
+    tab.run("document.querySelector('#video').currentTime = 0.4")
+    tab.wait_for("document.querySelector('.chip-time').textContent === 'words of 0:00'")
