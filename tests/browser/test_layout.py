@@ -51,7 +51,7 @@ def test_what_plays_and_steps_fits_at_every_size(open_page, url, still_camera, t
     scenes = plain_scenes()
     images = [next(scenes)[0] for _ in range(2)]
     page = open_page(url, still_camera)
-    page.locator("#files").set_input_files(write_video(tmp_path / "clip.webm", images, 1))
+    page.locator("#files").set_input_files(write_video(tmp_path / f"{'clip' * 40}.webm", images, 1))
     expect(page.locator(".chip-text")).to_have_text("Video, at its end")
 
     def assert_all_fit(state: str) -> None:
@@ -63,6 +63,7 @@ def test_what_plays_and_steps_fits_at_every_size(open_page, url, still_camera, t
             page.locator("#open-history").click()
 
     assert_all_fit("a video")
-    give(page, "paste", *((f"{n}.png", "image/png", png_of(one)) for n, one in enumerate(images)))
+    name = f"{'long' * 40}.png"
+    give(page, "paste", *((name, "image/png", png_of(one)) for one in images))
     expect(page.locator(".player-count")).to_be_visible()
     assert_all_fit("pictures")
