@@ -121,6 +121,7 @@ def test_restarted_server_is_found_again(open_page, still_camera):
     wait_for_notice(page, "server-gone")
     expect(page.locator(".notice-next")).to_contain_text("Next attempt in")
     expect(page.locator(".badge-text")).to_have_text("Not connected")
+    expect(page.locator("#chip")).to_contain_text("no captions")
     page.locator("#question-text").fill("What colour is it?")
     page.keyboard.press("Enter")
     expect(page.locator(".turn-note")).to_contain_text("Your question waits")

@@ -181,3 +181,17 @@ def test_the_sample_a_picture_and_a_video_are_captioned(tab, tmp_path):
     tab.wait_for("document.querySelector('.chip-text').textContent === 'Video, at its end'")
     tab.run("document.querySelector('#video').currentTime = 0.4")
     tab.wait_for("document.querySelector('.chip-time').textContent === 'words of 0:00'")
+
+
+def test_page_in_a_hidden_tab_pauses_and_says_so(tab):
+    # A headless Chromium shows all of its tabs; Firefox hides those behind.
+    tab.click("#start")
+    tab.wait_for(f"{ENTRIES} > 0")
+    front = tab.browser.open("about:blank")
+    tab.wait_for("document.hidden && document.title.startsWith('Paused')")
+    sent = tab.run("testServer.sent")
+    front.run("new Promise((resolve) => setTimeout(resolve, 2000))")
+    assert tab.run("testServer.sent") <= sent
+    front.close()
+    tab.wait_for("!document.hidden && !document.title.startsWith('Paused')")
+    tab.wait_for("document.querySelector('.history-gap')?.textContent.startsWith('Page hidden')")

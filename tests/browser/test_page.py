@@ -270,3 +270,18 @@ def test_another_camera_can_be_selected(open_page, url):
         expect(page.locator("#stage")).to_have_attribute("data-live", "")
         expect(page.locator("#camera")).to_have_value(selected)
         assert page.evaluate(f"{track}.getSettings().deviceId") == selected
+
+
+def test_kiosk_starts_by_itself_and_its_controls_fade(open_page, url, still_camera):
+    page = open_page(f"{url}?kiosk", still_camera, own_clock=True)
+    wait_for_caption(page)
+    expect(page.locator("#app")).to_have_attribute("data-full", "")
+    words, dock = page.locator("#overlay"), page.locator("#dock")
+    low = words.bounding_box()["y"]
+    page.clock.run_for(8_000)
+    expect(dock).to_have_css("opacity", "0")
+    # The words sink to where the controls were.
+    assert words.bounding_box()["y"] > low
+    page.mouse.move(200, 200)
+    page.mouse.move(210, 210)
+    expect(dock).to_have_css("opacity", "1")

@@ -38,11 +38,7 @@ ASK = """(() => {
   field.value = "%s";
   field.form.requestSubmit();
 })()"""
-TYPE_QUESTIONS = """(() => {
-  const choice = document.querySelector("#prompt");
-  choice.value = "own";
-  choice.dispatchEvent(new Event("change"));
-})()"""
+FOCUS_QUESTION = "document.querySelector('#question-text').focus()"
 FOCUS_START = "document.querySelector('#start').focus()"
 PRESS_START = "document.querySelector('#start').click()"
 CAPTION = "document.querySelector('#caption').textContent.trim()"
@@ -86,7 +82,7 @@ EVENTS: list[tuple[str, str, list[str] | None]] = [
     ("model has changed", CHANGED, [LOADED]),
     ("error", f"({server('error', ERROR)}, {GREEN})", [NOTICE]),
     ("error is over", server("error", None), [GO_ON, CAPTION]),
-    ("focus on the question", TYPE_QUESTIONS, None),
+    ("focus on the question", FOCUS_QUESTION, None),
     ("answer", ASK % "What colour is it?", [f"'What colour is it? ' + {CAPTION}"]),
     ("equal answer", ASK % "What colour is it?", [f"'What colour is it? ' + {CAPTION}"]),
     ("focus on the button again", FOCUS_START, None),

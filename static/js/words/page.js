@@ -229,14 +229,16 @@ export function chipOf(state, at) {
     return { isLive: false, tone: "good", text, time };
   }
   if (!started || camera.phase !== "live") return null;
+  if (server.phase !== "ready") {
+    return { isLive: false, tone: "wait", text: "Live picture, no captions", time: "" };
+  }
   const levels = camera.isFullRange ? ", full range levels" : "";
   if (isVideo(state)) {
     const { seconds } = shownCaption(state);
     const time = seconds === null ? "" : `words of ${placeText(seconds)}`;
     return { isLive: !state.playback.isPaused, tone: "good", text: liveText(state), time };
   }
-  const isWatched = server.phase === "ready" && showsSomething(camera);
-  if (steady && isWatched) {
+  if (steady && showsSomething(camera)) {
     return { isLive: true, tone: "good", text: `${liveText(state)}, unchanged${levels}`, time: "" };
   }
   const { text, capturedAt } = shownCaption(state);
