@@ -85,6 +85,11 @@ class _Camera:
     whole_s: float = 0.0
     used_s: float = 0.0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the state and the kept prompt."""
+        return self.state.nbytes + (self.prompt.state.nbytes if self.prompt else 0)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -120,8 +125,8 @@ class VisionReuse:
         self._tile_of = cache(lambda detail: Patches(processor, detail, runtime.patch_px))
         self._max_bytes = max_bytes
         self._clock = clock
-        # By the side of a tile.
-        self._state_bytes: dict[int, int] = {}
+        # Of a camera, by the side of its tile.
+        self._camera_bytes: dict[int, int] = {}
         self._cameras: OrderedDict[str, _Camera] = OrderedDict()
 
     @property
@@ -231,6 +236,7 @@ class VisionReuse:
         found = self._cameras.get(camera)
         if found is not None:
             found.prompt = prompt
+            self._camera_bytes[found.tile.tile_px] = found.nbytes
 
     def forget(self) -> None:
         """Drop all states."""
@@ -251,7 +257,7 @@ class VisionReuse:
         self, camera: str, tile: Patches, image: Image.Image, cells: Cells, now_s: float
     ) -> Plan | None:
         self._cameras.pop(camera, None)
-        needed_bytes = self._state_bytes.get(tile.tile_px, 0)
+        needed_bytes = self._camera_bytes.get(tile.tile_px, 0)
         while self._cameras and self._nbytes + needed_bytes > self._max_bytes:
             name, oldest = next(iter(self._cameras.items()))
             if now_s - oldest.used_s < _EVICTED_AFTER_S:
@@ -263,14 +269,14 @@ class VisionReuse:
         except MemoryError:
             log.warning("There is no memory to keep what a camera's frames have in common")
             return None
-        self._state_bytes[tile.tile_px] = state.nbytes
+        self._camera_bytes.setdefault(tile.tile_px, state.nbytes)
         self._cameras[camera] = _Camera(state, tile, image.size, cells, cells, used_s=now_s)
         every = np.ones((tile.side, tile.side), np.bool_)
         return self._plan(camera, image, cells, every, None, None)
 
     @property
     def _nbytes(self) -> int:
-        return sum(each.state.nbytes for each in self._cameras.values())
+        return sum(each.nbytes for each in self._cameras.values())
 
     def _plan(
         self,

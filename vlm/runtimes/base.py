@@ -16,8 +16,8 @@ LARGE_MODEL_PARAMETERS: Final = 100_000_000
 # Bound of the engine's frame cache: four or more frames of SmolVLM-256M, with question and answer.
 MAX_CACHED_BYTES: Final = 48 * 2**20
 
-# Bound of what is kept of cameras' frames: two cameras of SmolVLM-256M in bfloat16.
-MAX_VISION_STATE_BYTES: Final = 160 * 2**20
+# Bound of what is kept of cameras' frames and prompts: two cameras of SmolVLM-256M in bfloat16.
+MAX_VISION_STATE_BYTES: Final = 176 * 2**20
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 
