@@ -72,7 +72,7 @@ class Measured:
     samples: Samples = field(default_factory=dict)
     # Samples of the other implementations, by name (`--against`).
     references: dict[str, Samples] = field(default_factory=dict)
-    reference_dtype: str | None = None
+    reference_dtypes: dict[str, str] = field(default_factory=dict)
     # Samples of frames of which a share has changed, by that share.
     changed: dict[str, Samples] = field(default_factory=dict)
     # Samples of frames in one tile, by its detail.

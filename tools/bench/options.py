@@ -13,7 +13,8 @@ from vlm.errors import SettingsError
 from vlm.prompts import DEFAULT_PROMPT, checked_prompt
 from vlm.settings import DTYPES, MAX_TOKENS_LIMIT, RUNTIMES, Settings
 
-WAYS: Final = ("transformers", "transformers-default")
+LLAMA_CPP: Final = "llama.cpp"
+WAYS: Final = ("transformers", "transformers-default", LLAMA_CPP)
 REFERENCE_DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
 RANDOM: Final = "random:"
 DEFAULT_TOKENS: Final = 24
@@ -55,8 +56,8 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "--against": {
         "default": "",
         "metavar": "WAY,...",
-        "help": "time these in the same rounds: transformers (one tile) and transformers-default "
-        "(the checkpoint's own tiling)",
+        "help": "time these in the same rounds: transformers (one tile), transformers-default "
+        "(the checkpoint's own tiling) and llama.cpp (docs/remote.md says what it needs)",
     },
     "--against-dtype": {
         "default": "auto",
@@ -216,5 +217,5 @@ def _ways(text: str) -> tuple[str, ...]:
     ways = tuple(dict.fromkeys(filter(None, (each.strip() for each in text.split(",")))))
     for way in ways:
         if way not in WAYS:
-            raise SettingsError(f"--against: {way!r} is unknown. Choose {' or '.join(WAYS)}.")
+            raise SettingsError(f"--against: {way!r} is unknown. Choose {', '.join(WAYS)}.")
     return ways

@@ -116,7 +116,7 @@ def make_report(
         | _side_ratios(sides)
         | _high_ratio(medians),
         "against": {
-            way: {"dtype": measured.reference_dtype}
+            way: {"dtype": measured.reference_dtypes[way]}
             | {key: median(values) for key, values in theirs.items()}
             for way, theirs in measured.references.items()
         },

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
 from tools.bench.frames import noisy, panned, partly_changed, tile_changed, touched
 from tools.bench.measurements import Measured
+from tools.bench.options import LLAMA_CPP
 from tools.bench.setup import Setup
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
@@ -19,6 +22,7 @@ from vlm.scoring.labels import LabelQuestion
 from vlm.types import AnswerTask, Detail, Message, Request, Result, Stats
 
 if TYPE_CHECKING:
+    from tools.bench.llama_server import LlamaServer
     from tools.bench.references import Reference
 
 
@@ -185,39 +189,55 @@ def measure_rounds(setup: Setup, engine: Engine, measured: Measured) -> None:
     """
     options = setup.options
     scenarios = Scenarios(engine, setup.image, options.prompt, options.tokens)
-    reference = None
-    if options.against:
-        setup.say("Loading the model for transformers.")
-        reference = _reference(setup, engine)
-        measured.reference_dtype = reference.dtype
-    # The first round is not counted: it has one-time costs.
-    _round(setup, scenarios, reference, Measured())
-    for number in range(options.repeats):
-        setup.say(f"Round {number + 1} of {options.repeats}.")
-        _round(setup, scenarios, reference, measured)
+    with ExitStack() as stack:
+        references = _references(setup, engine, stack)
+        measured.reference_dtypes = {way: each.dtype for way, each in references.items()}
+        # The first round is not counted: it has one-time costs.
+        _round(setup, scenarios, references, Measured())
+        for number in range(options.repeats):
+            setup.say(f"Round {number + 1} of {options.repeats}.")
+            _round(setup, scenarios, references, measured)
 
 
-def _reference(setup: Setup, engine: Engine) -> Reference:
+def _references(
+    setup: Setup, engine: Engine, stack: ExitStack
+) -> dict[str, Reference | LlamaServer]:
+    """Return the other implementations by way; `stack` ends them."""
+    found: dict[str, Reference | LlamaServer] = {}
+    ways = setup.options.against
+    if not ways:
+        return found
     # Imported here: a run without --against needs neither torch nor the seconds to import it.
+    from tools.bench.llama_server import LlamaServer
     from tools.bench.references import Reference
 
-    return Reference(setup.folder, setup.options.against_dtype, engine.info.device)
+    if LLAMA_CPP in ways:
+        setup.say("Starting llama.cpp's server.")
+        found[LLAMA_CPP] = stack.enter_context(LlamaServer(setup.cache_folder.parent / "llama.log"))
+    others = [way for way in ways if way != LLAMA_CPP]
+    if others:
+        setup.say("Loading the model for transformers.")
+        reference = Reference(setup.folder, setup.options.against_dtype, engine.info.device)
+        found |= dict.fromkeys(others, reference)
+    return found
 
 
 def _round(
-    setup: Setup, scenarios: Scenarios, reference: Reference | None, measured: Measured
+    setup: Setup,
+    scenarios: Scenarios,
+    references: Mapping[str, Reference | LlamaServer],
+    measured: Measured,
 ) -> None:
     new = scenarios.new_scene()
     measured.add("ttft_s", new.ttft_s)
     measured.add("caption_s", new.total_s)
     measured.add("decode_ms", 1000 * (new.total_s - new.ttft_s) / (new.tokens - 1))
-    for way in setup.options.against:
-        if reference is not None:
-            options = setup.options
-            theirs = reference.caption(way, setup.image, options.prompt, options.tokens)
-            measured.add("ttft_s", theirs.ttft_s, way)
-            measured.add("caption_s", theirs.caption_s, way)
-            measured.add("prompt_tokens", theirs.prompt_tokens, way)
+    for way, reference in references.items():
+        options = setup.options
+        theirs = reference.caption(way, setup.image, options.prompt, options.tokens)
+        measured.add("ttft_s", theirs.ttft_s, way)
+        measured.add("caption_s", theirs.caption_s, way)
+        measured.add("prompt_tokens", theirs.prompt_tokens, way)
     moving = scenarios.moving_scene()
     measured.add("moving_caption_s", moving.total_s)
     measured.add("moving_accepted_share", _accepted_share(moving))

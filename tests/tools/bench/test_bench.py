@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -230,8 +232,21 @@ def test_unusable_option_is_refused_by_name(
     assert out == ""
 
 
+@pytest.mark.skipif(
+    not (shutil.which("llama-server") and os.environ.get("LLAMA_SERVER_MODEL")),
+    reason="needs llama-server on the PATH, LLAMA_SERVER_MODEL and LLAMA_SERVER_MMPROJ",
+)
+def test_llama_cpp_is_timed_beside_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--repeats", "1", "--starts", "0", "--tokens", "6", "--against", "llama.cpp"]
+    assert main(flags) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    theirs = report["against"]["llama.cpp"]
+    assert 0 < theirs["ttft_s"] < theirs["caption_s"]
+    assert report["ratio"]["llama.cpp"]["ttft_s"] == report["ttft_s"] / theirs["ttft_s"]
+
+
 def test_missing_input_ends_the_run_with_a_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("This is no picture.")
@@ -239,6 +254,9 @@ def test_missing_input_ends_the_run_with_a_message(
     assert "not an image" in capsys.readouterr().err
     assert main(["--model", f"random:{tmp_path / 'none'}"]) == 1
     assert "no folder" in capsys.readouterr().err
+    monkeypatch.setenv("LLAMA_SERVER_MODEL", str(tmp_path / "none.gguf"))
+    assert main(["--against", "llama.cpp", "--starts", "0"]) == 1
+    assert "LLAMA_SERVER_MODEL" in capsys.readouterr().err
 
 
 def test_failure_in_a_child_process_is_reported(
