@@ -99,8 +99,8 @@ SENTENCE = LONG.partition(". ")[0] + "."
 # Each caption, [at, id, text, isAnswer?], and what was told of it.
 TELL = """
   let telling = M.initialTelling;
-  return arg.captions.map(([at, id, text, isAnswer = false]) => {
-    const caption = { id, text, isAnswer, finished: id > 0, lang: "en" };
+  return arg.captions.map(([at, id, text, isAnswer = false, isOnce = false]) => {
+    const caption = { id, text, isAnswer, isOnce, finished: id > 0, lang: "en" };
     telling = M.seen(telling, caption, at);
     const next = M.toTell(telling, caption, arg.how, at);
     if (next) telling = M.toldOf(telling, caption, next.text);
@@ -117,6 +117,11 @@ TELLINGS: dict[str, tuple[dict[str, str], list[Any], list[Any]]] = {
         {"when": "all", "much": "all"},
         [[0, 1, "A."], [1, 1, "A."], [2, 2, "A."]],
         ["caption: A.", None, "caption: A."],
+    ),
+    "a question that is asked once": (
+        {"when": "changes", "much": "all"},
+        [[0, 1, "A."], [1, 2, "Q? B.", True, True], [2, 2, "Q? B.", True, True], [3, 3, "A."]],
+        ["caption: A.", "answer: Q? B.", None, None],
     ),
     "on request": (
         {"when": "request", "much": "few"},

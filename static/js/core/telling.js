@@ -33,11 +33,11 @@ export function seen(telling, { text, finished, isOnce }, at) {
  * follow.
  */
 export function toTell(telling, caption, { when, much }, at) {
-  const { id, lang, finished, isAnswer } = caption;
+  const { id, lang, finished, isAnswer, isOnce } = caption;
   const text = caption.text.trim();
   if (!finished || !text) return null;
   if (isAnswer && id !== telling.id) return { kind: "answer", text, lang };
-  if (when === "request") return null;
+  if (isOnce || when === "request") return null;
   const part = partOf(text, much === "follow" ? muchAfter(at - telling.since) : much);
   const isNew = when === "all" ? id !== telling.id : text !== telling.text;
   const isMore = much === "follow" && text === telling.text && part.length > telling.said.length;
