@@ -10,6 +10,7 @@ from PIL import Image
 
 from tools.nano import browser_scenes
 from tools.nano.palette import COLOURS
+from tools.nano.sample import FOLDER, SEEDS, SIZE_PX
 from tools.nano.shapes import SHAPES
 from tools.nano.truth import Scene
 from vlm.errors import SightlineError
@@ -78,3 +79,9 @@ def test_all_taught_shapes_and_colours_can_be_drawn() -> None:
     assert set(browser_scenes._SHAPES) == set(SHAPES)
     assert set(browser_scenes._PAINTS) == set(COLOURS)
     assert {*browser_scenes._DARK, *browser_scenes._LIGHT} == set(COLOURS)
+
+
+def test_the_pages_sample_is_what_the_tool_draws() -> None:
+    scenes = [browser_scenes.drawn_scene(np.random.default_rng(seed), SIZE_PX) for seed in SEEDS]
+    shown = [(FOLDER / f"{number}.svg").read_text() for number in range(1, len(SEEDS) + 1)]
+    assert shown == [f"{document}\n" for document, _ in scenes]
