@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from vlm.scoring.calibration import logit, sigmoid
+from vlm.scoring.sure import Sure
 
 MAX_CLAIMS: Final = 16
 NOTHING_SURE: Final = "Nothing that I am sure of."
@@ -88,6 +92,23 @@ def phrases_of(text: str) -> tuple[Phrase, ...]:
         start, end = token.start(), words[-1].end()
         found.append(Phrase(text[start:end], start, end, " ".join(names[colour:])))
     return tuple(found)
+
+
+def said_probabilities(phrases: Sequence[Phrase], sure: Sure | None) -> list[float]:
+    """Return the probability of the words of each phrase, as the caption was made; 1 if unknown."""
+    words = () if sure is None else sure.words
+    return [
+        math.prod(word.probability for word in words if each.start <= word.start < each.end)
+        for each in phrases
+    ]
+
+
+def support(asked: float, said: float) -> float:
+    """Return the probability of a thing by the answer to its question, and by its words.
+
+    As if the two were independent: their odds are multiplied.
+    """
+    return sigmoid(logit(asked) + logit(said))
 
 
 def without(text: str, left_out: Sequence[Phrase]) -> str:

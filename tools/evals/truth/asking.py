@@ -17,6 +17,7 @@ from vlm.prompts import DEFAULT_PROMPT
 from vlm.remote.engine import RemoteEngine
 from vlm.scheduler.protocol import stream_alone
 from vlm.scheduler.worker import Worker
+from vlm.scoring.aspects import Aspects, aspects_of, aspects_task, read_aspects
 from vlm.scoring.calibration import calibration_of
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion, Labels, Mode
@@ -63,6 +64,11 @@ class LocalModel:
         """Return the labels with their probabilities."""
         question = LabelQuestion(labels, mode, self.name)
         return question.read(self._scored(question.task(image)))
+
+    def aspects(self, image: Image.Image) -> Aspects:
+        """Return the aspects that the model is asked for."""
+        asked = aspects_of(self.name)
+        return read_aspects(self._scored(aspects_task(image, asked)), asked)
 
     def close(self) -> None:
         """Free the model."""

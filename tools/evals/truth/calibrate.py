@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from tqdm import tqdm
 
+from tools.evals.truth.answers import asked_about
 from tools.evals.truth.asking import LocalModel
 from tools.evals.truth.measures import Floats
 from tools.evals.truth.scenes import (
@@ -22,12 +23,10 @@ from tools.evals.truth.scenes import (
     scenes_with_objects,
     single_objects,
 )
-from tools.nano import questions
-from tools.nano.language import caption
 from tools.nano.scenes import Split, make_frame
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.scoring.calibration import FOLDER, Calibration, log_sum, logit, sigmoid
-from vlm.scoring.claims import phrases_of
+from vlm.scoring.claims import phrases_of, said_probabilities, support
 from vlm.scoring.sure import sure_of
 from vlm.settings import DTYPES, RUNTIMES, Settings
 
@@ -37,7 +36,7 @@ _STEPS: Final = 50
 # Shares of the right answers that are called unsure, and of the right claims that are not
 # supported: what is wrong is mostly far below.
 _RIGHT_UNSURE: Final = 0.02
-_RIGHT_UNSUPPORTED: Final = 0.015
+_RIGHT_UNSUPPORTED: Final = 0.025
 
 
 def run(argv: Sequence[str]) -> int:
@@ -129,16 +128,7 @@ def _unsure(model: LocalModel, scenes: int) -> float:
     wrong = 0
     for seed in tqdm(range(scenes), "answers"):
         frame = make_frame(seed, _SPLIT)
-        rng = np.random.default_rng([seed, 67])
-        asked = [(DEFAULT_PROMPT, caption(frame.scene))]
-        for exchange in (
-            questions.count_question(frame.scene, rng),
-            questions.colour_question(frame.scene, rng),
-            questions.position_question(frame.scene, rng),
-        ):
-            if exchange is not None:
-                asked.append((exchange.prompt, exchange.answer))
-        for prompt, answer in asked:
+        for prompt, answer in asked_about(frame, seed):
             text, tokens = model.answer_tokens(frame.image, prompt)
             sure = sure_of(text, tokens, None)
             if sure is not None and text == answer:
@@ -154,10 +144,13 @@ def _unsupported(model: LocalModel, scenes: int, temperature: float, bias: float
     wrong: list[float] = []
     for seed in tqdm(range(scenes), "claims"):
         frame = make_frame(seed, _SPLIT)
-        things = [each.thing for each in phrases_of(model.caption(frame.image))]
-        found = model.existence(frame.image, things, calibrated=False) if things else []
-        for thing, value in zip(things, found, strict=True):
-            probability = sigmoid(logit(value) / temperature + bias)
+        text, tokens = model.answer_tokens(frame.image, DEFAULT_PROMPT)
+        phrases = phrases_of(text)
+        things = [each.thing for each in phrases]
+        asked = model.existence(frame.image, things, calibrated=False) if things else []
+        said = said_probabilities(phrases, sure_of(text, tokens, None))
+        for thing, value, words in zip(things, asked, said, strict=True):
+            probability = support(sigmoid(logit(value) / temperature + bias), words)
             (right if thing in names_in(frame.scene) else wrong).append(probability)
     least = float(np.quantile(right, _RIGHT_UNSUPPORTED))
     caught = sum(each < least for each in wrong)

@@ -1,6 +1,7 @@
 """Invented things of captions, plain and strict.
 
-The measure is CHAIR (Rohrbach et al., 2018, arxiv.org/abs/1809.02156), for each thing named.
+The measure is CHAIR (Rohrbach et al., 2018, arxiv.org/abs/1809.02156): of all things named, those
+that are nowhere in the scene.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Captions:
                 named = objects_in(text)
                 self._named[kind] += named.total()
                 self._found[kind] += (named & truth).total()
-                self._invented[kind] += (named - truth).total()
+                self._invented[kind] += sum(named[each] for each in named if each not in truth)
 
     def figures(self) -> list[Figure]:
         """Return the share of invented things, and what strict captions change of it."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tools.bench.machine import describe_machine
 from tools.evals.figures import Figure, as_json, share, table
 from tools.evals.photographs import DEFAULT_FOLDER, coco
+from tools.evals.truth.answers import Answers
 from tools.evals.truth.asking import LocalModel, RemoteModel
 from tools.evals.truth.captions import Captions
 from tools.evals.truth.measures import auroc, calibration_error, resampled, share_interval
@@ -68,12 +69,13 @@ def _local(model: LocalModel, scenes: int, photos: Path) -> list[Figure]:
         )
     )
     figures += _labels(model, scenes, photos)
-    captions = Captions()
+    captions, asked = Captions(), Answers(model)
     for seed in tqdm(range(scenes), "captions"):
         frame = make_frame(seed, _SPLIT)
+        asked.add(frame, seed)
         captions.add(frame.scene, model.caption(frame.image), model.caption(frame.image, "strict"))
     model.close()
-    return [*figures, *captions.figures()]
+    return [*figures, *captions.figures(), *asked.figures()]
 
 
 def _remote(model: RemoteModel, scenes: int) -> list[Figure]:
