@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_KEY_WIDTH = 20
+_KEY_WIDTH = 26
 
 
 @dataclass(frozen=True)
