@@ -25,7 +25,7 @@ Logits: TypeAlias = npt.NDArray[np.float32]
 ImageFeatures: TypeAlias = Any
 
 # Optional abilities; each has a protocol of its own in this file.
-Capability = Literal["batch", "changed", "refeed", "score"]
+Capability = Literal["batch", "changed", "looks", "refeed", "score"]
 
 
 class KVState(Protocol):
@@ -58,6 +58,15 @@ class Predicted(NamedTuple):
     """The argmax after each of them."""
     logits: Logits | None = None
     """[len(ids), vocabulary] if the pass was run with `want_logits`, else None."""
+
+
+class Attended(NamedTuple):
+    """What some tokens attended to in a pass, and the model's prediction after each of them."""
+
+    weights: npt.NDArray[np.float32]
+    """[layers, heads, rows, tokens]; each row's sum over the tokens is 1."""
+    logits: Logits
+    """[rows, vocabulary]"""
 
 
 class Runtime(Protocol[State]):
@@ -177,4 +186,20 @@ class ScoreRuntime(Runtime[State], Protocol[State]):
 
         `state` stays as it is. A row sees the state and the rows on its way to it, at the positions
         that they would have without the other branches.
+        """
+
+
+class LooksRuntime(Runtime[State], Protocol[State]):
+    """A runtime with the capability "looks": it returns the attention of chosen tokens."""
+
+    layers: int
+    """Number of layers of the text model."""
+
+    def looks(
+        self, state: State, length: int, token_ids: Sequence[int], layers: Sequence[int]
+    ) -> Attended:
+        """Return what `token_ids`, fed behind the first `length` tokens of `state`, attend to.
+
+        Columns of the weights are those tokens and then `token_ids`, which are none of an image;
+        `layers` are indices, in any order. `state` stays as it is.
         """

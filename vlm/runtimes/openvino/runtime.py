@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vlm.checkpoints.files import model_size
 from vlm.errors import first_line
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Attended, Capability, Predicted
 from vlm.runtimes.openvino.cache import (
     EMBEDDINGS_FILE,
     FACTS_FILE,
@@ -47,7 +47,7 @@ class OpenVinoRuntime:
     device = "cpu"
     tiles_per_pass = 1
     # A batch of eight is as fast as eight passes one after the other (docs/experiments.md).
-    capabilities: frozenset[Capability] = frozenset({"changed", "refeed", "score"})
+    capabilities: frozenset[Capability] = frozenset({"changed", "looks", "refeed", "score"})
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class OpenVinoRuntime:
         self._text = OpenVinoText(
             source.folder / TEXT_FILE, properties | precision.text_properties, is_small=is_small
         )
+        self.layers = self._text.layers
         self._vision = OpenVinoVision(
             source.folder / VISION_FILE, facts, properties | precision.vision_properties
         )
@@ -187,6 +188,15 @@ class OpenVinoRuntime:
 
     def score(self, state: OpenVinoKVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
         return self._text.score(state, self._embeddings[list(tree.token_ids)], tree, asked)
+
+    def looks(
+        self,
+        state: OpenVinoKVState,
+        length: int,
+        token_ids: Sequence[int],
+        layers: Sequence[int],
+    ) -> Attended:
+        return self._text.looks(state, length, self._embeddings[list(token_ids)], layers)
 
     def _embed(self, input_ids: Sequence[int], features: Sequence[Features]) -> Features:
         """Return [len(input_ids), hidden]; raise ValueError if image tokens and features differ."""

@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vlm.runtimes.base import Predicted
+from vlm.runtimes.base import Attended, Predicted
 from vlm.runtimes.memory import free_host_bytes
+from vlm.runtimes.openvino.looks import attention, keys_of, queries_of, with_queries
 from vlm.runtimes.openvino.platform import compile_on_cpu, core, memory_errors
 from vlm.runtimes.openvino.vision import Features
 from vlm.runtimes.trees import Asked, Tree, asked_rows, logprobs_of
@@ -122,6 +123,38 @@ class OpenVinoText:
         self._infer(copy, embeds, positions, mask, np.array(rows))
         logits = copy.request.get_output_tensor(1).data[0]
         return logprobs_of(logits, rows, asked)
+
+    def looks(
+        self, state: OpenVinoKVState, length: int, embeds: Features, layers: Sequence[int]
+    ) -> Attended:
+        """Return what tokens with `embeds` attend to behind the first `length` of `state`."""
+        copy = self._copy(state, np.arange(length), self._with_queries)
+        rows = len(embeds)
+        positions = length + np.arange(rows)
+        mask = copy.mask(positions)
+        self._infer(copy, embeds, positions, mask, np.arange(rows))
+        # The rows of a state need not be in the order of their positions.
+        order = np.argsort(np.append(copy.positions, positions))
+        with memory_errors():
+            keys = keys_of(copy.request)
+            weights = [
+                attention(queries_of(copy.request, each), keys[each], mask)[..., order]
+                for each in layers
+            ]
+            return Attended(np.stack(weights), np.array(copy.request.get_output_tensor(1).data[0]))
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return sum(
+            node.get_type_name() == "ScaledDotProductAttention" for node in self._graph.get_ops()
+        )
+
+    @cached_property
+    def _with_queries(self) -> Any:
+        """The model that also returns queries, compiled when attention is first asked for."""
+        with memory_errors():
+            return compile_on_cpu(with_queries(self._graph), self._properties)
 
     @cached_property
     def _long(self) -> Any:

@@ -17,7 +17,7 @@ from transformers.utils import logging
 from vlm.checkpoints.files import CONFIG_FILE
 from vlm.errors import CheckpointError, first_line
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Capability, Predicted
+from vlm.runtimes.base import LARGE_MODEL_PARAMETERS, Attended, Capability, Predicted
 from vlm.runtimes.torch.changed_vision import ChangedVision
 from vlm.runtimes.torch.devices import device_errors
 from vlm.runtimes.trees import Asked, Tree, asked_rows, logprobs_of
@@ -65,8 +65,9 @@ class TorchRuntime:
         # The parts of a model that is spread over devices are moved by hooks of accelerate.
         is_spread = len({each.device for each in model.parameters()}) > 1
         self.capabilities: frozenset[Capability] = frozenset(
-            () if is_spread else ("changed", "score")
+            () if is_spread else ("changed", "looks", "score")
         )
+        self.layers: int = model.config.text_config.num_hidden_layers
         vision = model.config.vision_config
         self.patch_px: int = vision.patch_size
         self.patches: int = (vision.image_size // vision.patch_size) ** 2
@@ -188,6 +189,37 @@ class TorchRuntime:
             )
             logits = self._model.lm_head(output.last_hidden_state[0, rows])
             return logprobs_of(logits.float().cpu().numpy(), rows, asked)
+
+    @torch.inference_mode()
+    def looks(
+        self, state: TorchKVState, length: int, token_ids: Sequence[int], layers: Sequence[int]
+    ) -> Attended:
+        with self._step(), self._weights_returned():
+            output = self._model.model.text_model(
+                inputs_embeds=self._embed(torch.tensor([token_ids], device=self._device)),
+                past_key_values=DynamicCache(
+                    [
+                        (layer.keys[:, :, :length], layer.values[:, :, :length])
+                        for layer in state.cache.layers
+                    ]
+                ),
+                use_cache=True,
+                output_attentions=True,
+            )
+            logits = self._model.lm_head(output.last_hidden_state[0])
+            weights = torch.stack([output.attentions[each][0] for each in layers])
+            return Attended(weights.float().cpu().numpy(), logits.float().cpu().numpy())
+
+    @contextmanager
+    def _weights_returned(self) -> Iterator[None]:
+        """Let the text model use the only attention of transformers that returns its weights."""
+        text = self._model.model.text_model
+        usual = text.config._attn_implementation
+        text.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            text.set_attn_implementation(usual)
 
     @contextmanager
     def _step(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import Capability, Logits, Predicted
+from vlm.runtimes.base import Attended, Capability, Logits, Predicted
 from vlm.runtimes.torch.devices import Placement, device_errors
 from vlm.runtimes.torch.eager import TorchKVState, TorchRuntime, TorchVisionState
 from vlm.runtimes.torch.slots import BLOCK_TOKENS, SLOTS, KVSlots, StaticKVState
@@ -45,6 +45,7 @@ class StaticTorchRuntime:
         self.dtype = self._eager.dtype
         self.exact_splits = self._eager.exact_splits
         self.capabilities: frozenset[Capability] = self._eager.capabilities | {"batch"}
+        self.layers = self._eager.layers
         self.patches, self.patch_px = self._eager.patches, self._eager.patch_px
         self.context_tokens = self._eager.context_tokens
         self.tiles_per_pass = self._eager.tiles_per_pass
@@ -130,12 +131,24 @@ class StaticTorchRuntime:
     @torch.inference_mode()
     def score(self, state: StaticKVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
         """Run the eager pass, without a graph: trees are of many sizes."""
+        return self._eager.score(self._eager_state(state, state.length), tree, asked)
+
+    @torch.inference_mode()
+    def looks(
+        self, state: StaticKVState, length: int, token_ids: Sequence[int], layers: Sequence[int]
+    ) -> Attended:
+        """Run the eager pass, without a graph: no graph returns weights."""
+        return self._eager.looks(self._eager_state(state, length), length, token_ids, layers)
+
+    def _eager_state(self, state: StaticKVState, length: int) -> TorchKVState:
+        """Return a copy of the first `length` tokens of `state` for the eager runtime."""
         with device_errors():
-            layers = self._slots.fork(state, state.length).parked
+            layers = self._slots.fork(state, length).parked
             assert layers is not None, "a forked state is parked"
             # [layers, 2, heads, tokens, head size], with a batch of one.
-            pairs = [(keys[None], values[None]) for keys, values in layers]
-        return self._eager.score(TorchKVState(DynamicCache(pairs)), tree, asked)
+            return TorchKVState(
+                DynamicCache([(keys[None], values[None]) for keys, values in layers])
+            )
 
     @torch.inference_mode()
     def _append(
