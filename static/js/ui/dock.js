@@ -35,7 +35,6 @@ export function mountDock(root, dispatch) {
       setText(startLabel, runs ? "Stop" : "Start");
       setAttribute(startIcon, "href", runs ? "#icon-stop" : "#icon-start");
       setAttribute(start, "data-running", runs ? "" : null);
-      setAttribute(start, "title", runs ? "Stop captions" : "Start captions");
       const frozen = isFrozen(state);
       // Without a live picture behind it, a still is closed.
       const closes = frozen && !state.started;
