@@ -2,7 +2,7 @@
 
 After a caption the model is asked for all of them in one tree, on the frame that is cached. How
 sure it was of their words counts too: a model that mistook a thing mostly confirms that, but it had
-hesitated (of nano's captions, AUROC of invented things: 0.87 by the questions alone, 0.96 by both).
+hesitated (of nano's captions, AUROC of invented things: 0.87 by the questions alone, 0.97 by both).
 So does the boxes' witness, if there was one. What is not supported is marked, or left out. A
 camera's caption that is as its last one, of a frame that is as then, is not checked again.
 """

@@ -95,10 +95,17 @@ def phrases_of(text: str) -> tuple[Phrase, ...]:
 
 
 def said_probabilities(phrases: Sequence[Phrase], sure: Sure | None) -> list[float]:
-    """Return the probability of the words of each phrase, as the caption was made; 1 if unknown."""
+    """Return the probability of the words of each thing, as the caption was made; 1 if unknown.
+
+    An article says more of the order of things than of the thing.
+    """
     words = () if sure is None else sure.words
     return [
-        math.prod(word.probability for word in words if each.start <= word.start < each.end)
+        math.prod(
+            word.probability
+            for word in words
+            if each.end - len(each.thing) <= word.start < each.end
+        )
         for each in phrases
     ]
 
