@@ -10,7 +10,7 @@ from engine_kit import torch_runtime
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
 from vlm.processing.image_processor import PixelValues
-from vlm.runtimes.base import ImageFeatures, KVState, Predicted
+from vlm.runtimes.base import Attended, ImageFeatures, KVState, Predicted
 from vlm.runtimes.trees import Asked, Tree
 
 
@@ -21,11 +21,12 @@ class CountingRuntime:
         self.name, self.device, self.dtype = runtime.name, runtime.device, runtime.dtype
         self.exact_splits = runtime.exact_splits
         self.context_tokens, self.tiles_per_pass = runtime.context_tokens, runtime.tiles_per_pass
-        self.max_batch = runtime.max_batch
+        self.max_batch, self.layers = runtime.max_batch, runtime.layers
         # Each frame is encoded whole, so that whole passes can be counted.
         self.capabilities = runtime.capabilities - {"changed"}
         self._runtime = runtime
         self.encoded_tiles = self.prefills = self.decodes = self.verifies = self.scores = 0
+        self.looked = 0
         self.verified = 0
         """`verified` counts the tokens fed to verify."""
         self.decodes_before_failure = -1
@@ -62,6 +63,12 @@ class CountingRuntime:
     def score(self, state: KVState, tree: Tree, asked: Sequence[Asked]) -> list[float]:
         self.scores += 1
         return self._runtime.score(state, tree, asked)
+
+    def looks(
+        self, state: KVState, length: int, token_ids: Sequence[int], layers: Sequence[int]
+    ) -> Attended:
+        self.looked += 1
+        return self._runtime.looks(state, length, token_ids, layers)
 
     def truncate(self, state: KVState, length: int) -> None:
         self._runtime.truncate(state, length)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from PIL import Image
 
     from vlm.images.frame import Frame
@@ -102,6 +104,8 @@ class AnswerTask:
     sure: bool = False
     """Return the log probability of each token, as with `top_logprobs`, without another effect: a
     greedy answer has drafts, and another maker may answer in place of the model."""
+    explain: bool = False
+    """Return what each word of the answer looked at, if the model made it."""
     claims: ClaimCheck = "off"
     """Whether the things that the answer names are checked, and what happens to those that the
     model does not find: they are marked in the result, or left out of the text."""
@@ -178,8 +182,25 @@ class ScoreTask:
         return tuple(text for each in self.choices for text in (each.question, *each.answers))
 
 
-# Tasks to embed and explain will join them.
-Task: TypeAlias = AnswerTask | ScoreTask
+@dataclass(frozen=True)
+class LookTask:
+    """Return what the model looks at in an image before each token of a given answer."""
+
+    messages: tuple[Message, ...]
+    """The chat before the answer, with one image."""
+    text: str
+    """The answer, not empty."""
+    detail: Detail = "low"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the chat, and the answer."""
+        chat = (part for each in self.messages for part in each.parts if isinstance(part, str))
+        return (*chat, self.text)
+
+
+# Tasks to embed will join them.
+Task: TypeAlias = AnswerTask | ScoreTask | LookTask
 
 
 @dataclass(frozen=True)
@@ -397,6 +418,51 @@ class Scored(Result):
     """Tokens that were fed in trees."""
     passes: int
     """Passes that scored."""
+
+
+@dataclass(frozen=True)
+class Looked(Result):
+    """The last event of the stream of a `LookTask`; its text is empty."""
+
+    tokens: tuple[TokenLogprob, ...]
+    """Those of the answer, given those before; empty if it was cancelled."""
+    grid: tuple[int, int]
+    """Rows and columns of cells over the frame."""
+    attention: npt.NDArray[np.float32] = field(compare=False)
+    """[tokens, rows, columns]: the attention to each cell of the row that predicts the token, mean
+    over all layers and heads."""
+
+
+@dataclass(frozen=True)
+class LookWord:
+    """A word of an answer, with the marks at it, and what it looked at."""
+
+    text: str
+    start: int
+    """Its place in the answer, in characters."""
+    end: int
+    probability: float
+    """0 to 1, of all its tokens together, given the words before."""
+    map: tuple[int, ...]
+    """0 to 255 for each cell of the frame, row by row from the top left corner: more than the other
+    words looked there. All are 0 for a word that looked nowhere more than the others."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What each word of an answer looked at."""
+
+    grid: tuple[int, int]
+    """Rows and columns of cells over the frame."""
+    words: tuple[LookWord, ...]
+
+
+@dataclass(frozen=True)
+class Explained(Result):
+    """The last event of an answer that is explained."""
+
+    looks: Looks | None
+    """None if the model did not make the text, or it was cancelled."""
 
 
 StreamEvent = TokenChunk | Result

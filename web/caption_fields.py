@@ -72,6 +72,12 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "`1`: `done` says how sure the model is of the answer and of each word, "
         "with what it would have said in its place.",
     },
+    "explain": {
+        "enum": ["0", "1"],
+        "default": "0",
+        "description": "`1`: before `done` an event `looks` says what each word of the answer "
+        "looked at. It is absent if the model did not make the text.",
+    },
     "claims": {
         "enum": list(get_args(ClaimCheck)),
         "default": "off",
@@ -109,6 +115,7 @@ class CaptionFields(NamedTuple):
     reading: Reading | None
     stop_loops: bool
     sure: bool
+    explain: bool
     claims: ClaimCheck
     turns: tuple[Exchange, ...]
     camera: str | None
@@ -140,6 +147,7 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
         stop_loops=found.get("stop_loops", FIELDS["stop_loops"]["default"]) == "1",
         sure=found.get("sure") == "1",
+        explain=found.get("explain") == "1",
         claims=cast("ClaimCheck", found.get("claims", FIELDS["claims"]["default"])),
         turns=read_turns(found.get("turns", FIELDS["turns"]["default"])),
         camera=camera,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from flask import Blueprint, Response, request
 from flask import Request as HttpRequest
@@ -17,7 +17,7 @@ from vlm.scheduler.worker import Worker
 from vlm.scoring.calibration import calibration_of
 from vlm.scoring.sure import Sure, sure_of
 from vlm.settings import Settings
-from vlm.types import Request, Result, StreamEvent, TokenLogprob
+from vlm.types import Explained, Request, Result, StreamEvent, TokenLogprob
 from web.caption_fields import read_caption_fields
 from web.errors import error_body
 from web.picture_body import read_picture
@@ -80,13 +80,20 @@ def _server_sent(
             if event is None:
                 yield ": waiting\n\n"
             elif isinstance(event, Result):
+                if isinstance(event, Explained) and event.looks is not None:
+                    yield _event("looks", asdict(event.looks))
                 sure = _sure(event, tokens, worker) if wants_sure else None
-                yield _event("done", asdict(event) | {"sure": sure and asdict(sure)})
+                yield _event("done", _done(event, sure))
             else:
                 tokens += event.logprobs
                 yield _event("token", asdict(Token(event.text)))
     except SightlineError as error:
         yield _event("error", error_body(error.code, str(error)))
+
+
+def _done(result: Result, sure: Sure | None) -> dict[str, object]:
+    values = {each.name: getattr(result, each.name) for each in fields(Result)}
+    return asdict(CaptionResult(**values, sure=sure))
 
 
 def _sure(result: Result, tokens: Sequence[TokenLogprob], worker: Worker) -> Sure | None:
@@ -132,5 +139,6 @@ def read_caption_request(
         fields.turns,
         fields.sure,
         fields.claims,
+        fields.explain,
     )
     return replace(asked, chosen=chosen)

@@ -33,8 +33,9 @@ OPENAPI_VERSION: Final = "3.2.0"
 
 _CAPTION: Final = (
     "The image is the body, or the field `image` of a form. A field in the query takes precedence "
-    "over one in the form. The stream has tokens, then `done`, or `error` if the work fails; while "
-    "the request waits, a comment line about every second. Closing the connection cancels it."
+    "over one in the form. The stream has tokens, `looks` if asked for, then `done`, or `error` if "
+    "the work fails; while the request waits, a comment line about every second. Closing the "
+    "connection cancels it."
 )
 _CHAT: Final = (
     "The answer is whole, or with `stream` in chunks, with `[DONE]` last, or an error if the work "
@@ -143,7 +144,7 @@ def _paths(settings: Settings) -> Json:
     done = {"properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
     chunks = (_event("OpenAIChatCompletionChunk"), _event("OpenAIErrorAnswer"), done)
     ends = (_event("CaptionResult", "done"), _event("ErrorAnswer", "error"))
-    tokens = (_event("Token", "token"), *ends)
+    tokens = (_event("Token", "token"), _event("Looks", "looks"), *ends)
     key: Json = {"security": []}
     keyed: tuple[int, ...] = ()
     if settings.client_key_file is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlm.models.candidates import ModelsStatus
+from vlm.types import Looks
 from web.captions import CaptionResult, Token
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
 from web.labels import AspectsAnswer, LabelsAnswer
@@ -59,7 +60,8 @@ def schemas() -> Json:
         ChatCompletion, ChatCompletionChunk, Model, ModelList, ResponseAnswer, ResponseEvent,
     )  # fmt: skip
     own = (
-        CaptionResult, ErrorAnswer, Health, ModelsStatus, OpenAIErrorAnswer, Props, Status, Token,
+        CaptionResult, ErrorAnswer, Health, Looks, ModelsStatus, OpenAIErrorAnswer, Props, Status,
+        Token,
     )  # fmt: skip
     found = (AspectsAnswer, BoxesAnswer, LabelsAnswer, TextAnswer, ThingsAnswer)
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)

@@ -14,6 +14,7 @@ from vlm.finder.around import with_finder
 from vlm.finder.claims_engine import ClaimsEngine
 from vlm.finder.engine import FinderEngine
 from vlm.finder.finder import Finder
+from vlm.finder.looks_engine import LooksEngine
 from vlm.finder.reading_engine import ReadingEngine, ReadingPushEngine
 from vlm.finder.witnesses import WitnessedEngine, WitnessedPushEngine
 from vlm.settings import Settings
@@ -50,8 +51,9 @@ def test_engines_by_model_and_setting(
     made: Any = with_finder(loaded, finder, Settings(witnesses=witnesses), parameters)
     # The reader is beside all of them.
     assert type(made) is ReadingEngine
-    assert type(made._engine) is ClaimsEngine
-    inner = made._engine._engine
+    assert type(made._engine) is LooksEngine
+    assert type(made._engine._engine) is ClaimsEngine
+    inner = made._engine._engine._engine
     assert inner is loaded if kind is None else type(inner) is kind
     assert (made.info, made.max_batch) == (loaded.info, 3)
 
@@ -62,7 +64,7 @@ def test_one_core_has_no_room_for_witnesses_by_itself(
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     loaded: Any = SimpleNamespace(info=replace(engine.info, model="own"), max_batch=1)
     made: Any = with_finder(loaded, finder, Settings(), LARGE)
-    assert made._engine._engine is loaded
+    assert made._engine._engine._engine is loaded
 
 
 @pytest.mark.parametrize("witnesses", ["auto", "on", "off"])
@@ -85,7 +87,7 @@ def test_what_is_off_or_broken_is_left_out(engine: Engine, monkeypatch: pytest.M
     for pushes, kind in ((False, ReadingEngine), (True, ReadingPushEngine)):
         loaded: Any = SimpleNamespace(info=engine.info, max_batch=1, pushes=pushes)
         made: Any = with_finder(loaded, finder, settings, LARGE)
-        inner = made._engine if pushes else made._engine._engine
+        inner = made._engine if pushes else made._engine._engine._engine
         assert (type(made), inner) == (kind, loaded)
     with pytest.raises(PartFailedError):
         finder.reader.get()

@@ -12,7 +12,7 @@ from remote_kit import FRAME, QUESTION, Running, caption, captions, engine_over,
 from upstream_server import MODEL, TEXT, Exchange, UpstreamServer, answer, stall, upstreams
 
 from engine_kit import with_task
-from vlm.errors import BadRequestError, GenerationError
+from vlm.errors import BadRequestError, GenerationError, NotSupportedError
 from vlm.types import Request, Result, TokenChunk
 from worker_kit import GUARD_S, running, text_of, wait_until
 
@@ -167,9 +167,13 @@ def test_a_connection_is_used_again(server: UpstreamServer) -> None:
     assert len({exchange.client for exchange in server.exchanges}) == 1
 
 
-def test_a_request_for_no_tokens_is_refused_at_once(server: UpstreamServer) -> None:
-    with engine_over(server) as engine, pytest.raises(BadRequestError):
-        Running(engine, Request.about(FRAME, "What?", 0))
+def test_what_cannot_be_asked_of_a_server_is_refused_at_once(server: UpstreamServer) -> None:
+    with engine_over(server) as engine:
+        with pytest.raises(BadRequestError):
+            Running(engine, Request.about(FRAME, "What?", 0))
+        for fields in ({"claims": "mark"}, {"explain": True}):
+            with pytest.raises(NotSupportedError, match="runs here"):
+                Running(engine, with_task(QUESTION, **fields))
 
 
 # -- cancelling --

@@ -6,6 +6,7 @@ import io
 import json
 import signal
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -53,6 +54,30 @@ def test_a_photograph_is_captioned_by_the_finder_and_a_drawing_by_nano(
     drawn = caption(process.port, drawing())[-1][1]
     assert drawn["stats"]["by"] == "model"  # type: ignore[index]
     assert "Perhaps" not in str(drawn["text"])
+
+
+def test_what_the_words_of_the_model_looked_at_is_told_before_the_end(
+    process: SightlineProcess,
+) -> None:
+    plain = caption(process.port, drawing())[-1][1]["text"]
+    for fields in ({}, {"sure": "1"}, {"claims": "strict", "preset": "detailed"}):
+        *_, (name, looks), (_, done) = caption(process.port, drawing(), explain="1", **fields)
+        text = str(done["text"])
+        assert name == "looks" and "looks" not in done
+        rows, columns = looks["grid"]  # type: ignore[misc]
+        words: Any = looks["words"]
+        assert [each["text"] for each in words] == text.split()
+        assert all(text[each["start"] : each["end"]] == each["text"] for each in words)
+        assert {len(each["map"]) for each in words} == {rows * columns}
+        assert max(max(each["map"]) for each in words) == 255
+        if "sure" in fields:
+            assert text == plain
+            sure: Any = done["sure"]
+            for each, other in zip(words, sure["words"], strict=True):
+                assert each["probability"] == pytest.approx(other["probability"], abs=1e-3)
+    # The finder's words looked at nothing that could be told.
+    names = [name for name, _ in caption(process.port, photograph_bytes("chelsea"), explain="1")]
+    assert "looks" not in names and names[-1] == "done"
 
 
 def test_live_frames_are_captioned_too(process: SightlineProcess) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from vlm.engine.generation import Generation
 from vlm.engine.inputs import InputBuilder
-from vlm.engine.jobs import AnswerJob, EngineJob, ScoreJob
+from vlm.engine.jobs import AnswerJob, EngineJob, LookJob, ScoreJob
+from vlm.engine.looking import Looking
 from vlm.engine.model import Model, Prepared
 from vlm.engine.passes import SharedPassError, group_passes, run_alone, run_group
 from vlm.engine.refresh import refresh
@@ -23,7 +24,16 @@ from vlm.loops import loop_guard
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import Detail, EngineInfo, Request, Result, ScoreTask, StreamEvent, TileSide
+from vlm.types import (
+    Detail,
+    EngineInfo,
+    LookTask,
+    Request,
+    Result,
+    ScoreTask,
+    StreamEvent,
+    TileSide,
+)
 
 log = logging.getLogger("sightline")
 
@@ -185,6 +195,9 @@ class Engine:
             job = ScoreJob(Scoring(self._model, scores, self.info, is_cancelled))
             self._scores.add(job)
             return job
+        if isinstance(request.task, LookTask):
+            look = self._model.prepare_look(request, request.task)
+            return LookJob(Looking(self._model, look, is_cancelled))
         prepared, task = self._model.prepare(request), request.task
         text = AnswerText(
             self._model.inputs.tokenizer,

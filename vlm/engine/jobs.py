@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vlm.engine.generation import Generation
+from vlm.engine.looking import Looking
 from vlm.engine.passes import PASSES, Pass, Passes
 from vlm.engine.sampling import Token
 from vlm.engine.scoring import Scoring
 from vlm.engine.text import AnswerText
-from vlm.types import Scored, StreamEvent
+from vlm.types import Looked, Scored, StreamEvent
 
 
 class EngineJob:
@@ -118,5 +119,16 @@ class ScoreJob(EngineJob):
         self._ahead = set(answers)
 
     def _take(self, made: Scored) -> bool:
+        self._events.append(made)
+        return True
+
+
+class LookJob(EngineJob):
+    """A request for what an answer looks at."""
+
+    def __init__(self, looking: Looking) -> None:
+        super().__init__(looking.events())
+
+    def _take(self, made: Looked) -> bool:
         self._events.append(made)
         return True

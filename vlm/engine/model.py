@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from vlm.processing.image_processor import TileGrid
 from vlm.processing.tokenizer import END_OF_UTTERANCE
 from vlm.prompts import clean_text
 from vlm.runtimes.base import Runtime
-from vlm.types import Choices, Request, ScoreTask
+from vlm.types import AnswerTask, Choices, LookTask, Request, ScoreTask
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,17 @@ class PreparedScores:
     """The prompt and each answer, one question after the other."""
     counts: tuple[int, ...]
     """Number of answers of each question."""
+
+
+@dataclass(frozen=True)
+class PreparedLook:
+    """A request for what an answer looks at, in the model's terms."""
+
+    prepared: Prepared
+    answer_ids: tuple[int, ...]
+    """At least one."""
+    grid: TileGrid
+    """Of its one image."""
 
 
 @dataclass
@@ -81,6 +92,8 @@ class Model:
     def prepare(self, request: Request) -> Prepared:
         """Return `request` in the model's terms; raise BadRequestError if it cannot be run."""
         task = request.answer_task
+        if task.explain:
+            self._check_looks()
         if task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")
         size = self.inputs.vocabulary_size
@@ -143,6 +156,28 @@ class Model:
         return PreparedScores(
             prepared, tuple(branches), tuple(len(e.answers) for e in task.choices)
         )
+
+    def prepare_look(self, request: Request, task: LookTask) -> PreparedLook:
+        """Return `request`, of `task`, in the model's terms.
+
+        Raise BadRequestError if it cannot be run, NotSupportedError if the runtime cannot look.
+        """
+        self._check_looks()
+        prompt = AnswerTask(task.messages, 1, task.detail)
+        prepared = self.prepare(replace(request, task=prompt))
+        answer = self.inputs.answer_ids(task.text)
+        if len(prepared.input_ids) + len(answer) > self.runtime.context_tokens:
+            raise BadRequestError("Prompt, image and answer are longer than this model's context.")
+        (image,) = prepared.images
+        grid = self.inputs.image_processor.grid_of(image.size, task.detail)
+        return PreparedLook(prepared, answer, grid)
+
+    def _check_looks(self) -> None:
+        if "looks" not in self.runtime.capabilities:
+            raise NotSupportedError(
+                "The model is spread over several devices, which do not tell what it looked at. "
+                "Start it on one with --device."
+            )
 
     def _answers(self, choices: Choices) -> list[tuple[int, ...]]:
         """Return the ids of the answers, with an end if another one goes on from there."""

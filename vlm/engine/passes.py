@@ -94,8 +94,19 @@ class Score:
     """Rows of the tree, each with a token that may follow it."""
 
 
-Pass: TypeAlias = Encode | EncodeChanged | Prefill | Refeed | Verify | Decode | Score
-PASSES: Final = (Encode, EncodeChanged, Prefill, Refeed, Verify, Decode, Score)
+@dataclass(frozen=True)
+class Look:
+    """Feed tokens once more behind a part of `state`, which stays as it is. Output: Attended."""
+
+    state: KVState
+    length: int
+    """Of its first tokens."""
+    token_ids: Sequence[int]
+    layers: Sequence[int]
+
+
+Pass: TypeAlias = Encode | EncodeChanged | Prefill | Refeed | Verify | Decode | Score | Look
+PASSES: Final = (Encode, EncodeChanged, Prefill, Refeed, Verify, Decode, Score, Look)
 
 T = TypeVar("T")
 Passes: TypeAlias = Generator[Pass | T, Any, None]
@@ -148,6 +159,8 @@ def run_pass(runtime: Any, wanted: Pass) -> Any:
         )
     if isinstance(wanted, Score):
         return runtime.score(wanted.state, wanted.tree, wanted.asked)
+    if isinstance(wanted, Look):
+        return runtime.looks(wanted.state, wanted.length, wanted.token_ids, wanted.layers)
     return runtime.decode(wanted.state, wanted.token_id, want_logits=wanted.want_logits)
 
 

@@ -9,6 +9,7 @@ from vlm.checkpoints.catalogue import known_model
 from vlm.finder.claims_engine import ClaimsEngine
 from vlm.finder.engine import FinderEngine
 from vlm.finder.finder import Finder
+from vlm.finder.looks_engine import LooksEngine
 from vlm.finder.reading_engine import ReadingEngine, ReadingPushEngine
 from vlm.finder.speaker import Speaker
 from vlm.finder.witnesses import WitnessedEngine, WitnessedPushEngine
@@ -43,7 +44,7 @@ def with_finder(
     elif finder.can_look and _has_witnesses(settings, parameters):
         pull = WitnessedEngine(pull, finder)
     # Within the reader: it knows which text is the model's own.
-    pull = ClaimsEngine(pull)
+    pull = LooksEngine(ClaimsEngine(pull))
     if finder.reader.is_usable:
         # The bundled model was not taught prompts that quote text.
         pull = ReadingEngine(pull, finder, takes_lines=not may_be_unfamiliar)

@@ -36,10 +36,16 @@ class Frame:
         turns: tuple[Exchange, ...] = (),
         sure: bool = False,
         claims: ClaimCheck = "off",
+        explain: bool = False,
     ) -> Request:
         """Return a request with one question about this frame, after earlier `turns` about it."""
         request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind, turns)
         task = replace(
-            request.answer_task, reading=reading, stop_loops=stop_loops, sure=sure, claims=claims
+            request.answer_task,
+            reading=reading,
+            stop_loops=stop_loops,
+            sure=sure,
+            claims=claims,
+            explain=explain,
         )
         return replace(request, frame=self, task=task)

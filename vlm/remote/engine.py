@@ -165,10 +165,11 @@ class RemoteEngine:
         engine was closed. Raise BadRequestError if the request cannot be run at all, and
         GenerationError if the engine is closed already.
         """
-        if not isinstance(request.task, AnswerTask) or request.task.claims != "off":
+        task = request.task
+        if not isinstance(task, AnswerTask) or task.explain or task.claims != "off":
             raise NotSupportedError(
                 "This needs a model that runs here: a server of OpenAI's API does not say how "
-                "likely given answers are."
+                "likely given answers are, or what a word looked at."
             )
         if request.answer_task.max_tokens < 1:
             raise BadRequestError("max_tokens must be at least 1.")

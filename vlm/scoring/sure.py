@@ -60,7 +60,7 @@ def sure_of(
     lead = len(written) - len(written.lstrip())
     if not text or not written[lead:].startswith(text):
         return None
-    spans = _spans(tokens, lead)
+    spans = spans_of(tokens, lead)
     words = tuple(
         _word(found, [token for token, (start, end) in spans if _overlap(found, start, end)])
         for found in _WORD.finditer(text)
@@ -71,8 +71,13 @@ def sure_of(
     return Sure(probability, unsure, threshold, words)
 
 
-def _spans(tokens: Sequence[TokenLogprob], lead: int) -> list[tuple[TokenLogprob, tuple[int, int]]]:
-    """Return each token with its characters; one that is a part of a character has that one."""
+def spans_of(
+    tokens: Sequence[TokenLogprob], lead: int
+) -> list[tuple[TokenLogprob, tuple[int, int]]]:
+    """Return each token with its characters; one that is a part of a character has that one.
+
+    The first `lead` characters of the tokens do not count.
+    """
     spans = []
     written, start = b"", -lead
     for token in tokens:
