@@ -3,6 +3,7 @@
 import { createAsker } from "./core/asker.js";
 import { createDriver } from "./core/driver.js";
 import { toneHz } from "./core/find.js";
+import { createLabeller } from "./core/labeller.js";
 import { createLooker } from "./core/looker.js";
 import { keptText, sessionOf } from "./core/session-kept.js";
 import { initialState } from "./core/state.js";
@@ -131,7 +132,9 @@ const driver = createDriver({
   cameraName: pageName,
 });
 
-const asker = createAsker({ server, stills: createStills(frames), dispatch, now });
+const stills = createStills(frames);
+const asker = createAsker({ server, stills, dispatch, now });
+const labeller = createLabeller({ server, stills, dispatch, now });
 const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
 const tone = createTone();
 
@@ -174,6 +177,7 @@ store.subscribe(keepChangedSession);
 store.subscribe(saveChangedSettings);
 store.subscribe(driver.update);
 store.subscribe(asker.update);
+store.subscribe(labeller.update);
 store.subscribe(looker.update);
 store.subscribe((state) => tone.update(toneHz(state)));
 store.subscribe((state) => tabs.update(claimOf(state)));

@@ -80,7 +80,7 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
     listed = page.locator("#keys .key-button").all_text_contents()
     keys = ["S", "Space", "A", "←", "→", "P", "1-9", "M", "B", "V", "N", "R", "D"]
-    assert listed == [*keys, "F", "+", "-", "H", ",", "Esc"]
+    assert listed == [*keys, "F", "+", "-", "H", "E", ",", "Esc"]
 
 
 def test_keys_can_be_changed_moved_and_switched_off(open_page, url, still_camera):

@@ -11,6 +11,7 @@ from known_scenes import plain_scenes
 from page_actions import start
 
 OPENERS = ("#open-history", "#open-ask", "#open-voice", "#open-preferences", "#open-source")
+LABELS = f"red star | {'long ' * 12}name\n{'W' * 80}"
 
 
 def assert_fits(page: Page, size: tuple[int, int], state: str) -> None:
@@ -35,6 +36,9 @@ def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_ca
             page.locator(opener).click()
             assert_fits(page, size, opener)
             page.locator(opener).click()
+        page.keyboard.press("e")
+        assert_fits(page, size, "explain")
+        page.keyboard.press("e")
         page.locator("#question-text").fill("What is this?")
         assert_fits(page, size, "a typed question")
         page.keyboard.press("Enter")
@@ -43,6 +47,11 @@ def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_ca
         page.locator("#save-still").click()
         assert_fits(page, size, "frozen, with the menu to save")
         page.locator("#save-still").click()
+        page.locator("#tab-explain").click()
+        page.locator("[name=labels]").fill(LABELS)
+        page.locator(".labels-form [type=submit]").click()
+        expect(page.locator(".bar")).to_have_count(3)
+        assert_fits(page, size, "frozen, with labels")
         page.locator("#freeze").click()
         expect(page.locator("#stage")).not_to_have_attribute("data-frozen", "")
 

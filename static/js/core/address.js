@@ -3,6 +3,8 @@
 
 import { isFrozen } from "./view.js";
 
+const PANELS = ["history", "ask", "explain", "voice", "source", "preferences"];
+
 /** The addresses of the steps into the present view, outermost first: "", "#live", "#m/3", "#m/3/ask". */
 export function stepsOf(state) {
   const { started, panel, view } = state;
@@ -17,7 +19,6 @@ export function stepsOf(state) {
 export function viewOf(hash) {
   const [kind = "", ...rest] = hash.replace(/^#/, "").split("/");
   const stillId = kind === "m" ? Number(rest.shift()) || null : null;
-  const panel =
-    ["history", "ask", "voice", "source", "preferences"].find((name) => name === rest[0]) ?? null;
+  const panel = PANELS.find((name) => name === rest[0]) ?? null;
   return { stillId, panel };
 }

@@ -1,8 +1,7 @@
 // Takes stills and asks the questions about them, as the plan says.
 
-import { fitFrame } from "./frame-size.js";
 import { plan } from "./plan.js";
-import { dueTurn, historyOf, regionOf } from "./thread.js";
+import { cutFor, dueTurn, historyOf } from "./thread.js";
 
 /**
  * Returns { update(state), destroy() }. `stills` takes and cuts pictures, as io/stills.js; `server` has
@@ -47,11 +46,7 @@ export function createAsker({ server, stills, dispatch, now }) {
       return;
     }
     try {
-      const blob = await stills.cut(about, {
-        region: regionOf(turn),
-        maxSidePx: turn.detail === "low" ? fitFrame(state) : null,
-        quality: state.settings.jpegQuality,
-      });
+      const blob = await stills.cut(about, cutFor(state, turn));
       if (signal.aborted) return;
       const { prompt, reading, detail, maxTokens } = turn;
       const {

@@ -18,6 +18,7 @@ import { isFrozen } from "./view.js";
  * - `sleepAt`: when to switch the camera of a hidden page off, or null.
  * - `askAt`: when to ask the next question about a still, or null for not now; `askId`: the only such
  *   question that may be in flight.
+ * - `labelsId`: the only labels of a still that may be in flight.
  * - `requestId`: the only frame request that may be in flight; any other is cancelled.
  * - `modelRequest`: the request about models to send, { id, action, model }, or null.
  * - `keepAwake`: whether the screen stays on.
@@ -44,6 +45,7 @@ export function plan(state) {
     sleepAt: sleepAt(state),
     askAt: nextAsk(state),
     askId: state.asking?.id ?? null,
+    labelsId: state.labelling?.id ?? null,
     requestId: request?.id ?? null,
     modelRequest: state.models.request,
     keepAwake: state.visible && camera.phase === "live",

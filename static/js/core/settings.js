@@ -16,6 +16,8 @@ const text = (maxLength) => (value) => typeof value === "string" && value.length
 const boolean = (value) => typeof value === "boolean";
 /** Of a panel beside the picture, in pixels. */
 export const PANEL_WIDTHS = [320, 560];
+/** Of the field for labels: more than the server takes, so that too many can be shortened. */
+export const LABELS_TEXT_CHARS = 40_000;
 const language = (value) => typeof value === "string" && /^(\w{2,3}(-\w{2,8})*)?$/.test(value);
 
 /** Each setting's default value and its check. */
@@ -35,6 +37,9 @@ const SETTINGS = {
   /** Whether `ownPrompt`, unless empty, is used instead of the preset. */
   asksOwn: [false, boolean],
   ownPrompt: ["", text(4_000)],
+  /** Own labels of a still, one a line, and whether they exclude each other. */
+  labels: ["", text(LABELS_TEXT_CHARS)],
+  labelMode: ["one", oneOf("one", "many")],
   /** The language (BCP 47) in which the model answers, "" if it is unknown. */
   answerLanguage: ["", language],
   /** The chosen camera, "" for any; its label; whether another camera has the same label. */
@@ -69,7 +74,16 @@ const SETTINGS = {
 };
 
 /** What each tab has for itself: its camera, and what it asks. */
-const OF_A_TAB = ["deviceId", "deviceLabel", "deviceIsTwin", "preset", "asksOwn", "ownPrompt"];
+const OF_A_TAB = [
+  "deviceId",
+  "deviceLabel",
+  "deviceIsTwin",
+  "preset",
+  "asksOwn",
+  "ownPrompt",
+  "labels",
+  "labelMode",
+];
 
 /** The settings that differ between `before` and `after`. */
 export function changesOf(before, after) {

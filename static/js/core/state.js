@@ -11,6 +11,7 @@ import { hiddenHandlers, initialHidden } from "./hidden.js";
 import { freshPace } from "./pace.js";
 import { initialRequest, requestHandlers } from "./request.js";
 import { initialRunning, runningHandlers } from "./running.js";
+import { initialLabels, labelsHandlers } from "./labels.js";
 import { pictureHandlers } from "./pictures.js";
 import { playbackHandlers } from "./playback.js";
 import { initialModels, initialServer, serverHandlers } from "./server.js";
@@ -41,12 +42,13 @@ export function initialState(start) {
     host,
     visible,
     ...initialRunning,
-    /** The open panel: "preferences", "history", "ask", "voice", "source", or null. */
+    /** The open panel: "preferences", "history", "ask", "explain", "voice", "source", or null. */
     panel: null,
     /** What is in view, and the stills, oldest first; see view.js and thread.js. */
     view: initialView,
     stills: [],
     ...initialThread,
+    ...initialLabels,
     lastTurnId: lastTurnOf(kept.session),
     ...initialHidden,
     ...initialTabs,
@@ -97,6 +99,7 @@ const handlers = {
   ...hiddenHandlers,
   ...tabsHandlers,
   ...threadHandlers,
+  ...labelsHandlers,
   ...runningHandlers,
   ...requestHandlers,
 };

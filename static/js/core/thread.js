@@ -7,6 +7,7 @@
 // is { kind, message }; `modelName` and `model`, its title, are those of the model that was asked, which also
 // answers; `insteadOf` is the title of another one that runs when the answer comes, or null.
 
+import { fitFrame } from "./frame-size.js";
 import { withMargin } from "./geometry.js";
 import { languageOf } from "./language.js";
 import { cutOf, maxTokensOf } from "./length.js";
@@ -223,3 +224,12 @@ export function captionOf({ id, prompt, thing }, caption) {
 
 /** The region of the picture that is sent, or null for all of it. */
 export const regionOf = ({ part }) => part && withMargin(part);
+
+/**
+ * How a still is cut for what is asked about its `part`, or all, in its `detail`, as io/stills.js takes it. The
+ * same cut is the same bytes, which the server encodes once.
+ */
+export function cutFor(state, asked) {
+  const maxSidePx = asked.detail === "low" ? fitFrame(state) : null;
+  return { region: regionOf(asked), maxSidePx, quality: state.settings.jpegQuality };
+}

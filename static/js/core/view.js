@@ -1,10 +1,10 @@
 // What is in view: the live picture, or a still, one frame that stays. Pure, as state.js.
 //
-// A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread }.
+// A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread, labels }.
 // `picture` is a JPEG of the whole frame, `clock` when it was taken in milliseconds since 1970, `source` where
 // from, `seconds` the place in a video, or null, `isFile` whether it is a picture file, `mirrors` whether it is shown
 // mirrored if the person wants that, `part` the region that the next question is about, or null, `detail` how
-// finely it is looked at, "low" or "high"; thread.js describes the questions.
+// finely it is looked at, "low" or "high"; thread.js describes the questions, labels.js the labels.
 
 import { backToLive } from "./live.js";
 import { promptOf, readingOf } from "./prompt.js";
@@ -26,6 +26,8 @@ export const initialView = {
   /** The live picture's last whole caption, while something else is in view. */
   liveCaption: null,
   lastStillId: 0,
+  /** What the panel that explains shows: "labels" or "numbers". */
+  segment: "labels",
   /** When a still was last to be shown that is gone. */
   goneAt: -Infinity,
 };
@@ -63,7 +65,8 @@ const wholeCaption = ({ caption, whole }) => (caption.finished ? caption : whole
 
 /** `state` with one more still; the oldest goes if there are too many. */
 export function withNewStill(state, fields) {
-  const still = { part: null, detail: "low", thread: [], isFile: false, seconds: null, ...fields };
+  const empty = { part: null, detail: "low", thread: [], labels: null };
+  const still = { ...empty, isFile: false, seconds: null, ...fields };
   return { ...state, stills: [...withoutOldest(state), still] };
 }
 
@@ -120,6 +123,16 @@ export const viewHandlers = {
     if (isFrozen(state)) return backToLive(state, at);
     const isLive = state.started && state.camera.phase === "live";
     return isLive ? freezing(state, null) : state;
+  },
+
+  /** "Freeze and explain" was pressed: the next frame stays, after a start if need be. */
+  "explain-asked"(state, { at }) {
+    const next = { ...state, panel: "explain" };
+    return isFrozen(state) ? next : freezing(start(next, at), null);
+  },
+
+  "segment-chosen"(state, { segment }) {
+    return { ...state, view: { ...state.view, segment } };
   },
 
   "still-taken"(state, { id, picture, width, height, seconds = null, clock }) {

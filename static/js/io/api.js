@@ -6,6 +6,8 @@ import { readSse } from "./sse.js";
 // even if its socket is open.
 const STREAM_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 8_000;
+// Hundreds of labels take a large model long, and the answer comes in one piece.
+const LABELS_TIMEOUT_MS = 120_000;
 
 /** The kind of each error code that is handled specially; all others are "refused". */
 const KINDS = {
@@ -106,6 +108,33 @@ export async function fetchBoxes({ blob, words, signal }) {
     const { boxes, unknown, total_s: totalS } = Object(await response.json());
     if (![boxes, unknown].every(Array.isArray) || !Number.isFinite(totalS)) throw badAnswer();
     return { boxes, unknown: unknown.length > 0 && boxes.length === 0, costMs: totalS * 1000 };
+  } catch (error) {
+    throw toApiError(error, timeout);
+  } finally {
+    timeout.clear();
+  }
+}
+
+/**
+ * Sends one JPEG with `labels`, one a line, and their `mode`, "one" or "many", and resolves to { labels, none,
+ * calibrated, model }: labels are [{ label, probability }], the likeliest first.
+ */
+export async function fetchLabels({ blob, labels, mode, detail, signal }) {
+  const timeout = createTimeout(LABELS_TIMEOUT_MS, signal);
+  const form = new FormData();
+  form.set("image", blob, "frame.jpg");
+  form.set("labels", labels);
+  form.set("mode", mode);
+  form.set("detail", detail);
+  const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
+  try {
+    const response = await fetch(addressOf("api/labels"), request);
+    if (!response.ok) throw await errorOfResponse(response);
+    const answer = Object(await response.json());
+    const isScore = (one) => typeof one?.label === "string" && Number.isFinite(one.probability);
+    if (!Array.isArray(answer.labels) || !answer.labels.every(isScore)) throw badAnswer();
+    const { none, calibrated, model } = answer;
+    return { labels: answer.labels, none: none ?? null, calibrated: calibrated === true, model };
   } catch (error) {
     throw toApiError(error, timeout);
   } finally {

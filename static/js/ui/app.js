@@ -10,6 +10,7 @@ import { setAttribute, setText } from "./dom.js";
 import { mountDock } from "./dock.js";
 import { mountDrop } from "./drop.js";
 import { mountCues, mountTouch } from "./ear.js";
+import { mountExplain } from "./explain.js";
 import { mountFind } from "./find.js";
 import { mountFullScreen } from "./full-screen.js";
 import { mountHead } from "./head.js";
@@ -61,6 +62,7 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountQuestion(byId("question"), dispatch),
     part,
     mountAsk(byId("ask-panel"), dispatch, part.begin),
+    mountExplain(byId("explain"), dispatch),
     mountSave(byId("save"), byId("save-still"), dispatch),
     mountPanelEdge(byId("panel-edge"), byId("app"), dispatch),
     mountHistory(byId("history"), dispatch),
@@ -68,7 +70,11 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountThings(byId("things")),
     mountModelPicker(byId("models"), dispatch),
     mountUpstreams(byId("upstreams")),
-    mountTabs(byId("panel"), { history: byId("open-history"), ask: byId("open-ask") }, dispatch),
+    mountTabs(
+      byId("panel"),
+      { history: byId("open-history"), ask: byId("open-ask"), explain: byId("open-ask") },
+      dispatch,
+    ),
     mountPanel(byId("preferences"), byId("open-preferences"), dispatch),
     mountShortcuts(window, dispatch),
     mountAddress(dispatch),

@@ -4,9 +4,13 @@
 import { createListeners, setAttribute, setProperty } from "./dom.js";
 
 /** The tabs: the name of each panel, and the ids of its tab and of what it shows. */
-const TABS = { history: ["tab-history", "history"], ask: ["tab-ask", "ask-panel"] };
+const TABS = {
+  history: ["tab-history", "history"],
+  ask: ["tab-ask", "ask-panel"],
+  explain: ["tab-explain", "explain"],
+};
 
-/** `openers` are the buttons that open each tab's panel. */
+/** `openers` are the buttons that get the focus when each tab's panel is closed. */
 export function mountTabs(root, openers, dispatch) {
   const tabs = Object.entries(TABS).map(([name, [tab, panel]]) => ({
     name,

@@ -58,6 +58,7 @@ export const SHORTCUTS = [
   { id: "larger", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { id: "smaller", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
   { id: "session", label: "Session", events: () => [toggle("history")] },
+  { id: "explain", label: "Explain the picture", events: () => [toggle("explain")] },
   { id: "settings", label: "Settings", events: () => [toggle("preferences")] },
   {
     id: "escape",

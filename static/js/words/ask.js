@@ -35,7 +35,9 @@ export function countText(length, limit) {
 /** A still among others: the file's name, or when it was taken. */
 export const stillName = ({ isFile, source, clock }) => (isFile ? source : clockTime(clock));
 
-const pictureOf = (still) => (still.isFile ? still.source : `Picture of ${clockTime(still.clock)}`);
+/** A still at the beginning of a sentence. */
+export const pictureOf = (still) =>
+  still.isFile ? still.source : `Picture of ${clockTime(still.clock)}`;
 
 /** What all questions in the panel are about. */
 export function aboutText(still) {

@@ -1,0 +1,69 @@
+// The panel that explains the moment in view: its segments, of which one is shown.
+
+import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { stillOf } from "../core/view.js";
+import { explainText } from "../words/explain.js";
+import { mountLabels } from "./labels.js";
+
+export function mountExplain(root, dispatch) {
+  const find = (selector) => root.querySelector(selector);
+  const [thumb, about, freeze] = [find(".ask-thumb"), find(".ask-about"), find("#explain-freeze")];
+  const tabs = [...root.querySelectorAll("[role=tab]")].map((tab) => ({
+    name: tab.dataset.segment,
+    tab,
+    shown: find(`#${tab.getAttribute("aria-controls")}`),
+  }));
+  const components = [mountLabels(find("#labels"), dispatch)];
+  const { listen, destroy } = createListeners();
+  let picture = null;
+  let url = null;
+  let segment = null;
+
+  const choose = (name) => dispatch({ type: "segment-chosen", segment: name });
+  listen(freeze, "click", () => {
+    dispatch({ type: "explain-asked" });
+    find("[aria-selected=true]").focus();
+  });
+  for (const { name, tab } of tabs) listen(tab, "click", () => choose(name));
+  listen(find("[role=tablist]"), "keydown", (event) => {
+    const index = tabs.findIndex(({ name }) => name === segment);
+    const last = tabs.length - 1;
+    const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    const { name, tab } = tabs.at(to % tabs.length);
+    choose(name);
+    tab.focus();
+    event.preventDefault();
+  });
+
+  function showThumb(next) {
+    if (url) URL.revokeObjectURL(url);
+    picture = next;
+    url = next ? URL.createObjectURL(next) : null;
+    setProperty(thumb, "hidden", next === null);
+    if (url) thumb.src = url;
+    else thumb.removeAttribute("src");
+  }
+
+  return {
+    update(state) {
+      if (state.panel !== "explain") return;
+      const still = stillOf(state);
+      if ((still?.picture ?? null) !== picture) showThumb(still?.picture ?? null);
+      setText(about, explainText(state));
+      setProperty(freeze, "hidden", still !== null || state.view.freezing !== null);
+      segment = state.view.segment;
+      for (const { name, tab, shown } of tabs) {
+        setAttribute(tab, "aria-selected", String(name === segment));
+        setProperty(tab, "tabIndex", name === segment ? 0 : -1);
+        setProperty(shown, "hidden", name !== segment);
+      }
+      for (const component of components) component.update(state);
+    },
+    destroy() {
+      showThumb(null);
+      for (const component of components) component.destroy();
+      destroy();
+    },
+  };
+}
