@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from state_core import STATS, STATUS, Core
+from state_core import FAILED, STATS, STATUS, Core
 
 STILL_LIMIT = 20
 
@@ -80,6 +80,31 @@ def server_gone(core: Core) -> None:
     assert core.plan["askAt"] is not None
 
 
+def frozen_while_the_server_is_gone(core: Core) -> None:
+    """The live picture's words are of before; what the still shows they do not tell."""
+    core.live().captioned(at=0).dispatch("capture-started", 900)
+    core.dispatch("request-failed", 950, kind="unreachable", message="Gone.")
+    freeze(core, 1000)
+    assert core.state["caption"]["text"] == ""
+
+
+def asked_about_a_failed_model(core: Core) -> None:
+    core.live().captioned(at=0).dispatch("status-received", 900, status=FAILED)
+    freeze(core, 1000)
+
+
+def refused_over_live_words(core: Core) -> None:
+    """Until an answer comes the live picture's words stay, also if it breaks off; no longer."""
+    for text in ("", "A red sq"):
+        core.begin()
+        assert frozen(core).state["caption"]["text"] == "A red circle."
+        core.dispatch("ask-started", 1100)
+        ask_id = core.state["asking"]["id"]
+        core.dispatch("ask-text", 1150, id=ask_id, text=text)
+        core.dispatch("ask-failed", 1200, id=ask_id, kind="bad_request", message="Too long.")
+        assert core.state["caption"]["text"] == ""
+
+
 def settings_not_kept(core: Core) -> None:
     core.live().dispatch("settings-kept", isKept=False)
 
@@ -130,6 +155,13 @@ FAULTS: dict[str, tuple[Callable[[Core], None], str, str]] = {
     "compared picture gone": (compared_still_gone, NOTE, "That picture is no longer here"),
     "context full": (context_full, NOTE, "the first questions are no longer remembered"),
     "server gone": (server_gone, NOTE, "Your question waits until it is back."),
+    "frozen while the server is gone": (
+        frozen_while_the_server_is_gone,
+        NOTE,
+        "The server does not answer. Your question waits until it is back.",
+    ),
+    "asked about a failed model": (asked_about_a_failed_model, NOTE, "Choose another one"),
+    "refused": (refused_over_live_words, NOTE, "Too long."),
     "settings not kept": (
         settings_not_kept,
         "return M.settingsNotes(arg).join();",

@@ -163,12 +163,13 @@ export const threadHandlers = {
     // Most likely the chat is too long for the model: without its history it may fit.
     const isTooLong = kind === "refused" && history.length > 0;
     if (!isTooLong && !ASKED_AGAIN.includes(kind)) {
-      return { ...changed(given, { step: "failed", text: "", error }), asking: null };
+      const failed = changed(given, { step: "failed", text: "", error });
+      return withOwnWords({ ...failed, asking: null });
     }
     const remembers = isTooLong ? Math.floor(history.length / 2) : turn.remembers;
     const waits = changed(given, { step: "waiting", text: "", error, remembers });
     const askAt = isTooLong ? at : at + Math.max(RETRY_MS, retryAfterS * 1000);
-    const next = { ...waits, asking: null, askAt };
+    const next = withOwnWords({ ...waits, asking: null, askAt });
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
     return isTooLong ? next : pollSoon(next, at);
   },
@@ -181,7 +182,7 @@ export const threadHandlers = {
         ? { ...turn, step: "done", cut: { by: "person" }, error: null }
         : { ...turn, step: "failed", error: { kind: "stopped", message: "" } },
     );
-    return { ...next, asking };
+    return withOwnWords({ ...next, asking });
   },
 
   /** "Ask again" or "Longer" was pressed beside a turn. */
@@ -203,6 +204,26 @@ function withAnswerShown(state, caption) {
   if (state.view.stillId !== stillId) return state;
   if (turn.about === stillId) return { ...state, caption: captionOf(turn, caption) };
   return caption.finished ? { ...state, compared: captionOf(turn, caption) } : state;
+}
+
+/** The last answer about a still as its caption; without text if there is none. */
+export function lastAnswer({ id, thread }) {
+  const turn = thread.findLast(({ step, about }) => step === "done" && about === id);
+  if (!turn) return { ...NO_CAPTION, isAnswer: true };
+  const { text, by, lang, cut } = turn;
+  return captionOf(turn, { text, by, lang, cut });
+}
+
+/**
+ * `state` in which no words but its own answers stand over the still in view. Those of the live picture stay
+ * only while an answer is on its way: they may be about another picture.
+ */
+export function withOwnWords(state) {
+  const still = state.stills.find(({ id }) => id === state.view.stillId);
+  const isOwn = ({ id, finished }) => finished && (id === null || String(id).startsWith("turn-"));
+  const isAsking = still !== undefined && state.asking?.stillId === still.id;
+  if (!still || isAsking || isOwn(state.caption)) return state;
+  return { ...state, caption: lastAnswer(still) };
 }
 
 /** `next` without a comparison's answer once something else is said. */

@@ -9,9 +9,8 @@
 import { backToLive } from "./live.js";
 import { promptOf, readingOf } from "./prompt.js";
 import { start } from "./running.js";
-import { NO_CAPTION } from "./shown.js";
 import { sourceTitle } from "./source.js";
-import { captionOf, withTurn } from "./thread.js";
+import { lastAnswer, withOwnWords, withTurn } from "./thread.js";
 
 /** Stills that this tab keeps; each is a few hundred kilobytes. */
 export const STILL_LIMIT = 20;
@@ -84,14 +83,10 @@ export function withPictureInView(state, id) {
 
 /** `state` with the last answer about a still as its caption, or none. */
 function withStillInView(state, still) {
-  const turn = still.thread.findLast(({ step, about }) => step === "done" && about === still.id);
   const liveCaption = state.view.liveCaption ?? wholeCaption(state);
-  const caption = turn ? captionOf(turn, answerOf(turn)) : { ...NO_CAPTION, isAnswer: true };
   const view = { ...state.view, stillId: still.id, freezing: null, liveCaption };
-  return { ...state, view, caption, request: null };
+  return { ...state, view, caption: lastAnswer(still), request: null };
 }
-
-const answerOf = ({ text, by, lang, cut }) => ({ text, by, lang, cut });
 
 /** The stills with room for one more; those whose questions are open stay. */
 function withoutOldest({ stills }) {
@@ -143,7 +138,8 @@ export const viewHandlers = {
     const taken = withNewStill(state, { id, picture, width, height, clock, part, ...from });
     const view = { ...state.view, stillId: id, freezing: null };
     const asked = questions.length > 0 ? questions : [standingQuestion(state)];
-    return asked.reduce((next, one) => withTurn(next, id, one), { ...taken, view });
+    const next = asked.reduce((before, one) => withTurn(before, id, one), { ...taken, view });
+    return state.server.phase === "ready" ? next : withOwnWords(next);
   },
 
   "still-failed"(state, { id, kind, message, at }) {

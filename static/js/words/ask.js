@@ -24,6 +24,12 @@ const WAITS = {
   unreachable: "The server does not answer. Your question waits until it is back.",
   timeout: "The server took too long. Your question is asked again.",
 };
+/** Why a question waits that was not sent yet, by the server's phase. */
+const NOT_SENT = {
+  ready: "Waiting …",
+  gone: WAITS.unreachable,
+  failed: "The model could not be loaded. Choose another one: your question waits.",
+};
 
 /** How long a typed question is, once that matters; "" before. */
 export function countText(length, limit) {
@@ -89,8 +95,7 @@ function noteOf({ server }, thread, turn) {
   if (step === "failed") return FAILURES[error.kind] ?? error.message;
   if (step === "asked") return turn.text ? "" : "Asking …";
   if (step === "waiting") {
-    const waits = server.phase === "ready" ? "" : WAITS.loading;
-    return error ? (WAITS[error.kind] ?? waits) : waits || "Waiting …";
+    return WAITS[error?.kind] ?? NOT_SENT[server.phase] ?? WAITS.loading;
   }
   const answerer = insteadOf ? `answered by ${model}, not by ${insteadOf}` : model;
   const maker = { finder: "object finder", reader: "text reader" }[by] ?? answerer;
