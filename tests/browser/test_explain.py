@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from playwright.sync_api import Page, Route, expect
 
@@ -116,6 +117,56 @@ def test_what_hinders_labels_has_words(core):
     assert steps == [["", "#live", "#m/1", "#m/1/explain"], {"stillId": 3, "panel": "explain"}]
 
 
+def test_numbers_are_those_of_the_caption_in_view(core):
+    core.begin(host="x").live()
+    stats = {
+        **{"ttft_s": 0.05, "tokens_per_s": 20, "tokens": 8, "drafted": 6, "accepted": 5},
+        **{"image_tokens": 64, "prompt_tokens": 90, "patches": 12, "queued_s": 0, "total_s": 0.4},
+        "kept": {"error": 0.0123, "checks": 4, "agreed": 3},
+        "chosen": {
+            "detail": "low",
+            "max_tokens": 1,
+            "interval_s": 0.5,
+            "latency_s": 0,
+            "why": "Now.",
+        },
+    }
+    core.dispatch("capture-started", 1).dispatch("frame-sent", 2)
+    core.dispatch("caption-done", 100, text="A red circle.", stats=stats)
+    rows = "return Object.fromEntries(M.numbersOf(arg).map(({ name, value }) => [name, value]));"
+    shown = core.run(rows, core.state, "words/numbers")
+    assert shown == {
+        "First word": "50 ms",
+        "Speed": "7.5 words a second (20 tokens)",
+        "All of it": "0.40 s",
+        "Read": "90 tokens, 64 of them the picture",
+        "Written": "8 tokens",
+        "Drafted": "6 tokens of the last answer, 5 of them right",
+        "Patches": "12 encoded, the others kept",
+        "Kept": "error 0.012, 3 of 4 compared captions the same",
+        "Chosen": "detail low, at most 1 token, a frame each 0.50 s. Now.",
+        "Model": "nano, cpu",
+    }
+    # A still's answer has its own, and its history goes into the command, quoted for a shell.
+    question = {"prompt": "What's it?"}
+    core.dispatch("question-asked", 200, question=question)
+    core.dispatch("still-taken", 210, id=1, picture="jpeg", width=640, height=480)
+    core.dispatch("ask-started", 220)
+    core.dispatch("ask-done", 230, id=1, text="A cup.", end="stop", stats={}, seconds=1)
+    assert set(core.run(rows, core.state, "words/numbers")) == {"Model"}
+    core.dispatch("question-asked", 240, question={"prompt": "Why?"}).dispatch("ask-started", 250)
+    core.dispatch("ask-done", 260, id=2, text="So.", end="stop", stats=stats, seconds=1)
+    command = core.run(
+        "return M.curlText(arg, 'http://x/api/captions');", core.state, "words/numbers"
+    )
+    words = shlex.split(command.replace("\\\n", ""))
+    assert words[:4] == ["curl", "-N", "-F", "image=@picture.jpg"]
+    assert words[-1] == "http://x/api/captions"
+    fields = dict(word.split("=", 1) for word in words[5:-1:2])
+    assert (fields["prompt"], fields["kind"], fields["detail"]) == ("Why?", "question", "low")
+    assert json.loads(fields["turns"]) == [{"question": "What's it?", "answer": "A cup."}]
+
+
 def test_labels_are_compared_by_keyboard(open_page, url, still_camera):
     page = open_page(url, still_camera, init_script=KEEP_FORMS, reduced_motion="reduce")
     sent = Sent(page)
@@ -150,6 +201,7 @@ def test_labels_are_compared_by_keyboard(open_page, url, still_camera):
     compare.click()
     expect(page.locator(".labels-about")).not_to_contain_text("as they were")
     assert_accessible_at_all_zooms(page)
+    check_numbers(page)
     check_refusals(page)
     # Kept over a reload. Back closes the panel, then leaves the picture.
     page.go_back()
@@ -160,6 +212,18 @@ def test_labels_are_compared_by_keyboard(open_page, url, still_camera):
     page.keyboard.press("e")
     expect(page.locator("[name=labels]")).to_have_value("one\ntwo")
     expect(page.get_by_label("Any of them")).to_be_checked()
+
+
+def check_numbers(page: Page) -> None:
+    """Arrow keys lead to the numbers of the caption in view, and to its command."""
+    page.locator("#tab-labels").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-numbers")).to_be_focused()
+    expect(page.locator(".numbers-row", has_text="First word")).to_be_visible()
+    expect(page.locator(".numbers-curl")).to_contain_text("/api/captions'")
+    assert_accessible_at_all_zooms(page)
+    page.keyboard.press("Home")
+    expect(page.locator("#labels")).to_be_visible()
 
 
 def check_refusals(page: Page) -> None:

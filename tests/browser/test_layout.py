@@ -52,6 +52,9 @@ def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_ca
         page.locator(".labels-form [type=submit]").click()
         expect(page.locator(".bar")).to_have_count(3)
         assert_fits(page, size, "frozen, with labels")
+        page.locator("#tab-numbers").click()
+        assert_fits(page, size, "frozen, with numbers")
+        page.locator("#tab-labels").click()
         page.locator("#freeze").click()
         expect(page.locator("#stage")).not_to_have_attribute("data-frozen", "")
 

@@ -96,7 +96,8 @@ export const requestHandlers = {
   /** `end` is the caption's finish_reason. */
   "caption-done"(state, { id, text, end = "stop", stats, at, clock }) {
     if (state.request?.id !== id) return state;
-    const { prompt, inDetail, frameAt, seconds = null, model } = state.request;
+    const { prompt, reading, maxTokens, inDetail, frameAt, model } = state.request;
+    const { seconds = null } = state.request;
     const { by = "model", checks = [], chosen } = stats;
     const lang = languageOf({ by, model, ...state.settings });
     const isAnswer = inDetail || prompt !== state.answeredPrompt;
@@ -112,6 +113,8 @@ export const requestHandlers = {
       capturedAt: frameAt,
       seconds,
       checks,
+      stats,
+      sent: { prompt, reading, maxTokens, turns: [] },
     };
     return {
       ...state,

@@ -6,11 +6,13 @@
  * language, `prompt` what was asked. Of a finished one, `id` is that of its request, `isAnswer` tells the first
  * caption of a prompt, `isOnce` one that answers a question which is asked once, `by` and `checks` are those
  * of its statistics, `thing` is the thing that it is about, { name, place }, null for the whole picture, and
- * `cut` tells how it was cut, as in length.js.
+ * `cut` tells how it was cut, as in length.js. `stats` are those of the server, null if it sent none, and `sent` is
+ * what was sent with a live frame, { prompt, reading, maxTokens, turns }.
  */
 export const NO_CAPTION = {
   ...{ id: null, text: "", finished: true, isAnswer: false, isOnce: false, capturedAt: null },
   ...{ seconds: null, lang: "", prompt: "", by: "model", checks: [], thing: null, cut: null },
+  ...{ stats: null, sent: null },
 };
 
 /**

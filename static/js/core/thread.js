@@ -1,6 +1,6 @@
 // The questions about a still, and their answers. Pure, as state.js.
 //
-// A turn: { id, prompt, reading, about, part, thing, detail, step, text, cut, seconds, model, error }. `about`
+// A turn: { id, prompt, reading, about, part, thing, detail, step, text, cut, stats, seconds, model, error }. `about`
 // is the still that it asks about: in a comparison another one than its thread's. `part` is the region
 // that it asks about, null for all, `thing` what is there, { name, place }, if that is known. step: waiting |
 // asked | done | failed. `cut` is as in length.js, or { by: "person" } if a person stopped it; `error`
@@ -142,7 +142,7 @@ export const threadHandlers = {
     const said = { text, by, lang, cut: cutOf(end, stats) };
     const now = state.server.status?.model ?? null;
     const insteadOf = now === turn.modelName ? null : titleOf(state, now);
-    const next = changed(state, { ...said, step: "done", seconds, insteadOf });
+    const next = changed(state, { ...said, step: "done", stats, seconds, insteadOf });
     const { prompt, thing, model } = turn;
     const asked = thing ? askedOf(state, prompt) : questionText(state, prompt);
     const session = withAnswer(state.session, {
@@ -150,7 +150,7 @@ export const threadHandlers = {
       ...{ model, source: still.source },
       from: Math.min(clock, still.clock),
     });
-    const caption = { ...said, checks, finished: true };
+    const caption = { ...said, checks, stats, finished: true };
     return { ...withAnswerShown(next, caption), asking: null, session };
   },
 
@@ -210,8 +210,8 @@ function withAnswerShown(state, caption) {
 export function lastAnswer({ id, thread }) {
   const turn = thread.findLast(({ step, about }) => step === "done" && about === id);
   if (!turn) return { ...NO_CAPTION, isAnswer: true };
-  const { text, by, lang, cut } = turn;
-  return captionOf(turn, { text, by, lang, cut });
+  const { text, by, lang, cut, stats = null } = turn;
+  return captionOf(turn, { text, by, lang, cut, stats });
 }
 
 /**

@@ -4,6 +4,7 @@ import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { stillOf } from "../core/view.js";
 import { explainText } from "../words/explain.js";
 import { mountLabels } from "./labels.js";
+import { mountNumbers } from "./numbers.js";
 
 export function mountExplain(root, dispatch) {
   const find = (selector) => root.querySelector(selector);
@@ -13,7 +14,7 @@ export function mountExplain(root, dispatch) {
     tab,
     shown: find(`#${tab.getAttribute("aria-controls")}`),
   }));
-  const components = [mountLabels(find("#labels"), dispatch)];
+  const components = [mountLabels(find("#labels"), dispatch), mountNumbers(find("#numbers"))];
   const { listen, destroy } = createListeners();
   let picture = null;
   let url = null;
