@@ -74,6 +74,21 @@ def test_an_explained_answer_is_the_same_and_costs_one_pass(
     assert runtime.encoded_tiles == 1
 
 
+def test_a_live_frame_that_was_encoded_in_part_is_explained(
+    openvino: OpenVinoRuntime, builder: InputBuilder, stops: frozenset[int], scene: Image.Image
+) -> None:
+    engine = LooksEngine(Engine(openvino, builder, stops, "nano"))
+    other = scene.copy()
+    other.paste((255, 255, 255), (0, 0, 24, 24))
+    results = []
+    for image in (scene, other):
+        request = Frame(image, "door").request(DEFAULT_PROMPT, 64, kind="live", explain=True)
+        text, result = run(engine, request)
+        assert_words(result.looks, text)
+        results.append(result)
+    assert 0 < results[1].stats.patches < results[0].stats.patches
+
+
 def test_long_answers_are_looked_at_in_parts(
     engine: Engine, openvino: OpenVinoRuntime, builder: InputBuilder, scene: Image.Image
 ) -> None:

@@ -54,6 +54,7 @@ class Looking:
             if state is None:
                 state, known = yield from self._state(ids)
             if known < start:
+                state = runtime.fork(state, known)
                 yield Verify(state, ids[known:start], 1)
                 known = start
             end = min(start + _MAX_ROWS, len(ids) - 1)
@@ -72,7 +73,7 @@ class Looking:
         if frame.state is not None and frame.state_images == self._encoding.keys:
             known = frame.known_tokens(ids)
             if self._model.inputs.image_token_id not in prompt[known:]:
-                return self._model.runtime.fork(frame.state, known), known
+                return frame.state, known
         state, _ = yield Prefill(prompt[:-1], frame.features)
         return state, len(prompt) - 1
 

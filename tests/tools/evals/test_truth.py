@@ -87,6 +87,8 @@ def test_the_command_measures_here_and_on_a_server(
     assert main([*few, "--dtype", "float32"]) == 0
     here = figures(capsys)
     assert {"labels_top1", "none_auroc", "ece", "pope_popular_auroc"} <= set(here)
+    assert here["pointing"]["value"] == 1
+    assert here["hiding"]["value"] > 0.5
     with served(web_worker, Settings()) as server:
         assert main([*few, "--engine", f"http://127.0.0.1:{server.port}"]) == 0
     there = figures(capsys)

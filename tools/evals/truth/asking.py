@@ -11,6 +11,7 @@ from PIL import Image
 from tools.nano.evaluate import ANSWER_TOKENS
 from vlm.errors import SightlineError
 from vlm.finder.claims_engine import ClaimsEngine
+from vlm.finder.looks_engine import LooksEngine
 from vlm.images.frame import Frame
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
@@ -23,7 +24,16 @@ from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion, Labels, Mode
 from vlm.scoring.phrasing import phrasing_of
 from vlm.settings import Settings
-from vlm.types import ClaimCheck, Request, Result, Scored, ScoreTask, TokenChunk, TokenLogprob
+from vlm.types import (
+    ClaimCheck,
+    Explained,
+    Request,
+    Result,
+    Scored,
+    ScoreTask,
+    TokenChunk,
+    TokenLogprob,
+)
 
 _WAIT_S: Final = 600.0
 _CLOSE_S: Final = 10.0
@@ -36,7 +46,9 @@ class LocalModel:
     scores: Final = True
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = ClaimsEngine(load_engine(settings))
+        engine = load_engine(settings)
+        self.runtime, self.inputs = engine._model.runtime, engine._model.inputs
+        self._engine = LooksEngine(ClaimsEngine(engine))
         info = self._engine.info
         self.name, self.dtype = info.model, info.dtype
         self._phrasing = phrasing_of(info.model)
@@ -44,6 +56,12 @@ class LocalModel:
     def caption(self, image: Image.Image, claims: ClaimCheck = "off") -> str:
         """Return a short caption."""
         return self._run(Frame(image).request(DEFAULT_PROMPT, ANSWER_TOKENS, claims=claims))[0].text
+
+    def explained(self, image: Image.Image) -> Explained:
+        """Return a short caption with what its words looked at."""
+        result, _ = self._run(Frame(image).request(DEFAULT_PROMPT, ANSWER_TOKENS, explain=True))
+        assert isinstance(result, Explained), "the result of an explained request"
+        return result
 
     def answer_tokens(self, image: Image.Image, prompt: str) -> tuple[str, list[TokenLogprob]]:
         """Return the answer to a question, and its tokens."""

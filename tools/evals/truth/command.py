@@ -17,6 +17,7 @@ from tools.evals.photographs import DEFAULT_FOLDER, coco
 from tools.evals.truth.answers import Answers
 from tools.evals.truth.asking import LocalModel, RemoteModel
 from tools.evals.truth.captions import Captions
+from tools.evals.truth.looking import Hiding, Pointing, things_of
 from tools.evals.truth.measures import auroc, calibration_error, resampled, share_interval
 from tools.evals.truth.scenes import (
     LABELS,
@@ -33,6 +34,8 @@ from vlm.settings import DTYPES, RUNTIMES, Settings
 
 # Calibrations are made on another split.
 _SPLIT: Final[Split] = "held_out"
+# Of so many scenes the words of one are hidden, which takes long.
+_HIDDEN_EACH: Final = 4
 _QUESTION = "Is there {thing} in this image?"
 
 
@@ -45,7 +48,10 @@ def run(argv: Sequence[str]) -> int:
         figures = _remote(RemoteModel(options.engine), options.scenes)
     else:
         settings = Settings(model=options.model, runtime=options.runtime, dtype=options.dtype)
-        figures = _local(LocalModel(settings), options.scenes, options.photos)
+        model = LocalModel(settings)
+        figures = [] if options.looks_only else _local(model, options.scenes, options.photos)
+        figures += _looks(model, options.scenes)
+        model.close()
     print(f"{options.scenes} held-out scenes")
     print(table(figures))
     print(json.dumps({"figures": as_json(figures), "machine": describe_machine()}))
@@ -74,8 +80,21 @@ def _local(model: LocalModel, scenes: int, photos: Path) -> list[Figure]:
         frame = make_frame(seed, _SPLIT)
         asked.add(frame, seed)
         captions.add(frame.scene, model.caption(frame.image), model.caption(frame.image, "strict"))
-    model.close()
     return [*figures, *captions.figures(), *asked.figures()]
+
+
+def _looks(model: LocalModel, scenes: int) -> list[Figure]:
+    """Return whether words look at what they name, and lose most without it."""
+    pointing, hiding = Pointing(), Hiding(model.runtime, model.inputs)
+    for index, (_, frame) in enumerate(tqdm(scenes_with_objects(scenes, _SPLIT), "looks", scenes)):
+        result = model.explained(frame.image)
+        if result.looks is None:
+            continue
+        for word, cells in things_of(frame, result.looks):
+            pointing.add(word, cells)
+            if index % _HIDDEN_EACH == 0:
+                hiding.add(frame, result.text, result.looks, word)
+    return [*pointing.figures(), *hiding.figures()]
 
 
 def _remote(model: RemoteModel, scenes: int) -> list[Figure]:
@@ -176,7 +195,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.evals truth",
         description="Whether what a model says is true, on nano's held-out scenes: POPE in three "
-        "settings, labels, invented things of captions, and its own probabilities.",
+        "settings, labels, invented things of captions, where their words look, and its own "
+        "probabilities.",
     )
     parser.add_argument("--scenes", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--model", default="nano", help="as for app.py (default: %(default)s)")
@@ -184,6 +204,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="as for app.py")
     parser.add_argument(
         "--photos", type=Path, default=DEFAULT_FOLDER, help="photographs without taught objects"
+    )
+    parser.add_argument(
+        "--looks-only", action="store_true", help="only where the words of captions look"
     )
     parser.add_argument(
         "--engine",
