@@ -32,7 +32,7 @@ def loaded() -> Engine:
 def engine(loaded: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The engine with empty caches."""
     loaded.close()
-    monkeypatch.setattr(loaded, "max_batch", loaded.max_batch)
+    monkeypatch.setattr(loaded, "_batch_size", loaded.max_batch)
     yield loaded
 
 

@@ -59,6 +59,8 @@ def test_the_presets_get_what_they_ask_for() -> None:
         "objects": "list",
         "count": "count",
         "read": "read",
+        "people": "other",
+        "danger": "other",
         # The model answers these itself.
         "light": "",
         "json": "",

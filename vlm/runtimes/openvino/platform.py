@@ -205,7 +205,7 @@ def openvino_bytes(size: ModelSize, precision: Precision) -> int:
     text_parameters = size.parameters - size.vision_parameters - size.embedding_parameters
     weights = size.vision_parameters * vision + text_parameters * text
     # Of KV caches: one that is fed, twice as large as it is full, and the newest frame's.
-    return int(weights) + 3 * kv_bytes(size, _FLOAT32_BYTES) + MAX_CACHED_BYTES + 450 * _MB
+    return int(weights) + 3 * kv_bytes(size, _FLOAT32_BYTES) + MAX_CACHED_BYTES + 440 * _MB
 
 
 def conversion_bytes(size: ModelSize, precision: Precision) -> int:
