@@ -1,4 +1,4 @@
-"""What the page says of each fault: words, a way on, and nothing lost."""
+"""Each fault has words and a way on, and loses nothing."""
 
 from __future__ import annotations
 

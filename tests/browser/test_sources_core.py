@@ -1,4 +1,4 @@
-"""What is looked at, in the page's state core: windows, videos, the sample and pictures."""
+"""Sources in the page's state core: windows, videos, the sample and pictures."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Branch:
     token_ids: tuple[int, ...]
     """At least two."""
     scored: int
-    """How many of the last ones are scored, given those before them; fewer than all."""
+    """Number of tokens at the end that are scored, given those before them; fewer than all."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Pack:
     asked: list[Asked] = field(default_factory=list)
     """Of the branches, one after the other."""
     counts: list[int] = field(default_factory=list)
-    """How many of `asked` each branch has."""
+    """Of each branch, its number of `asked`."""
 
     @property
     def tree(self) -> Tree:

@@ -1,4 +1,4 @@
-"""What the model looks at before each token of an answer: its attention, as passes."""
+"""The attention by which the model predicts each token of an answer, as passes."""
 
 from __future__ import annotations
 

@@ -14,8 +14,7 @@ FloatLogits: TypeAlias = npt.NDArray[np.floating[Any]]
 
 # Smaller temperatures overflow and are argmax anyway.
 _MIN_TEMPERATURE: Final = 1e-5
-# Likeliest tokens that come with an answer of which is told how sure the model is: the one that was
-# chosen, and three alternatives.
+# With `sure`, tokens that are reported for each position: the chosen one and three alternatives.
 SURE_LOGPROBS: Final = 4
 
 

@@ -1,4 +1,4 @@
-"""How likely given answers are: from a request to the log probability of each, as passes."""
+"""Log probabilities of given answers: from a request to a result, as passes over the model."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from vlm.errors import NotSupportedError
 from vlm.finder.speaker import image_of, images_of
+from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.images.change import Thumbnail, has_changed, thumbnail_of
 from vlm.scheduler.protocol import PullEngine
 from vlm.scoring.calibration import calibration_of, logit, sigmoid
@@ -31,7 +32,6 @@ from vlm.types import (
     Result,
     Scored,
     ScoreTask,
-    StreamEvent,
     TokenChunk,
     TokenLogprob,
 )
@@ -41,8 +41,6 @@ _WITNESS_ODDS: Final = {"found": 2.0, "not_found": -2.0, "not_checkable": 0.0}
 # Without a calibration.
 _UNSUPPORTED: Final = 0.5
 _MAX_CAMERAS: Final = 64
-
-Event = StreamEvent | Exception
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,12 @@ class _Checked:
     dtype: str
 
 
-class ClaimsEngine:
+class ClaimsEngine(WrappedEngine):
     """`PullEngine` over another one."""
 
     def __init__(self, engine: PullEngine) -> None:
-        self.info = engine.info
-        self._engine = engine
+        super().__init__(engine)
         self._checked: OrderedDict[str, _Checked] = OrderedDict()
-
-    @property
-    def max_batch(self) -> int:
-        return self._engine.max_batch
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> ClaimsJob:
         """Return a job; its answer is checked if it is one in words about one image."""
@@ -82,16 +75,6 @@ class ClaimsEngine:
             request = replace(request, task=replace(request.answer_task, sure=True))
         inner = self._engine.begin(request, is_cancelled)
         return ClaimsJob(inner, request if is_checked else None, is_cancelled, self)
-
-    def advance(self, jobs: Sequence[ClaimsJob]) -> list[list[Event]]:
-        made = self._engine.advance([job.inner for job in jobs])
-        return [job.step(events) for job, events in zip(jobs, made, strict=True)]
-
-    def rest(self, is_needed: Callable[[], bool]) -> float | None:
-        return self._engine.rest(is_needed)
-
-    def close(self) -> None:
-        self._engine.close()
 
     def questions(
         self, request: Request, phrases: Sequence[Phrase], is_cancelled: Callable[[], bool]

@@ -15,8 +15,9 @@ from typing import Any, Final, Literal
 from vlm.finder.saying import Saying
 from vlm.finder.speaker import Speaker, images_of
 from vlm.finder.speech import Speech
+from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.scheduler.protocol import PullEngine
-from vlm.types import AnswerTask, Request, Result, StreamEvent, TokenChunk
+from vlm.types import AnswerTask, Request, Result, TokenChunk
 
 # While only the finder works, a step waits so long for it; then new requests can be admitted.
 _STEP_S: Final = 0.02
@@ -24,12 +25,10 @@ _STEP_S: Final = 0.02
 # text is given if it has said nothing. A question may have to load the reader of text first.
 LIVE_LIMIT_S: Final = 5.0
 QUESTION_LIMIT_S: Final = 30.0
-
-Event = StreamEvent | Exception
 Phase = Literal["undecided", "model", "finder"]
 
 
-class FinderEngine:
+class FinderEngine(WrappedEngine):
     """`PullEngine` over another one."""
 
     def __init__(
@@ -43,16 +42,11 @@ class FinderEngine:
 
         `limit_s` replaces both limits of the finder's time.
         """
-        self.info = engine.info
-        self._engine = engine
+        super().__init__(engine)
         self._speaker = speaker
         self._unfamiliar = tuple(map(_squeezed, unfamiliar))
         self._limit_s = limit_s
         self._news = threading.Event()
-
-    @property
-    def max_batch(self) -> int:
-        return self._engine.max_batch
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> FinderJob:
         """Return a job; the finder may answer about one image, in a new turn of free text."""
@@ -80,12 +74,6 @@ class FinderEngine:
             self._news.wait(_STEP_S)
         self._news.clear()
         return [job.step() for job in jobs]
-
-    def rest(self, is_needed: Callable[[], bool]) -> float | None:
-        return self._engine.rest(is_needed)
-
-    def close(self) -> None:
-        self._engine.close()
 
     def _begin_speech(self, request: Request, model_text: str) -> Speech:
         return self._speaker.speak(request, model_text, self._news.set)

@@ -12,6 +12,7 @@ from typing import Any
 
 from vlm.errors import BadRequestError
 from vlm.finder.speaker import images_of
+from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.scheduler.protocol import PullEngine
 from vlm.scoring.looks import looks_of
 from vlm.types import (
@@ -22,22 +23,11 @@ from vlm.types import (
     LookTask,
     Request,
     Result,
-    StreamEvent,
 )
 
-Event = StreamEvent | Exception
 
-
-class LooksEngine:
+class LooksEngine(WrappedEngine):
     """`PullEngine` over another one."""
-
-    def __init__(self, engine: PullEngine) -> None:
-        self.info = engine.info
-        self._engine = engine
-
-    @property
-    def max_batch(self) -> int:
-        return self._engine.max_batch
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> LooksJob:
         """Return a job; its answer is explained if it is one in words about one image."""
@@ -54,12 +44,6 @@ class LooksEngine:
     def advance(self, jobs: Sequence[LooksJob]) -> list[list[Event]]:
         made = self._engine.advance([job.inner for job in jobs])
         return [job.step(events) for job, events in zip(jobs, made, strict=True)]
-
-    def rest(self, is_needed: Callable[[], bool]) -> float | None:
-        return self._engine.rest(is_needed)
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 class LooksJob:

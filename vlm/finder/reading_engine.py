@@ -19,15 +19,14 @@ from vlm.finder.finder import Finder
 from vlm.finder.reading import reader_answer, with_lines
 from vlm.finder.saying import Saying
 from vlm.finder.speaker import image_of, images_of, prompt_of
+from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import AnswerTask, EngineInfo, Reading, Request, StreamEvent, TextLine
+from vlm.types import AnswerTask, EngineInfo, Reading, Request, TextLine
 
 log = logging.getLogger("sightline")
 
 # While only the reader works, a step waits so long for it; then new requests can be admitted.
 _STEP_S: Final = 0.02
-
-Event = StreamEvent | Exception
 Lines = Future[list[TextLine]]
 
 
@@ -50,18 +49,13 @@ def reading_of(request: Request, takes_lines: bool = True) -> Reading:
     return "model" if reading == "both" and not takes_lines else reading
 
 
-class ReadingEngine:
+class ReadingEngine(WrappedEngine):
     """`PullEngine` over another one."""
 
     def __init__(self, engine: PullEngine, finder: Finder, takes_lines: bool = True) -> None:
-        self.info = engine.info
-        self._engine = engine
+        super().__init__(engine)
         self._finder = finder
         self._takes_lines = takes_lines
-
-    @property
-    def max_batch(self) -> int:
-        return self._engine.max_batch
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> ReadingJob:
         """Return a job, whose model begins after the reader if that reads first."""
@@ -82,12 +76,6 @@ class ReadingEngine:
         elif not any(events_of.values()):
             wait([job.lines for job in jobs if job.lines], _STEP_S, FIRST_COMPLETED)
         return list(events_of.values())
-
-    def rest(self, is_needed: Callable[[], bool]) -> float | None:
-        return self._engine.rest(is_needed)
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 class ReadingJob:

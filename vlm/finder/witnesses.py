@@ -15,27 +15,21 @@ from typing import Any, Final, Literal
 from vlm.finder.checks import Look, checks
 from vlm.finder.finder import Finder
 from vlm.finder.speaker import images_of
+from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import AnswerTask, EngineInfo, Request, Result, StreamEvent
+from vlm.types import AnswerTask, EngineInfo, Request, Result
 
 # A caption that has ended waits for its look in so many steps of so long.
 _STEPS: Final = 25
 _STEP_S: Final = 0.01
 
-Event = StreamEvent | Exception
 
-
-class WitnessedEngine:
+class WitnessedEngine(WrappedEngine):
     """`PullEngine` over another one, with checks in its results."""
 
     def __init__(self, engine: PullEngine, finder: Finder) -> None:
-        self.info = engine.info
-        self._engine = engine
+        super().__init__(engine)
         self._finder = finder
-
-    @property
-    def max_batch(self) -> int:
-        return self._engine.max_batch
 
     def begin(self, request: Request, is_cancelled: Callable[[], bool]) -> WitnessedJob:
         inner = self._engine.begin(request, is_cancelled)
@@ -51,12 +45,6 @@ class WitnessedEngine:
             wait(looks, _STEP_S, FIRST_COMPLETED)
         events_of = dict(zip(running, made, strict=True))
         return [job.step(events_of.get(job, [])) for job in jobs]
-
-    def rest(self, is_needed: Callable[[], bool]) -> float | None:
-        return self._engine.rest(is_needed)
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 class WitnessedJob:

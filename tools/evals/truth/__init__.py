@@ -1,1 +1,1 @@
-"""How true what a model says is: yes/no questions, captions, labels, and its own probabilities."""
+"""Measure errors of a model: in yes/no answers, captions, labels and its own probabilities."""

@@ -1,4 +1,4 @@
-"""Whether words look at what they name: nano's patch labels, and hiding where a word looked."""
+"""Measure attention maps: against nano's patch labels, and by hiding the region of the maximum."""
 
 from __future__ import annotations
 
