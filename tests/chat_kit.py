@@ -13,9 +13,9 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from vlm.engine.engine import Engine
+from vlm.results import StreamEvent, TokenChunk
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import StreamEvent, TokenChunk
 from web_client import HANG_GUARD_S, SteppedEngine, picture, served, started
 
 MODEL = "nano"

@@ -7,7 +7,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vlm.types import TextLine
+from vlm.results import TextLine
 
 Colour = tuple[int, int, int]
 

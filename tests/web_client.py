@@ -20,9 +20,10 @@ from flask import Flask
 from PIL import Image
 
 from vlm.models.manager import Models
+from vlm.results import EngineInfo, StreamEvent
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import EngineInfo, Request, StreamEvent
+from vlm.types import Request
 from web.app import create_app
 from web.server import Server, listen
 from web.streaming import Admission

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from vlm.engine.engine import Engine
 from vlm.engine.jobs import EngineJob
+from vlm.results import EngineInfo, Result, StreamEvent
 from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import EngineInfo, Request, Result, StreamEvent
+from vlm.types import Request
 
 # Ends a test that hangs; nothing is asserted on it.
 GUARD_S = 120.0

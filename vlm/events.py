@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from vlm.types import Outcome, Request, Result
+from vlm.results import Result
+from vlm.types import Outcome, Request
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from vlm.images.files import Findings, exit_code_of, picture_parser, print_findi
 from vlm.models.candidates import best_here, find_models
 from vlm.models.loading import load_engine
 from vlm.option_types import AUTO_MODEL
+from vlm.results import Scored
 from vlm.scoring.aspects import aspects_of, aspects_task, read_aspects
 from vlm.scoring.labels import LabelQuestion, Mode, read_labels
 from vlm.settings import Settings
-from vlm.types import Request, Scored, ScoreTask
+from vlm.types import Request, ScoreTask
 
 _WIDTH = 10
 

@@ -12,12 +12,13 @@ from flask import Request as HttpRequest
 
 from vlm.errors import SightlineError
 from vlm.images.frame import Frame
+from vlm.results import Explained, Result, StreamEvent, TokenLogprob
 from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
 from vlm.scoring.calibration import calibration_of
 from vlm.scoring.sure import Sure, sure_of
 from vlm.settings import Settings
-from vlm.types import Explained, Request, Result, StreamEvent, TokenLogprob
+from vlm.types import Request
 from web.caption_fields import read_caption_fields
 from web.errors import error_body
 from web.picture_body import read_picture

@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from vlm.errors import BadRequestError
 from vlm.images.frame import Frame
+from vlm.results import Scored
 from vlm.scheduler.worker import Worker
 from vlm.scoring.aspects import AspectScore, aspects_of, aspects_task, read_aspects
 from vlm.scoring.labels import (
@@ -22,7 +23,7 @@ from vlm.scoring.labels import (
     Mode,
     read_labels,
 )
-from vlm.types import Detail, Request, Scored, ScoreTask
+from vlm.types import Detail, Request, ScoreTask
 from web.caption_fields import FIELDS, checked_field
 from web.picture_body import read_picture
 from web.request_log import request_log

@@ -29,8 +29,9 @@ from vlm import __version__
 from vlm.events import Record
 from vlm.models.manager import Models
 from vlm.remote.upstream import UpstreamStatus
+from vlm.results import By, Scored, Verdict
 from vlm.scheduler.controller import Controller
-from vlm.types import By, Detail, Outcome, Scored, Verdict
+from vlm.types import Detail, Outcome
 from web.request_log import RequestLog
 
 KINDS: Final = ("live", "question")

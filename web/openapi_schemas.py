@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlm.models.candidates import ModelsStatus
-from vlm.types import Looks
+from vlm.results import Looks
 from web.captions import CaptionResult, Token
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
 from web.labels import AspectsAnswer, LabelsAnswer

@@ -16,9 +16,9 @@ from vlm.models.candidates import ModelsStatus
 from vlm.models.manager import Models
 from vlm.prompts import PRESETS, PROMPT_MAX_CHARS, Preset
 from vlm.remote.upstream import UpstreamStatus
+from vlm.results import EngineState
 from vlm.scheduler.controller import Controller, LiveStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
-from vlm.types import EngineState
 from web.access import REVALIDATED, is_same_machine, may_control
 
 

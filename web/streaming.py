@@ -10,9 +10,9 @@ import flask
 from PIL import Image
 
 from vlm.errors import BusyError, ModelFailedError, NotReadyError, StreamClosedError
+from vlm.results import EngineInfo, Result, StreamEvent
 from vlm.scheduler.queue import MAX_IN_FLIGHT, Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import EngineInfo, Result, StreamEvent
 from web.errors import StoppingError
 from web.request_log import RequestLog
 from web.wsgi import ON_HANG_UP

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from vlm.models.candidates import Change, Problem
 from vlm.models.manager import DEVICE_PROBLEM, Models
-from vlm.types import EngineInfo
+from vlm.results import EngineInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Never

@@ -24,9 +24,10 @@ from vlm.engine.engine import Engine
 from vlm.errors import CheckpointError, SettingsError
 from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import Tokenizer, stop_ids
+from vlm.results import Result
 from vlm.runtimes.torch.eager import load_model
 from vlm.settings import Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 PUBLISHED_BYTES = 513_028_808
 

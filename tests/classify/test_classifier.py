@@ -11,7 +11,7 @@ from PIL import Image
 from vlm.classify.classifier import Classifier
 from vlm.classify.hedging import find_place, hedged_labels
 from vlm.classify.words import CLASS_COUNT, Floats, load_words
-from vlm.types import Box
+from vlm.results import Box
 
 WORDS = load_words()
 NOISE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)

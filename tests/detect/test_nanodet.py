@@ -18,7 +18,7 @@ from vlm.detect.detector import Detector, load_detector, shown
 from vlm.detect.nanodet import MODEL_FILE, NanoDet
 from vlm.errors import SettingsError
 from vlm.images.decode import decode_image
-from vlm.types import Box
+from vlm.results import Box
 
 NOISE = np.random.default_rng(7).integers(0, 256, (480, 640, 3), dtype=np.uint8)
 EMPTY = {

@@ -21,7 +21,7 @@ from vlm.detect.boxes import distinct_boxes
 from vlm.detect.coco import DISPLAY_THRESHOLDS
 from vlm.detect.transformers_detectors import GroundingDino, Owlv2, checked_phrases, load
 from vlm.errors import BadRequestError, CheckpointError
-from vlm.types import Box
+from vlm.results import Box
 
 OWLV2, GROUNDING_DINO = HUB_DETECTORS
 SIZES = [(640, 480), (300, 500), (97, 31), (200, 200)]

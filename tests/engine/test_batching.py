@@ -16,8 +16,9 @@ from vlm.engine.passes import Decode, Encode, group_passes
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import PRESETS
+from vlm.results import Result, StreamEvent
 from vlm.settings import Settings
-from vlm.types import Request, Result, Sampling, StreamEvent
+from vlm.types import Request, Sampling
 
 SETTINGS = Settings(model="nano", runtime="torch-static", device="cpu", dtype="float32")
 PROMPTS = [preset.prompt for preset in PRESETS]

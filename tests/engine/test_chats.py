@@ -21,9 +21,10 @@ from vlm.engine.sampling import Sampler
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import CHAT_MAX_CHARS, PRESETS
+from vlm.results import Result, TokenChunk, TokenLogprob
 from vlm.runtimes.torch.eager import load_model
 from vlm.settings import Settings
-from vlm.types import Message, PromptEnd, Request, Result, Sampling, TokenChunk, TokenLogprob
+from vlm.types import Message, PromptEnd, Request, Sampling
 
 QUESTION = PRESETS[1].prompt
 SHORT = PRESETS[0].prompt

@@ -25,8 +25,9 @@ from vlm.engine.drafts import (
 from vlm.engine.engine import Engine
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
+from vlm.results import Result
 from vlm.settings import Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 DETAILED_PROMPT = PRESETS[1].prompt
 MAX_TOKENS = 28

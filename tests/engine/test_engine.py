@@ -20,9 +20,10 @@ from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.processing.tokenizer import stop_ids
 from vlm.prompts import DEFAULT_PROMPT, PROMPT_MAX_CHARS
+from vlm.results import Result, Stats, StreamEvent, TokenChunk
 from vlm.runtimes.torch.eager import TorchRuntime, load_model
 from vlm.settings import Settings
-from vlm.types import Detail, Request, Result, Stats, StreamEvent, TokenChunk
+from vlm.types import Detail, Request
 
 QUESTION = "What is this?"
 

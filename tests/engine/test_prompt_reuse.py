@@ -15,9 +15,10 @@ from vlm.engine.inputs import InputBuilder
 from vlm.engine.prompt_reuse import FedPrompt
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Result
 from vlm.runtimes.openvino.platform import precision_here
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
-from vlm.types import Request, Result
+from vlm.types import Request
 
 
 @pytest.fixture

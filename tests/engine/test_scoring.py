@@ -16,10 +16,11 @@ from engine_kit import chat_request
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError, NotSupportedError
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Scored, TokenChunk
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion
 from vlm.scoring.phrasing import phrasing_of
-from vlm.types import Choices, Message, Request, Scored, ScoreTask, TokenChunk
+from vlm.types import Choices, Message, Request, ScoreTask
 from worker_kit import read, running
 
 NANO = phrasing_of("nano")

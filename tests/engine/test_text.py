@@ -13,7 +13,7 @@ from vlm.engine.sampling import Token
 from vlm.engine.text import AnswerText, Detokenizer
 from vlm.loops import LoopGuard
 from vlm.processing.tokenizer import Tokenizer
-from vlm.types import Result, TokenChunk
+from vlm.results import Result, TokenChunk
 
 TEXTS = [
     " A small white cat on a red sofa.",

@@ -25,9 +25,10 @@ from vlm.engine.vision_reuse import (
 from vlm.processing.image_processor import ImageProcessor
 from vlm.processing.patches import Patches
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Kept, Result
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never
-from vlm.types import Detail, Kept, Request, Result
+from vlm.types import Detail, Request
 
 
 def always() -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from vlm.classify.words import CLASS_COUNT, Floats, load_words
 from vlm.finder.first_line import first_line
 from vlm.finder.sentence import FirstLine
-from vlm.types import Box
+from vlm.results import Box
 
 WORDS = load_words()
 

@@ -102,7 +102,7 @@ def test_nothing_is_said_of_nothing() -> None:
     ],
 )
 def test_a_thing_is_in_one_of_nine_parts(left: float, top: float, where: str) -> None:
-    from vlm.types import Box
+    from vlm.results import Box
 
     boxes = [Box("cup", 0.9, left, top, left + 0.1, top + 0.1)]
     said = answer(asked_by("Where is my cup?"), line(boxes), Look(boxes, probabilities_of({})))

@@ -18,11 +18,12 @@ from vlm.finder import claims_engine
 from vlm.finder.claims_engine import ClaimsEngine
 from vlm.images.frame import Frame
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Check, Result, TokenChunk, Verdict
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never, stream_alone
 from vlm.scoring.calibration import Calibration
 from vlm.scoring.claims import phrases_of
-from vlm.types import Check, ClaimCheck, Request, Result, TokenChunk, Verdict
+from vlm.types import ClaimCheck, Request
 
 
 def ask(

@@ -21,9 +21,10 @@ from vlm.finder.engine import FinderEngine
 from vlm.finder.finder import Finder
 from vlm.finder.speaker import Speaker
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
+from vlm.results import Result, TokenChunk
 from vlm.scheduler.protocol import never, stream_alone
 from vlm.settings import Settings
-from vlm.types import AnswerTask, Kind, Message, Request, Result, Sampling, TokenChunk
+from vlm.types import AnswerTask, Kind, Message, Request, Sampling
 from worker_kit import GUARD_S
 
 _CAMERAS = itertools.count()

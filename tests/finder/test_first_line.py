@@ -10,7 +10,7 @@ from evidence_kit import WORDS, box, line, probabilities_of
 
 from vlm.classify.words import Floats
 from vlm.finder.first_line import first_line
-from vlm.types import Box
+from vlm.results import Box
 
 Parts = Mapping[str, float]
 NOTHING = "Nothing that I know."

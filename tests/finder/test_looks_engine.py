@@ -23,9 +23,10 @@ from vlm.finder.looks_engine import LooksEngine
 from vlm.images.frame import Frame
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Explained, Looked, Looks, TokenChunk
 from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import Detail, Explained, Looked, Looks, LookTask, Request, TokenChunk
+from vlm.types import Detail, LookTask, Request
 
 LONG = "Describe this image in detail."
 

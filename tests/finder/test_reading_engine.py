@@ -24,18 +24,10 @@ from vlm.finder.reading import (
 )
 from vlm.finder.reading_engine import ReadingEngine, ReadingPushEngine, reading_of
 from vlm.prompts import PROMPT_MAX_CHARS
+from vlm.results import Result, StreamEvent, TextLine, TokenChunk
 from vlm.scheduler.protocol import OnEvent, never, stream_alone
 from vlm.settings import Settings
-from vlm.types import (
-    AnswerTask,
-    Message,
-    Reading,
-    Request,
-    Result,
-    StreamEvent,
-    TextLine,
-    TokenChunk,
-)
+from vlm.types import AnswerTask, Message, Reading, Request
 from worker_kit import GUARD_S, running, text_of, wait_until
 
 ASK = "What does the text say?"

@@ -11,9 +11,10 @@ from photographs import photograph
 from vlm.engine.engine import Engine
 from vlm.finder.finder import MAX_LOOKS, Finder
 from vlm.finder.witnesses import WitnessedEngine, WitnessedPushEngine
+from vlm.results import Check, Result, StreamEvent, TokenChunk
 from vlm.scheduler.protocol import OnEvent, never, stream_alone
 from vlm.settings import Settings
-from vlm.types import AnswerTask, Check, Message, Request, Result, StreamEvent, TokenChunk
+from vlm.types import AnswerTask, Message, Request
 from worker_kit import GUARD_S, running, text_of
 
 CAPTION = "A cat and a dog lie on a table."

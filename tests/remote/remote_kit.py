@@ -15,8 +15,9 @@ from upstream_server import UpstreamServer
 from vlm.errors import SightlineError
 from vlm.remote.engine import RemoteEngine
 from vlm.remote.upstream import UpstreamLimits
+from vlm.results import Result, StreamEvent, TokenChunk
 from vlm.settings import Settings
-from vlm.types import Request, Result, StreamEvent, TokenChunk
+from vlm.types import Request
 from worker_kit import GUARD_S
 
 # Short pauses between retries, and time limits that a slow machine does not reach.

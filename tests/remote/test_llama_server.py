@@ -18,8 +18,9 @@ from remote_kit import FRAME, Running, caption, stream
 
 from engine_kit import chat_request
 from vlm.remote.engine import RemoteEngine
+from vlm.results import TokenChunk
 from vlm.settings import Settings
-from vlm.types import Message, Request, TokenChunk
+from vlm.types import Message, Request
 from worker_kit import wait_until
 
 MODEL, MMPROJ = (os.environ.get(f"LLAMA_SERVER_{name}", "") for name in ("MODEL", "MMPROJ"))

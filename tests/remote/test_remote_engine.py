@@ -13,7 +13,8 @@ from upstream_server import MODEL, TEXT, Exchange, UpstreamServer, answer, stall
 
 from engine_kit import with_task
 from vlm.errors import BadRequestError, GenerationError, NotSupportedError
-from vlm.types import Request, Result, TokenChunk
+from vlm.results import Result, TokenChunk
+from vlm.types import Request
 from worker_kit import GUARD_S, running, text_of, wait_until
 
 

@@ -11,7 +11,7 @@ from test_odd_servers import DONE, choice, ended, event
 from upstream_server import TEXT, Behaviour, Exchange, UpstreamServer, answer, upstreams
 
 from vlm.errors import SightlineError, UpstreamError
-from vlm.types import Result
+from vlm.results import Result
 from worker_kit import GUARD_S
 
 SWITCHES: dict[str, Callable[[dict[str, Any]], bool]] = {

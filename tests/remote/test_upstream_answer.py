@@ -11,7 +11,8 @@ from PIL import Image
 from engine_kit import chat_request
 from vlm.remote.answer import UpstreamAnswer
 from vlm.remote.failures import UpstreamFailure
-from vlm.types import Message, Request, TokenChunk
+from vlm.results import TokenChunk
+from vlm.types import Message, Request
 
 REQUEST = Request.about(Image.new("RGB", (8, 8)), "What?", 16)
 KEY = "sk-a-secret"

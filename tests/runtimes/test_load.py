@@ -13,10 +13,11 @@ from PIL import Image
 from vlm.engine.engine import Engine
 from vlm.errors import CheckpointError, SettingsError
 from vlm.models.loading import load_engine
+from vlm.results import Result
 from vlm.runtimes.load import load_runtime
 from vlm.runtimes.openvino import runtime as openvino_runtime
 from vlm.settings import Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "What is this?"

@@ -12,6 +12,7 @@ from statistics import median
 import pytest
 
 from vlm.events import Record
+from vlm.results import EngineInfo, Result, Stats, TileSide
 from vlm.scheduler.controller import LIFETIME_S, MAX_CAMERAS, Controller
 from vlm.scheduler.live_steps import (
     ALLOWED_LOSS,
@@ -24,7 +25,7 @@ from vlm.scheduler.live_steps import (
     first_state,
     steps_of,
 )
-from vlm.types import AnswerTask, Chosen, EngineInfo, Request, Result, Stats, TileSide
+from vlm.types import AnswerTask, Chosen, Request
 
 LOW = TileSide("low", 1.0, 0.0)
 INFO = EngineInfo("a", "openvino", "cpu", "int8", 512)

@@ -24,8 +24,9 @@ from vlm.errors import (
     SightlineError,
     StreamClosedError,
 )
+from vlm.results import Result, StreamEvent
 from vlm.scheduler.worker import Worker
-from vlm.types import Chosen, Request, Result, StreamEvent
+from vlm.types import Chosen, Request
 from worker_kit import (
     GUARD_S,
     QUESTION,

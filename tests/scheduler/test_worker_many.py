@@ -14,9 +14,10 @@ from engine_kit import with_task
 from vlm.engine.engine import Engine
 from vlm.errors import BusyError, GenerationError, SupersededError
 from vlm.events import Record
+from vlm.results import Result
 from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
-from vlm.types import Request, Result
+from vlm.types import Request
 from worker_kit import (
     GUARD_S,
     QUESTION,

@@ -12,8 +12,9 @@ import pytest
 
 from vlm.engine.engine import Engine
 from vlm.errors import CheckpointError, GenerationError, ModelFailedError
+from vlm.results import Result
 from vlm.scheduler.worker import Worker
-from vlm.types import Request, Result
+from vlm.types import Request
 from web_client import JPEG, app_over, picture, read_events, started
 from worker_kit import GUARD_S, FailingEngine, SteppedEngine, read, running, text_of, wait_until
 

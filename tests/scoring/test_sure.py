@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from vlm.results import TokenLogprob
 from vlm.scoring.sure import sure_of
-from vlm.types import TokenLogprob
 
 
 def token(data: bytes, probability: float = 0.5) -> TokenLogprob:

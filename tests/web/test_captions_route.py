@@ -19,9 +19,10 @@ from counting_runtime import counting
 from vlm.engine.engine import Engine
 from vlm.errors import GenerationError
 from vlm.prompts import DEFAULT_PROMPT, PRESETS
+from vlm.results import StreamEvent, TokenChunk
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import Request, StreamEvent, TokenChunk
+from vlm.types import Request
 from web import streaming
 from web_client import (
     JPEG,

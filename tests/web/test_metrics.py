@@ -18,10 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from vlm.engine.engine import Engine
 from vlm.events import Record
 from vlm.models.manager import Models
+from vlm.results import Result, Stats
 from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
-from vlm.types import AnswerTask, Request, Result, Stats
+from vlm.types import AnswerTask, Request
 from web.app import create_app
 from web.metrics import BATCH_SIZES, KINDS, Metrics
 from web_client import (

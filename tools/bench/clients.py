@@ -23,7 +23,7 @@ from tools.bench.over_http import HOST, served, wait_until_ready
 from tools.bench.setup import Setup
 from vlm.errors import SightlineError
 from vlm.images.change import CAPTURE_GAP_S
-from vlm.types import EngineInfo
+from vlm.results import EngineInfo
 
 Ending = Literal["captioned", "refused", "superseded", "failed", "unanswered"]
 

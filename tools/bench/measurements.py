@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from vlm.errors import SightlineError
-from vlm.types import EngineInfo, Request, Result, Stats, StreamEvent
+from vlm.results import EngineInfo, Result, Stats, StreamEvent
+from vlm.types import Request
 
 Samples = dict[str, list[float]]
 

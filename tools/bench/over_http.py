@@ -20,7 +20,8 @@ from tools.bench.setup import ROOT, Setup
 from vlm.engine.engine import Engine
 from vlm.errors import SightlineError
 from vlm.images.decode import decode_image
-from vlm.types import Request, Stats
+from vlm.results import Stats
+from vlm.types import Request
 
 HOST: Final = "127.0.0.1"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tools.bench.machine import describe_machine
 from tools.bench.measurements import Measured, Samples, spread
 from tools.bench.setup import Setup
-from vlm.types import EngineInfo
+from vlm.results import EngineInfo
 
 Report = dict[str, Any]
 

@@ -18,8 +18,9 @@ from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import PRESETS
+from vlm.results import Result, Stats
 from vlm.scoring.labels import LabelQuestion
-from vlm.types import AnswerTask, Detail, Message, Request, Result, Stats
+from vlm.types import AnswerTask, Detail, Message, Request
 
 if TYPE_CHECKING:
     from tools.bench.llama_server import LlamaServer

@@ -9,7 +9,7 @@ from PIL import Image
 from vlm.classify.hedging import hedged_labels
 from vlm.classify.network import SIDE_PX, Network
 from vlm.classify.words import Floats, Words, load_words
-from vlm.types import Box, Label
+from vlm.results import Box, Label
 
 # Of the box's sides, added at each end: a thing is easier to know with a little around it.
 _MARGIN: Final = 0.1

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from vlm.classify.words import Floats, Place, Word, Words
-from vlm.types import Label
+from vlm.results import Label
 
 # A place needs so much from the classifier, whatever boxes there are.
 _LEAST_BY_CLASSES: Final = 0.12

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vlm.types import Box
+from vlm.results import Box
 
 _MAX_BOXES: Final = 100
 # Two boxes that share more of their union are one thing, also if their names differ: else one

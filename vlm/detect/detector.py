@@ -14,7 +14,7 @@ from vlm.checkpoints.detectors import (
 )
 from vlm.detect.coco import DISPLAY_THRESHOLDS
 from vlm.errors import OfflineError, SettingsError
-from vlm.types import Box
+from vlm.results import Box
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,12 +14,12 @@ from vlm.checkpoints.detectors import BUNDLED_DETECTOR
 from vlm.detect.boxes import Corners, Scores, distinct_boxes
 from vlm.detect.coco import DISPLAY_THRESHOLDS
 from vlm.errors import first_line
+from vlm.results import Box
 from vlm.runtimes.openvino.platform import (
     OpenVinoUnavailableError,
     compile_on_cpu,
     openvino_here,
 )
-from vlm.types import Box
 
 MODEL_FILE: Final = Path(__file__).parent / "nanodet" / "nanodet.xml"
 SIDE_PX: Final = 416

@@ -17,8 +17,8 @@ from vlm.checkpoints.detectors import HubDetector
 from vlm.detect.boxes import Corners, Scores, distinct_boxes
 from vlm.detect.coco import DISPLAY_THRESHOLDS
 from vlm.errors import BadRequestError, CheckpointError, first_line
+from vlm.results import Box
 from vlm.runtimes.accelerator import CHECK
-from vlm.types import Box
 
 _MAX_PHRASES: Final = 80
 _MAX_PHRASE_CHARS: Final = 100

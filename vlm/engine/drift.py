@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm.processing.patches import Mask
+from vlm.results import Kept
 from vlm.runtimes.base import ImageFeatures
-from vlm.types import Kept
 
 log = logging.getLogger("sightline")
 

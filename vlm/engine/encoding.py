@@ -11,8 +11,8 @@ from PIL import Image
 from vlm.engine.frame_cache import EncodedFrame
 from vlm.engine.model import Model, Prepared
 from vlm.engine.passes import Encode, EncodeChanged, Pass, SharedPassError
+from vlm.results import Kept
 from vlm.runtimes.base import ImageFeatures
-from vlm.types import Kept
 
 
 class Encoding:

@@ -22,18 +22,10 @@ from vlm.engine.vision_reuse import VisionReuse
 from vlm.errors import CheckpointError
 from vlm.loops import loop_guard
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import EngineInfo, Result, StreamEvent, TileSide
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import (
-    Detail,
-    EngineInfo,
-    LookTask,
-    Request,
-    Result,
-    ScoreTask,
-    StreamEvent,
-    TileSide,
-)
+from vlm.types import Detail, LookTask, Request, ScoreTask
 
 log = logging.getLogger("sightline")
 

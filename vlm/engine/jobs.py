@@ -11,7 +11,7 @@ from vlm.engine.passes import PASSES, Pass, Passes
 from vlm.engine.sampling import Token
 from vlm.engine.scoring import Scoring
 from vlm.engine.text import AnswerText
-from vlm.types import Looked, Scored, StreamEvent
+from vlm.results import Looked, Scored, StreamEvent
 
 
 class EngineJob:

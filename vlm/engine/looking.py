@@ -14,9 +14,9 @@ from vlm.engine.encoding import Encoding
 from vlm.engine.model import Model, PreparedLook
 from vlm.engine.passes import Look, Pass, Passes, Prefill, Verify
 from vlm.processing.image_processor import TileGrid
+from vlm.results import FinishReason, Looked, Stats, TokenLogprob
 from vlm.runtimes.base import KVState, Logits, LooksRuntime
 from vlm.runtimes.trees import logprobs_of
-from vlm.types import FinishReason, Looked, Stats, TokenLogprob
 
 # So many rows at a time: the weights of 30 layers with 9 heads over 1,200 tokens take 41 MB then.
 _MAX_ROWS: Final = 32

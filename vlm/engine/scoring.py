@@ -12,8 +12,8 @@ from vlm.engine.encoding import Encoding
 from vlm.engine.frame_cache import EncodedFrame
 from vlm.engine.model import Model, PreparedScores
 from vlm.engine.passes import Pass, Passes, Prefill, Score, Verify
+from vlm.results import EngineInfo, Scored, Stats
 from vlm.runtimes.base import KVState
-from vlm.types import EngineInfo, Scored, Stats
 
 
 class Scoring:

@@ -10,7 +10,7 @@ from vlm.engine.drafts import DraftCounts
 from vlm.engine.sampling import Token
 from vlm.loops import LoopGuard
 from vlm.processing.tokenizer import Tokenizer
-from vlm.types import FinishReason, Kept, Result, Stats, TokenChunk, TokenLogprob
+from vlm.results import FinishReason, Kept, Result, Stats, TokenChunk, TokenLogprob
 
 
 class AnswerText:

@@ -15,8 +15,9 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from vlm.errors import DeviceFailedError
+from vlm.results import StreamEvent
 from vlm.scheduler.protocol import PullEngine
-from vlm.types import Request, StreamEvent
+from vlm.types import Request
 
 # Ticks are waits that have ended, not a difference of times: none is counted while the machine
 # sleeps or this process is stopped.

@@ -24,7 +24,7 @@ from typing import Final, Literal, NamedTuple
 from vlm.finder.checks import Look, verdict_of
 from vlm.finder.names import Known, thing_in, vocabulary
 from vlm.finder.sentence import NOTHING, FirstLine
-from vlm.types import Box
+from vlm.results import Box
 
 Kind = Literal["describe", "list", "count", "is_there", "where", "read", "other"]
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from vlm.classify.hedging import find_place, place_by_classes
 from vlm.classify.words import Classes, Floats, Words, load_words
 from vlm.finder.names import Known, vocabulary
-from vlm.types import Box, Check, Verdict
+from vlm.results import Box, Check, Verdict
 
 MAX_CHECKS: Final = 16
 

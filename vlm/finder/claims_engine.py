@@ -18,23 +18,14 @@ from vlm.errors import NotSupportedError
 from vlm.finder.speaker import image_of, images_of
 from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.images.change import Thumbnail, has_changed, thumbnail_of
+from vlm.results import Check, Claim, Result, Scored, TokenChunk, TokenLogprob
 from vlm.scheduler.protocol import PullEngine
 from vlm.scoring.calibration import calibration_of, logit, sigmoid
 from vlm.scoring.claims import Phrase, phrases_of, said_probabilities, support, without
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.phrasing import phrasing_of
 from vlm.scoring.sure import sure_of
-from vlm.types import (
-    AnswerTask,
-    Check,
-    Claim,
-    Request,
-    Result,
-    Scored,
-    ScoreTask,
-    TokenChunk,
-    TokenLogprob,
-)
+from vlm.types import AnswerTask, Request, ScoreTask
 
 # Added to the log odds of a thing that detector and classifier found, or did not find.
 _WITNESS_ODDS: Final = {"found": 2.0, "not_found": -2.0, "not_checkable": 0.0}

@@ -16,8 +16,9 @@ from vlm.finder.saying import Saying
 from vlm.finder.speaker import Speaker, images_of
 from vlm.finder.speech import Speech
 from vlm.finder.wrapped import Event, WrappedEngine
+from vlm.results import Result, TokenChunk
 from vlm.scheduler.protocol import PullEngine
-from vlm.types import AnswerTask, Request, Result, TokenChunk
+from vlm.types import AnswerTask, Request
 
 # While only the finder works, a step waits so long for it; then new requests can be admitted.
 _STEP_S: Final = 0.02

@@ -8,7 +8,7 @@ from typing import Final
 
 from vlm.classify.hedging import find_place, place_by_classes
 from vlm.classify.words import BoxName, Classes, Floats, Place, Words, total
-from vlm.types import Box
+from vlm.results import Box
 
 CropProbabilities = Callable[[Box], Floats]
 

@@ -13,8 +13,8 @@ from PIL import Image
 from vlm.checkpoints.detectors import NO_DETECTOR
 from vlm.errors import PartOffError, SightlineError
 from vlm.finder.parts import Part, PartStatus
+from vlm.results import Box, TextLine
 from vlm.settings import Settings
-from vlm.types import Box, TextLine
 
 if TYPE_CHECKING:
     from vlm.classify.classifier import Classifier

@@ -15,7 +15,7 @@ from vlm.classify.hedging import most_specific, without_overlaps
 from vlm.classify.words import Floats, Word, Words, load_words
 from vlm.finder.evidence import LEAST_SCORE, PERSON, CropProbabilities, Evidence, area, gather
 from vlm.finder.sentence import MOST_NAMES, FirstLine, Name
-from vlm.types import Box
+from vlm.results import Box
 
 # A box needs this score, more if the classifier knows such things and sees none, less with the
 # classifier's agreement and in a fitting place.

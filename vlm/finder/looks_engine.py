@@ -13,17 +13,10 @@ from typing import Any
 from vlm.errors import BadRequestError
 from vlm.finder.speaker import images_of
 from vlm.finder.wrapped import Event, WrappedEngine
+from vlm.results import Explained, Looked, Looks, Result
 from vlm.scheduler.protocol import PullEngine
 from vlm.scoring.looks import looks_of
-from vlm.types import (
-    AnswerTask,
-    Explained,
-    Looked,
-    Looks,
-    LookTask,
-    Request,
-    Result,
-)
+from vlm.types import AnswerTask, LookTask, Request
 
 
 class LooksEngine(WrappedEngine):

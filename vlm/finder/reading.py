@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from vlm.types import Request, TextLine
+from vlm.results import TextLine
+from vlm.types import Request
 
 NO_TEXT: Final = "There is no text that I can read."
 MAX_LINES: Final = 20

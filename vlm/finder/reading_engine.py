@@ -20,8 +20,9 @@ from vlm.finder.reading import reader_answer, with_lines
 from vlm.finder.saying import Saying
 from vlm.finder.speaker import image_of, images_of, prompt_of
 from vlm.finder.wrapped import Event, WrappedEngine
+from vlm.results import EngineInfo, TextLine
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import AnswerTask, EngineInfo, Reading, Request, TextLine
+from vlm.types import AnswerTask, Reading, Request
 
 log = logging.getLogger("sightline")
 

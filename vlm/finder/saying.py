@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from vlm.types import By, FinishReason, Request, Result, Stats, TokenChunk
+from vlm.results import By, FinishReason, Result, Stats, TokenChunk
+from vlm.types import Request
 
 _WORD: Final = re.compile(r"\s*\S+|\s+")
 _NO_COST: Final = Stats(

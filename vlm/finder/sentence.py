@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vlm.types import Box
+from vlm.results import Box
 
 NOTHING: Final = "Nothing that I know."
 MOST_NAMES: Final = 4

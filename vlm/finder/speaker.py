@@ -20,7 +20,8 @@ from vlm.finder.first_line import first_line
 from vlm.finder.reading import reader_answer
 from vlm.finder.sentence import FirstLine
 from vlm.finder.speech import Speech
-from vlm.types import Request, Task, TextLine
+from vlm.results import TextLine
+from vlm.types import Request, Task
 
 log = logging.getLogger("sightline")
 

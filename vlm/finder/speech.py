@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from vlm.types import By
+from vlm.results import By
 
 State = Literal["working", "ended", "failed"]
 

@@ -16,8 +16,9 @@ from vlm.finder.checks import Look, checks
 from vlm.finder.finder import Finder
 from vlm.finder.speaker import images_of
 from vlm.finder.wrapped import Event, WrappedEngine
+from vlm.results import EngineInfo, Result
 from vlm.scheduler.protocol import Job, OnEvent, PullEngine, PushEngine
-from vlm.types import AnswerTask, EngineInfo, Request, Result
+from vlm.types import AnswerTask, Request
 
 # A caption that has ended waits for its look in so many steps of so long.
 _STEPS: Final = 25

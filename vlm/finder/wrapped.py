@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vlm.results import StreamEvent
 from vlm.scheduler.protocol import PullEngine
-from vlm.types import StreamEvent
 
 Event = StreamEvent | Exception
 

@@ -22,8 +22,8 @@ from vlm.errors import ReaderUnavailableError, first_line
 from vlm.reading.cutouts import SIDE_PX, cut_outs, padded
 from vlm.reading.plausible import MAX_LINES, is_plausible
 from vlm.reading.strips import Strip, in_reading_order, merged
+from vlm.results import TextLine
 from vlm.runtimes.openvino.platform import COMPILING, compile_on_cpu, core
-from vlm.types import TextLine
 
 MODELS: Final = {
     "Det": "PP-OCRv6_det_small.onnx",

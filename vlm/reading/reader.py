@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
-from vlm.types import TextLine
+from vlm.results import TextLine
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,7 +13,8 @@ from vlm.remote.answer_text import AnswerText
 from vlm.remote.chunks import Piece, first_choice, parse_object, read_choice, valid_text
 from vlm.remote.failures import UpstreamFailure, error_message, fail, quoted
 from vlm.remote.logprobs import read_logprobs
-from vlm.types import FinishReason, Request, Stats, TokenChunk, TokenLogprob
+from vlm.results import FinishReason, Stats, TokenChunk, TokenLogprob
+from vlm.types import Request
 
 Stage = Literal["waiting", "thinking", "answering", "complete"]
 

@@ -12,7 +12,8 @@ from vlm.remote.failures import UpstreamFailure
 from vlm.remote.fields import MAX_LESSONS, ServerFields
 from vlm.remote.forms import form_fields, keeps_to_form
 from vlm.remote.upstream import Upstream
-from vlm.types import Request, TokenChunk
+from vlm.results import TokenChunk
+from vlm.types import Request
 
 _SEES_NOTHING: Final = re.compile(
     r"\b(?:not|no|only|without|missing|expected)\b.{0,80}(?:image|vision|multi-?modal|picture)|"

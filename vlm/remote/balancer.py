@@ -21,7 +21,8 @@ from vlm.remote.forms import form_fields
 from vlm.remote.models_list import ListedModel, choose
 from vlm.remote.upstream import Upstream, UpstreamLimits
 from vlm.remote.wire import request_body
-from vlm.types import Form, Request, Result, StreamEvent, TokenChunk
+from vlm.results import Result, StreamEvent, TokenChunk
+from vlm.types import Form, Request
 
 log = logging.getLogger("sightline")
 

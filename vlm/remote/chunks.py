@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from vlm.remote.failures import fail
-from vlm.types import FinishReason
+from vlm.results import FinishReason
 
 # Models that think before they answer send their thoughts in one of these fields, some of them
 # beyond `max_tokens`.

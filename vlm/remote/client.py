@@ -17,7 +17,7 @@ from vlm.remote.failures import UpstreamFailure, failure_of_error, failure_of_st
 from vlm.remote.models_list import ListedModel, read_list
 from vlm.remote.upstream import Upstream, UpstreamLimits
 from vlm.remote.wire import json_bytes
-from vlm.types import TokenChunk
+from vlm.results import TokenChunk
 
 _MAX_EVENT_BYTES: Final = 2**20
 _MAX_LIST_BYTES: Final = 2**20

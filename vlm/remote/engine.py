@@ -28,10 +28,11 @@ from vlm.remote.balancer import Balancer
 from vlm.remote.client import Client
 from vlm.remote.upstream import Upstream, UpstreamLimits, UpstreamStatus
 from vlm.remote.wire import FRAME_SIZE_PX
+from vlm.results import EngineInfo, StreamEvent, TokenChunk
 from vlm.scheduler.protocol import OnEvent
 from vlm.scheduler.queue import CLOSED_MESSAGE
 from vlm.settings import Settings, read_key
-from vlm.types import AnswerTask, EngineInfo, Request, StreamEvent, TokenChunk
+from vlm.types import AnswerTask, Request
 
 log = logging.getLogger("sightline")
 

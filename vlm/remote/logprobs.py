@@ -6,7 +6,7 @@ import math
 
 from vlm.remote.chunks import valid_text
 from vlm.remote.failures import fail
-from vlm.types import TokenLogprob
+from vlm.results import TokenLogprob
 
 
 def read_logprobs(value: object) -> list[TokenLogprob]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlm.events import Record
+from vlm.results import EngineInfo
 from vlm.scheduler.live_steps import (
     CameraState,
     Load,
@@ -24,7 +25,7 @@ from vlm.scheduler.live_steps import (
     first_state,
     steps_of,
 )
-from vlm.types import Chosen, EngineInfo
+from vlm.types import Chosen
 
 # A camera is at work if its last frame came in the last so many seconds, or three intervals.
 _AT_WORK_S: Final = 2.0

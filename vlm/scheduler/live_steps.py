@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final, NamedTuple
 
-from vlm.types import Chosen, TileSide
+from vlm.results import TileSide
+from vlm.types import Chosen
 
 # The most that captions may lose in a figure of the model card.
 ALLOWED_LOSS: Final = 0.005

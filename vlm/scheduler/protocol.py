@@ -13,7 +13,8 @@ from vlm.errors import (
     SightlineError,
     first_line,
 )
-from vlm.types import EngineInfo, Request, Result, StreamEvent
+from vlm.results import EngineInfo, Result, StreamEvent
+from vlm.types import Request
 
 log = logging.getLogger("sightline")
 

@@ -22,9 +22,10 @@ from vlm.errors import (
     SupersededError,
 )
 from vlm.events import Record, Subscriber
+from vlm.results import Result, StreamEvent
 from vlm.scheduler.protocol import Job
 from vlm.scheduler.turns import TurnOrder
-from vlm.types import Outcome, Request, Result, StreamEvent
+from vlm.types import Outcome, Request
 
 # Upper bound of an engine's batch: each request in flight holds one of the server's threads.
 MAX_IN_FLIGHT: Final = 32

@@ -21,9 +21,10 @@ from vlm.errors import (
     first_line,
 )
 from vlm.events import Subscriber
+from vlm.results import EngineInfo, EngineState, Result, StreamEvent
 from vlm.scheduler.protocol import AnyEngine, PullEngine, PushEngine, load_error, request_error
 from vlm.scheduler.queue import CLOSED_MESSAGE, RequestQueue, Stream
-from vlm.types import EngineInfo, EngineState, Request, Result, StreamEvent
+from vlm.types import Request
 
 log = logging.getLogger("sightline")
 

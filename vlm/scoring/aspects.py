@@ -11,8 +11,9 @@ from PIL import Image
 
 from vlm.checkpoints.catalogue import BUNDLED_MODEL
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Scored
 from vlm.scoring.calibration import calibration_of, log_sum
-from vlm.types import Choices, Detail, Scored, ScoreTask
+from vlm.types import Choices, Detail, ScoreTask
 
 
 @dataclass(frozen=True)

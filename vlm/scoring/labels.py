@@ -16,10 +16,11 @@ from PIL import Image
 
 from vlm.errors import BadRequestError
 from vlm.prompts import clean_text
+from vlm.results import Scored
 from vlm.scoring.calibration import Calibration, calibration_of, log_sum
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.phrasing import phrasing_of
-from vlm.types import Choices, Detail, Scored, ScoreTask
+from vlm.types import Choices, Detail, ScoreTask
 
 MAX_LABELS: Final = 200
 MAX_LABEL_CHARS: Final = 80

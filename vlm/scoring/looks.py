@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vlm.results import Looked, Looks, LookWord
 from vlm.scoring.sure import spans_of
-from vlm.types import Looked, Looks, LookWord
 
 _WORD: Final = re.compile(r"\S+")
 # A word without the marks around it; a word of marks alone is whole.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from vlm.results import TokenLogprob
 from vlm.scoring.calibration import Calibration
-from vlm.types import TokenLogprob
 
 _WORD: Final = re.compile(r"\S+")
 _ALTERNATIVES: Final = 3

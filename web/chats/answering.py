@@ -19,8 +19,9 @@ from vlm.errors import (
     GenerationError,
     StreamClosedError,
 )
+from vlm.results import Result, StreamEvent
 from vlm.scheduler.worker import Worker
-from vlm.types import Request, Result, StreamEvent
+from vlm.types import Request
 from web.errors import (
     IGNORED_HEADER,
     MAX_BODY_BYTES,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vlm.errors import SightlineError
-from vlm.types import Result, StreamEvent
+from vlm.results import Result, StreamEvent
 from web.chats.fields import is_none
 from web.errors import ollama_error_body
 

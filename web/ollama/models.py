@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vlm.models.manager import Models
-from vlm.types import EngineInfo
+from vlm.results import EngineInfo
 from web.streaming import running_model
 
 # The release of Ollama whose API this is. Clients read it as numbers, and ask for new ones.

@@ -14,9 +14,9 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlm import types
+from vlm import results
 from vlm.errors import SightlineError
-from vlm.types import Result, Stats, StreamEvent
+from vlm.results import Result, Stats, StreamEvent
 from web.chats.fields import is_none
 from web.errors import openai_error_body, status_of
 
@@ -165,7 +165,7 @@ class ChatAnswer:
 
         Raises the SightlineError that `events` raise.
         """
-        logprobs: list[types.TokenLogprob] = []
+        logprobs: list[results.TokenLogprob] = []
         for event in events:
             if isinstance(event, Result):
                 choice = Choice(
@@ -241,19 +241,19 @@ class ChatAnswer:
         )
         return f"data: {chunk.model_dump_json()}\n\n"
 
-    def _logprobs(self, tokens: Sequence[types.TokenLogprob]) -> ChoiceLogprobs | None:
+    def _logprobs(self, tokens: Sequence[results.TokenLogprob]) -> ChoiceLogprobs | None:
         if not self.with_logprobs:
             return None
         return ChoiceLogprobs(content=[token_logprob(token) for token in tokens])
 
 
-def token_logprob(token: types.TokenLogprob) -> TokenLogprob:
+def token_logprob(token: results.TokenLogprob) -> TokenLogprob:
     """Return a token of the answer as OpenAI writes it."""
     top = [_top_logprob(alternative) for alternative in token.top]
     return TokenLogprob(**dict(_top_logprob(token)), top_logprobs=top)
 
 
-def _top_logprob(token: types.TokenLogprob) -> TopLogprob:
+def _top_logprob(token: results.TokenLogprob) -> TopLogprob:
     return TopLogprob(
         token=token.token,
         logprob=max(token.logprob, _LEAST_LOGPROB),

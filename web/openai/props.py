@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from vlm import __version__
 from vlm.models.manager import Models
-from vlm.types import EngineInfo
+from vlm.results import EngineInfo
 from web.paths import PROPS_PATH
 from web.streaming import running_model
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vlm import types
+from vlm import results
 from vlm.errors import SightlineError
-from vlm.types import Result, Stats, StreamEvent
+from vlm.results import Result, Stats, StreamEvent
 from web.chats.fields import is_none
 from web.errors import status_of
 from web.openai.answers import AnswerPart, TokenLogprob, finish_reason_of, token_logprob
@@ -161,7 +161,7 @@ class ResponseMaker:
 
         Raises the SightlineError that `events` raise.
         """
-        logprobs: list[types.TokenLogprob] = []
+        logprobs: list[results.TokenLogprob] = []
         for event in events:
             if isinstance(event, Result):
                 status = _status(event)
@@ -179,7 +179,7 @@ class ResponseMaker:
             event = ResponseEvent(type=kind, sequence_number=next(numbers), **fields)
             return f"event: {kind}\ndata: {event.model_dump_json()}\n\n"
 
-        logprobs: list[types.TokenLogprob] = []
+        logprobs: list[results.TokenLogprob] = []
         for kind in ("response.created", "response.in_progress"):
             yield sent(kind, response=self._answer("in_progress", []))
         place: dict[str, Any] = {"item_id": self._item_id, "output_index": 0}
@@ -269,7 +269,7 @@ def _status(result: Result) -> Status:
     return "incomplete" if finish_reason_of(result) == "length" else "completed"
 
 
-def _written(tokens: Iterable[types.TokenLogprob]) -> list[TokenLogprob]:
+def _written(tokens: Iterable[results.TokenLogprob]) -> list[TokenLogprob]:
     return [token_logprob(token) for token in tokens]
 
 

@@ -26,8 +26,9 @@ from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Result
 from vlm.settings import Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 TOKENS = 24
 WAYS = ("transformers", "transformers-default")

@@ -21,8 +21,9 @@ from tools.nano import train as training
 from tools.nano.trainer import STATE_NAME, Trainer
 from vlm.checkpoints.files import check_folder
 from vlm.models.loading import load_engine
+from vlm.results import Result
 from vlm.settings import Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = ["--workers", "0", "--threads", "1", "--no-evaluation"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tools.small_models.detector_speed import Beside, main, time_frames
-from vlm.types import Box
+from vlm.results import Box
 
 IMAGES = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
 

@@ -7,8 +7,8 @@ from PIL import Image
 from vlm.finder.finder import Finder
 from vlm.finder.first_line import first_line
 from vlm.finder.sentence import FirstLine
+from vlm.results import Box
 from vlm.settings import Settings
-from vlm.types import Box
 
 
 class SmallModels:

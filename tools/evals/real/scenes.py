@@ -18,9 +18,10 @@ from vlm.engine.engine import Engine
 from vlm.finder.around import with_finder
 from vlm.finder.finder import Finder
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Result
 from vlm.scheduler.protocol import PullEngine, never, stream_alone
 from vlm.settings import Settings
-from vlm.types import Request, Result
+from vlm.types import Request
 
 # No other evaluation or training uses these seeds.
 _FIRST_SEED: Final = 800_000

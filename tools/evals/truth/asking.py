@@ -16,6 +16,7 @@ from vlm.images.frame import Frame
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.remote.engine import RemoteEngine
+from vlm.results import Explained, Result, Scored, TokenChunk, TokenLogprob
 from vlm.scheduler.protocol import stream_alone
 from vlm.scheduler.worker import Worker
 from vlm.scoring.aspects import Aspects, aspects_of, aspects_task, read_aspects
@@ -24,16 +25,7 @@ from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion, Labels, Mode
 from vlm.scoring.phrasing import phrasing_of
 from vlm.settings import Settings
-from vlm.types import (
-    ClaimCheck,
-    Explained,
-    Request,
-    Result,
-    Scored,
-    ScoreTask,
-    TokenChunk,
-    TokenLogprob,
-)
+from vlm.types import ClaimCheck, Request, ScoreTask
 
 _WAIT_S: Final = 600.0
 _CLOSE_S: Final = 10.0

@@ -17,8 +17,8 @@ from tools.nano.shapes import SHAPES
 from vlm.engine.branches import MAX_ROWS
 from vlm.engine.inputs import InputBuilder
 from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Looks, LookWord
 from vlm.runtimes.trees import Asked, Tree
-from vlm.types import Looks, LookWord
 
 Cells = npt.NDArray[np.bool_]
 
