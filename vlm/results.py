@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+# At run time too: the OpenAPI document is made from these classes.
+from vlm.types import Chosen, Detail
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from vlm.types import Chosen, Detail
 
 FinishReason = Literal["stop", "length", "loop", "cancelled"]
 EngineState = Literal["loading", "ready", "failed"]

@@ -246,12 +246,20 @@ class Request:
         camera: str | None = None,
         kind: Kind = "question",
         turns: tuple[Exchange, ...] = (),
+        begin: str = "",
     ) -> Request:
-        """Return a request with one question about one image, after earlier `turns` about it."""
+        """Return a request with one question about one image, after earlier `turns` about it.
+
+        The answer goes on from `begin`, if that is not empty.
+        """
         texts = [text for turn in turns for text in (turn.question, turn.answer)]
         first, *others = [*texts, prompt]
         messages = [Message("user", (image, first))]
         for index, text in enumerate(others):
             messages.append(Message("user" if index % 2 else "assistant", (text,)))
-        task = AnswerTask(tuple(messages), max_tokens, detail=detail)
+        end: PromptEnd = "generation_prompt"
+        if begin:
+            messages.append(Message("assistant", (begin,)))
+            end = "final_text"
+        task = AnswerTask(tuple(messages), max_tokens, detail=detail, prompt_end=end)
         return cls(task, kind=kind, camera=camera)

@@ -13,18 +13,21 @@ from werkzeug.datastructures import MultiDict
 
 from vlm.errors import BadRequestError
 from vlm.prompts import (
+    CHAT_MAX_CHARS,
     DEFAULT_PROMPT,
     PRESETS,
     PROMPT_MAX_CHARS,
     READ_PRESET,
     TEXT_PATTERN,
     checked_prompt,
+    clean_text,
 )
 from vlm.settings import MAX_TOKENS_LIMIT
 from vlm.types import ClaimCheck, Detail, Exchange, Kind, Reading
 from web.turns import TURNS_FIELD, read_turns
 
 CAMERA_MAX_CHARS: Final = 64
+MAX_ALTERNATIVES: Final = 5
 
 _CAMERA_RULE: Final = f"1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores"
 
@@ -86,6 +89,21 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "out, and the caption comes as a whole.",
     },
     "turns": TURNS_FIELD,
+    "begin": {
+        "type": "string",
+        "maxLength": CHAT_MAX_CHARS,
+        "pattern": TEXT_PATTERN,
+        "description": "The answer goes on from this text, as if the model had written it. Only "
+        "what is new is returned.",
+    },
+    "alternatives": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_ALTERNATIVES,
+        "default": 0,
+        "description": "`done` has each token of the answer with so many others that the model "
+        "found likeliest in its place. The model itself answers.",
+    },
     "camera": {
         "type": "string",
         "pattern": rf"^[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}$",
@@ -118,6 +136,9 @@ class CaptionFields(NamedTuple):
     explain: bool
     claims: ClaimCheck
     turns: tuple[Exchange, ...]
+    begin: str
+    """Empty: the answer is a new one."""
+    alternatives: int
     camera: str | None
     kind: Kind
 
@@ -150,6 +171,8 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         explain=found.get("explain") == "1",
         claims=cast("ClaimCheck", found.get("claims", FIELDS["claims"]["default"])),
         turns=read_turns(found.get("turns", FIELDS["turns"]["default"])),
+        begin=found.get("begin", ""),
+        alternatives=int(found.get("alternatives", 0)),
         camera=camera,
         kind=kind or ("question" if camera is None else "live"),
     )
@@ -160,6 +183,9 @@ def checked_field(name: str, text: str) -> str:
     schema = FIELDS[name]
     if name == "prompt":
         return checked_prompt(text)
+    if name == "begin":
+        # A word is tokenised with the blank before it, so the next one brings its own.
+        return clean_text(text).lstrip().rstrip(" ")
     if name == "turns":
         read_turns(text)
         return text

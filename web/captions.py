@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,15 +11,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from flask import Blueprint, Response, request
 from flask import Request as HttpRequest
 
-from vlm.errors import SightlineError
+from vlm.errors import NotSupportedError, SightlineError
 from vlm.images.frame import Frame
+from vlm.processing.tokenizer import END_OF_UTTERANCE
 from vlm.results import Explained, Result, StreamEvent, TokenLogprob
 from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
 from vlm.scoring.calibration import calibration_of
-from vlm.scoring.sure import Sure, sure_of
+from vlm.scoring.sure import Alternative, Sure, lead_of, spans_of, sure_of
 from vlm.settings import Settings
-from vlm.types import Request
+from vlm.types import AnswerTask, Request
 from web.caption_fields import read_caption_fields
 from web.errors import error_body
 from web.picture_body import read_picture
@@ -34,12 +36,27 @@ class Token:
 
 
 @dataclass(frozen=True)
+class AnswerToken:
+    """A token of an answer, and what the model would have written in its place."""
+
+    text: str
+    # Its place in the answer, in characters; empty for a part of a character.
+    start: int
+    end: int
+    probability: float
+    # The likeliest first. The text has the blank before it; it is empty for the answer's end.
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True)
 class CaptionResult(Result):
     """The data of a `done` event."""
 
     # Null unless it was asked for, and if the model did not make the text, or its server does not
     # send the log probabilities of tokens.
     sure: Sure | None
+    # Null unless `alternatives` were asked for.
+    tokens: tuple[AnswerToken, ...] | None
 
 
 def captions_blueprint(
@@ -61,7 +78,7 @@ def captions_blueprint(
             stream = held.enter_context(admission.submitted(worker, entry))
             events = read_events(stream, admission, entry)
             response = Response(
-                _server_sent(events, entry.request.answer_task.sure, worker),
+                _server_sent(events, entry.request.answer_task, worker),
                 mimetype="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -73,7 +90,7 @@ def captions_blueprint(
 
 
 def _server_sent(
-    events: Iterator[StreamEvent | None], wants_sure: bool, worker: Worker
+    events: Iterator[StreamEvent | None], task: AnswerTask, worker: Worker
 ) -> Iterator[str]:
     tokens: list[TokenLogprob] = []
     try:
@@ -83,8 +100,8 @@ def _server_sent(
             elif isinstance(event, Result):
                 if isinstance(event, Explained) and event.looks is not None:
                     yield _event("looks", asdict(event.looks))
-                sure = _sure(event, tokens, worker) if wants_sure else None
-                yield _event("done", _done(event, sure))
+                sure = _sure(event, tokens, worker) if task.sure else None
+                yield _event("done", _done(event, sure, _tokens(event, tokens, task.top_logprobs)))
             else:
                 tokens += event.logprobs
                 yield _event("token", asdict(Token(event.text)))
@@ -92,9 +109,52 @@ def _server_sent(
         yield _event("error", error_body(error.code, str(error)))
 
 
-def _done(result: Result, sure: Sure | None) -> dict[str, object]:
+def _done(
+    result: Result, sure: Sure | None, tokens: tuple[AnswerToken, ...] | None
+) -> dict[str, object]:
     values = {each.name: getattr(result, each.name) for each in fields(Result)}
-    return asdict(CaptionResult(**values, sure=sure))
+    return asdict(CaptionResult(**values, sure=sure, tokens=tokens))
+
+
+def _tokens(
+    result: Result, tokens: Sequence[TokenLogprob], count: int | None
+) -> tuple[AnswerToken, ...] | None:
+    """Return the tokens of the answer with alternatives, `count` of them at most with the token.
+
+    None if none were asked for. Raise NotSupportedError if the model's server sent none.
+    """
+    if count is None:
+        return None
+    if not result.text:
+        return ()
+    written = b"".join(each.token_bytes for each in tokens).decode("utf-8", "replace")
+    lead = lead_of(result.text, written)
+    if lead is None:
+        raise NotSupportedError(
+            "The server of this model sends no log probabilities of its words, so alternatives "
+            "to them are not known. Leave out `alternatives`."
+        )
+    found = []
+    for token, (first, last) in spans_of(tokens, lead):
+        start, end = max(first, 0), min(last, len(result.text))
+        # A text that was cut has tokens beyond its end.
+        if start < len(result.text):
+            others = [each for each in token.top if each.token_bytes != token.token_bytes]
+            found.append(
+                AnswerToken(
+                    result.text[start:end],
+                    start,
+                    end,
+                    math.exp(token.logprob),
+                    tuple(_alternative(each) for each in others[: count - 1]),
+                )
+            )
+    return tuple(found)
+
+
+def _alternative(token: TokenLogprob) -> Alternative:
+    text = "" if token.token == END_OF_UTTERANCE else token.token
+    return Alternative(text, math.exp(token.logprob))
 
 
 def _sure(result: Result, tokens: Sequence[TokenLogprob], worker: Worker) -> Sure | None:
@@ -135,11 +195,15 @@ def read_caption_request(
         chosen.max_tokens if chosen else fields.max_tokens or settings.max_tokens,
         chosen.detail if chosen else fields.detail or "low",
         fields.kind,
-        fields.reading,
+        # What was read is no part of the next prompt of an answer that goes on.
+        "model" if fields.begin or fields.alternatives else fields.reading,
         fields.stop_loops,
         fields.turns,
         fields.sure,
         fields.claims,
         fields.explain,
+        fields.begin,
+        # The token itself is among the likeliest.
+        fields.alternatives + 1 if fields.alternatives else None,
     )
     return replace(asked, chosen=chosen)

@@ -66,7 +66,7 @@ def test_the_tokens_add_up_to_the_caption(client: FlaskClient) -> None:
 
 def test_done_tells_why_it_ended_and_what_it_cost(client: FlaskClient) -> None:
     _, done = caption(client)[-1]
-    assert set(done) == {"text", "finish_reason", "stats", "sure"}
+    assert set(done) == {"text", "finish_reason", "stats", "sure", "tokens"}
     assert done["sure"] is None
     assert done["finish_reason"] in ("stop", "length")
     stats = done["stats"]

@@ -37,9 +37,16 @@ class Frame:
         sure: bool = False,
         claims: ClaimCheck = "off",
         explain: bool = False,
+        begin: str = "",
+        top_logprobs: int | None = None,
     ) -> Request:
-        """Return a request with one question about this frame, after earlier `turns` about it."""
-        request = Request.about(self.image, prompt, max_tokens, detail, self.camera, kind, turns)
+        """Return a request with one question about this frame, after earlier `turns` about it.
+
+        The fields are those of `AnswerTask`; the answer goes on from `begin`.
+        """
+        request = Request.about(
+            self.image, prompt, max_tokens, detail, self.camera, kind, turns, begin
+        )
         task = replace(
             request.answer_task,
             reading=reading,
@@ -47,5 +54,6 @@ class Frame:
             sure=sure,
             claims=claims,
             explain=explain,
+            top_logprobs=top_logprobs,
         )
         return replace(request, frame=self, task=task)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm.results import Looked, Looks, LookWord
-from vlm.scoring.sure import spans_of
+from vlm.scoring.sure import lead_of, spans_of
 
 _WORD: Final = re.compile(r"\S+")
 # A word without the marks around it; a word of marks alone is whole.
@@ -32,9 +32,9 @@ Maps = npt.NDArray[np.float32]
 def looks_of(text: str, looked: Looked) -> Looks | None:
     """Return what the words of `text` looked at; None unless the tokens of `looked` are its."""
     written = b"".join(each.token_bytes for each in looked.tokens).decode("utf-8", "replace")
-    lead = len(written) - len(written.lstrip())
+    lead = lead_of(text, written)
     words = [*_WORD.finditer(text)]
-    if not words or written[lead:] != text:
+    if not words or lead is None or written[lead:] != text:
         return None
     spans = spans_of(looked.tokens, lead)
     rows = []

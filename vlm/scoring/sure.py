@@ -57,8 +57,8 @@ def sure_of(
     None if there are no tokens, or they say something else.
     """
     written = b"".join(each.token_bytes for each in tokens).decode("utf-8", "replace")
-    lead = len(written) - len(written.lstrip())
-    if not text or not written[lead:].startswith(text):
+    lead = lead_of(text, written)
+    if lead is None:
         return None
     spans = spans_of(tokens, lead)
     words = tuple(
@@ -69,6 +69,15 @@ def sure_of(
     threshold = None if calibration is None else calibration.unsure
     unsure = None if threshold is None else probability < threshold
     return Sure(probability, unsure, threshold, words)
+
+
+def lead_of(text: str, written: str) -> int | None:
+    """Return how many characters of `written`, all blank, come before `text`; None if not `text`.
+
+    `text` may have been cut at its end. It has blanks of its own if it goes on from another one.
+    """
+    lead = 0 if written.startswith(text) else len(written) - len(written.lstrip())
+    return lead if text and written[lead:].startswith(text) else None
 
 
 def spans_of(
