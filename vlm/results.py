@@ -149,6 +149,24 @@ class Stats:
     chosen: Chosen | None = None
     """Of a live frame what was chosen for it, in so far as the request left it open."""
 
+    @classmethod
+    def silent(
+        cls, total_s: float, image_tokens: int, prompt_tokens: int, patches: int = 0
+    ) -> Stats:
+        """Return the cost of work that writes nothing."""
+        return cls(
+            ttft_s=0.0,
+            tokens_per_s=0.0,
+            image_tokens=image_tokens,
+            prompt_tokens=prompt_tokens,
+            tokens=0,
+            drafted=0,
+            accepted=0,
+            queued_s=0.0,
+            total_s=total_s,
+            patches=patches,
+        )
+
 
 @dataclass(frozen=True)
 class Result:
@@ -186,6 +204,31 @@ class Looked(Result):
     attention: npt.NDArray[np.float32] = field(compare=False)
     """[tokens, rows, columns]: the attention to each cell of the row that predicts the token, mean
     over all layers and heads."""
+
+
+@dataclass(frozen=True)
+class Hidden(Result):
+    """The last event of the stream of a `HideTask`; its text is empty."""
+
+    logprobs: tuple[float, ...]
+    """Of the part of the answer with each region hidden, as natural logarithm; empty if it was
+    cancelled."""
+    grid: tuple[int, int]
+    """Rows and columns of cells over the frame."""
+
+
+@dataclass(frozen=True)
+class Patched(Result):
+    """The last event of the stream of a `PatchTask`; its text is empty."""
+
+    features: npt.NDArray[np.float32] | None = field(compare=False)
+    """[rows, columns, hidden] over the frame; None if it was cancelled."""
+    side_px: int
+    """Of a tile."""
+    tiles: tuple[int, int]
+    """Rows and columns of tiles over the frame."""
+    tokens: int
+    """Image tokens of the prompt that the text model sees."""
 
 
 @dataclass(frozen=True)

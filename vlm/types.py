@@ -195,8 +195,48 @@ class LookTask:
         return (*chat, self.text)
 
 
+@dataclass(frozen=True)
+class HideTask:
+    """Return how likely a part of a given answer is while parts of the image are hidden."""
+
+    messages: tuple[Message, ...]
+    """The chat before the answer, with one image."""
+    text: str
+    """The answer."""
+    start: int
+    """Place of the part, in characters."""
+    end: int
+    regions: tuple[tuple[int, ...], ...]
+    """Each: the cells of the grid over the frame that are hidden, row by row from the top left
+    corner; empty: none."""
+    detail: Detail = "low"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the chat, and the answer."""
+        chat = (part for each in self.messages for part in each.parts if isinstance(part, str))
+        return (*chat, self.text)
+
+
+@dataclass(frozen=True)
+class PatchTask:
+    """Return what the vision encoder makes of each patch of an image."""
+
+    image: Image.Image
+    detail: Detail = "low"
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The chat without a question."""
+        return (Message("user", (self.image,)),)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return ()
+
+
 # Tasks to embed will join them.
-Task: TypeAlias = AnswerTask | ScoreTask | LookTask
+Task: TypeAlias = AnswerTask | ScoreTask | LookTask | HideTask | PatchTask
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from vlm.scheduler.controller import Controller
 from vlm.settings import Settings
 from web.access import REVALIDATED, install_access
 from web.captions import captions_blueprint
+from web.closer import closer_blueprint
 from web.errors import install_error_handlers
 from web.labels import labels_blueprint
 from web.metrics import Metrics, metrics_blueprint
@@ -64,6 +65,7 @@ def create_app(
     app.register_blueprint(models_blueprint(models))
     app.register_blueprint(captions_blueprint(settings, models.worker, controller, admission))
     app.register_blueprint(labels_blueprint(models.worker, admission))
+    app.register_blueprint(closer_blueprint(models.worker, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
     app.register_blueprint(openai_blueprint(models, admission))
     app.register_blueprint(props_blueprint(models))

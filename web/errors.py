@@ -32,6 +32,8 @@ PICTURE_PATHS: Final = (
     "/api/captions",
     "/api/labels",
     "/api/aspects",
+    "/api/hiding",
+    "/api/patches",
     "/api/boxes",
     "/api/things",
     "/api/text",

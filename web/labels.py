@@ -23,11 +23,10 @@ from vlm.scoring.labels import (
     Mode,
     read_labels,
 )
-from vlm.types import Detail, Request, ScoreTask
+from vlm.types import Detail, ScoreTask
 from web.caption_fields import FIELDS, checked_field
 from web.picture_body import read_picture
-from web.request_log import request_log
-from web.streaming import Admission, read_events, running_model
+from web.streaming import Admission, run_task, running_model
 
 _DIGITS: Final = 4
 
@@ -160,14 +159,8 @@ def _scored(
     task: ScoreTask, frame: Frame, worker: Worker, admission: Admission, held: ExitStack
 ) -> Scored | None:
     """Return the result of `task`; None if the client has left."""
-    entry = request_log()
-    entry.wants_answer = True
-    entry.request = Request(task, camera=frame.camera, frame=frame)
-    stream = held.enter_context(admission.submitted(worker, entry))
-    last = None
-    for event in read_events(stream, admission, entry):
-        last = event
-    return last if isinstance(last, Scored) and last.logprobs else None
+    result = run_task(task, frame, worker, admission, held)
+    return result if isinstance(result, Scored) else None
 
 
 def _read(values: MultiDict[str, str], schema: Mapping[str, Any]) -> _Fields:

@@ -18,6 +18,7 @@ from vlm import __version__
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.settings import Settings
 from web.caption_fields import caption_fields
+from web.closer import HIDING_FIELDS, PATCHES_FIELDS
 from web.labels import ASPECTS_FIELDS, LABELS_FIELDS
 from web.openapi_schemas import REF, Json, schemas
 from web.paths import PROPS_PATH, Family, family_of
@@ -56,6 +57,7 @@ _RESPONSES: Final = (
 _TAGS: Final = {
     "captions": "One image, one question.",
     "labels": "How likely the model finds given labels of one image.",
+    "closer": "What one image does to an answer, and what the model sees of it.",
     "finder": "Boxes, things and text in one image, by small models beside the one that captions.",
     "openai": "Chats, for programs made for OpenAI's API.",
     "ollama": "Chats, for programs made for Ollama's API.",
@@ -66,6 +68,8 @@ _TAG_OF: Final = {
     "/api/captions": "captions",
     "/api/labels": "labels",
     "/api/aspects": "labels",
+    "/api/hiding": "closer",
+    "/api/patches": "closer",
     "/api/boxes": "finder",
     "/api/things": "finder",
     "/api/text": "finder",
@@ -162,6 +166,14 @@ def _paths(settings: Settings) -> Json:
         _operation(
             "post /api/aspects", "aspectsOfPicture", "Say what the aspects of an image are",
             _json("AspectsAnswer"), (400, 413, 415, 501, 503), **_picture(ASPECTS_FIELDS),
+        ),
+        _operation(
+            "post /api/hiding", "hideParts", "Say what a word of an answer loses without a part",
+            _json("HidingAnswer"), (400, 413, 415, 501, 503), **_picture(HIDING_FIELDS),
+        ),
+        _operation(
+            "post /api/patches", "alikePatches", "Say which patches of an image are alike",
+            _json("PatchesAnswer"), (400, 413, 415, 501, 503), **_picture(PATCHES_FIELDS),
         ),
         _operation(
             "post /api/boxes", "findBoxes", "Find things in an image, as boxes",

@@ -7,6 +7,7 @@ from typing import Any
 from vlm.models.candidates import ModelsStatus
 from vlm.results import Looks
 from web.captions import CaptionResult, Token
+from web.closer import HidingAnswer, PatchesAnswer
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
 from web.labels import AspectsAnswer, LabelsAnswer
 from web.ollama.models import OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion
@@ -63,7 +64,10 @@ def schemas() -> Json:
         CaptionResult, ErrorAnswer, Health, Looks, ModelsStatus, OpenAIErrorAnswer, Props, Status,
         Token,
     )  # fmt: skip
-    found = (AspectsAnswer, BoxesAnswer, LabelsAnswer, TextAnswer, ThingsAnswer)
+    found = (
+        AspectsAnswer, BoxesAnswer, HidingAnswer, LabelsAnswer, PatchesAnswer, TextAnswer,
+        ThingsAnswer,
+    )  # fmt: skip
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
     requests = (
         ChatCompletionRequest, OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import flask
 from PIL import Image
 
 from vlm.errors import BusyError, ModelFailedError, NotReadyError, StreamClosedError
+from vlm.images.frame import Frame
 from vlm.results import EngineInfo, Result, StreamEvent
 from vlm.scheduler.queue import MAX_IN_FLIGHT, Stream
 from vlm.scheduler.worker import Worker
+from vlm.types import Request, Task
 from web.errors import StoppingError
-from web.request_log import RequestLog
+from web.request_log import RequestLog, request_log
 from web.wsgi import ON_HANG_UP
 
 # After so long without an event the client receives a comment line, as a sign of life.
@@ -135,6 +137,24 @@ def running_model(worker: Worker) -> EngineInfo:
             raise ModelFailedError(str(worker.error))
         raise NotReadyError("The model is still loading. Try again in a few seconds.")
     return info
+
+
+def run_task(
+    task: Task, frame: Frame, worker: Worker, admission: Admission, held: ExitStack
+) -> Result | None:
+    """Return the result of `task` about `frame`; None if it was cancelled: the client has left.
+
+    Its stream is closed with `held`.
+    """
+    entry = request_log()
+    entry.wants_answer = True
+    entry.request = Request(task, camera=frame.camera, frame=frame)
+    stream = held.enter_context(admission.submitted(worker, entry))
+    last = None
+    for event in read_events(stream, admission, entry):
+        last = event
+    is_complete = isinstance(last, Result) and last.finish_reason != "cancelled"
+    return last if isinstance(last, Result) and is_complete else None
 
 
 def read_events(

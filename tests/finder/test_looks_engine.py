@@ -15,8 +15,8 @@ from counting_runtime import counting
 from engine_kit import with_task
 from tools.nano.scenes import make_frame
 from vlm.engine.engine import Engine
+from vlm.engine.frame_grid import attention_on_grid, tokens_of_cells
 from vlm.engine.inputs import InputBuilder
-from vlm.engine.looking import on_grid
 from vlm.errors import NotSupportedError
 from vlm.finder.claims_engine import ClaimsEngine
 from vlm.finder.looks_engine import LooksEngine
@@ -146,8 +146,11 @@ def test_tiles_are_put_where_they_were_cut() -> None:
     tiles = np.zeros((1, 7, 2, 2), np.float32)
     tiles[0, 4, 0, 1] = 1.0
     tiles[0, 6, 0, 0] = 6.0
-    cells = on_grid(tiles.reshape(1, -1), grid)
+    cells = attention_on_grid(tiles.reshape(1, -1), grid)
     expected = np.zeros((1, 4, 6))
     expected[0, :2, :3] = 1.0
     expected[0, 2, 3] = 1.0
     np.testing.assert_array_equal(cells, expected)
+    # The other way: the token of the tile, and that of the whole image, of which a row has three.
+    assert tokens_of_cells([2 * 6 + 3], grid) == [4 * 4 + 1, 6 * 4 + 3]
+    assert tokens_of_cells([0, 1, 6], grid) == [0, 1, 2, 6 * 4]

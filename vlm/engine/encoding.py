@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from vlm.engine.frame_cache import EncodedFrame
 from vlm.engine.model import Model, Prepared
 from vlm.engine.passes import Encode, EncodeChanged, Pass, SharedPassError
-from vlm.results import Kept
+from vlm.results import Kept, Stats
 from vlm.runtimes.base import ImageFeatures
 
 
@@ -34,6 +35,7 @@ class Encoding:
         self._prepared = prepared
         self._detail = prepared.request.task.detail
         self._is_cancelled = is_cancelled
+        self._started_s = time.perf_counter()
 
     def passes(self) -> Generator[Pass, Any, None]:
         """Yield the passes; `frames` lacks the last ones if the request was cancelled."""
@@ -52,6 +54,11 @@ class Encoding:
                     self._model.frames.put(key, frame)
             self.keys.append(key)
             self.frames.append(frame)
+
+    def stats(self, prompt_tokens: int) -> Stats:
+        """Return the cost so far of a request that writes nothing."""
+        total_s = time.perf_counter() - self._started_s
+        return Stats.silent(total_s, self._prepared.image_tokens, prompt_tokens, self.patches)
 
     @property
     def _may_reuse(self) -> bool:

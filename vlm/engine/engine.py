@@ -10,11 +10,13 @@ from weakref import WeakSet
 from PIL import Image
 
 from vlm.engine.generation import Generation
+from vlm.engine.hiding import Hiding
 from vlm.engine.inputs import InputBuilder
-from vlm.engine.jobs import AnswerJob, EngineJob, LookJob, ScoreJob
+from vlm.engine.jobs import AnswerJob, EngineJob, ResultJob, ScoreJob
 from vlm.engine.looking import Looking
 from vlm.engine.model import Model, Prepared
 from vlm.engine.passes import SharedPassError, group_passes, run_alone, run_group
+from vlm.engine.patching import patched
 from vlm.engine.refresh import refresh
 from vlm.engine.scoring import Scoring
 from vlm.engine.text import AnswerText
@@ -25,7 +27,7 @@ from vlm.prompts import DEFAULT_PROMPT
 from vlm.results import EngineInfo, Result, StreamEvent, TileSide
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import Detail, LookTask, Request, ScoreTask
+from vlm.types import Detail, HideTask, LookTask, PatchTask, Request, ScoreTask
 
 log = logging.getLogger("sightline")
 
@@ -189,7 +191,13 @@ class Engine:
             return job
         if isinstance(request.task, LookTask):
             look = self._model.prepare_look(request, request.task)
-            return LookJob(Looking(self._model, look, is_cancelled))
+            return ResultJob(Looking(self._model, look, is_cancelled).events())
+        if isinstance(request.task, HideTask):
+            hide = self._model.prepare_hide(request, request.task)
+            return ResultJob(Hiding(self._model, hide, is_cancelled).events())
+        if isinstance(request.task, PatchTask):
+            prepared = self._model.prepare_patches(request, request.task)
+            return ResultJob(patched(self._model, prepared, is_cancelled))
         prepared, task = self._model.prepare(request), request.task
         text = AnswerText(
             self._model.inputs.tokenizer,

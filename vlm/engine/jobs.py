@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vlm.engine.generation import Generation
-from vlm.engine.looking import Looking
 from vlm.engine.passes import PASSES, Pass, Passes
 from vlm.engine.sampling import Token
 from vlm.engine.scoring import Scoring
 from vlm.engine.text import AnswerText
-from vlm.results import Looked, Scored, StreamEvent
+from vlm.results import Result, Scored, StreamEvent
 
 
 class EngineJob:
@@ -123,12 +122,9 @@ class ScoreJob(EngineJob):
         return True
 
 
-class LookJob(EngineJob):
-    """A request for what an answer looks at."""
+class ResultJob(EngineJob):
+    """A request whose passes yield nothing but its result."""
 
-    def __init__(self, looking: Looking) -> None:
-        super().__init__(looking.events())
-
-    def _take(self, made: Looked) -> bool:
+    def _take(self, made: Result) -> bool:
         self._events.append(made)
         return True

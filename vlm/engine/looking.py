@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Generator
 from typing import Any, Final, cast
 
@@ -11,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm.engine.encoding import Encoding
+from vlm.engine.frame_grid import attention_on_grid, cells_of
 from vlm.engine.model import Model, PreparedLook
 from vlm.engine.passes import Look, Pass, Passes, Prefill, Verify
-from vlm.processing.image_processor import TileGrid
-from vlm.results import FinishReason, Looked, Stats, TokenLogprob
+from vlm.results import FinishReason, Looked, TokenLogprob
 from vlm.runtimes.base import KVState, Logits, LooksRuntime
 from vlm.runtimes.trees import logprobs_of
 
@@ -32,7 +30,6 @@ class Looking:
         self._look = look
         self._is_cancelled = is_cancelled
         self._encoding = Encoding(model, look.prepared, is_cancelled)
-        self._started_s = time.perf_counter()
 
     def events(self) -> Passes[Looked]:
         """Yield passes and, last, the result; between two passes the request can be cancelled."""
@@ -60,7 +57,7 @@ class Looking:
             end = min(start + _MAX_ROWS, len(ids) - 1)
             weights, logits = yield Look(state, start, ids[start:end], layers)
             image = weights.mean((0, 1))[:, : len(prompt)][:, is_image]
-            maps.extend(on_grid(image, self._look.grid))
+            maps.extend(attention_on_grid(image, self._look.grid))
             tokens += self._tokens(ids[start + 1 : end + 1], logits)
         yield self._result(tuple(tokens), maps)
 
@@ -86,41 +83,8 @@ class Looking:
         ]
 
     def _result(self, tokens: tuple[TokenLogprob, ...], maps: list[Attention]) -> Looked:
-        rows, columns = _cells(self._look.grid)
+        rows, columns = cells_of(self._look.grid)
         reason: FinishReason = "stop" if tokens else "cancelled"
-        stats = Stats(
-            ttft_s=0.0,
-            tokens_per_s=0.0,
-            image_tokens=self._look.prepared.image_tokens,
-            prompt_tokens=len(self._look.prepared.input_ids),
-            tokens=0,
-            drafted=0,
-            accepted=0,
-            queued_s=0.0,
-            total_s=time.perf_counter() - self._started_s,
-            patches=self._encoding.patches,
-        )
+        stats = self._encoding.stats(len(self._look.prepared.input_ids))
         attention = np.array(maps, np.float32).reshape(len(maps), rows, columns)
         return Looked("", reason, stats, tokens, (rows, columns), attention)
-
-
-def on_grid(image: Attention, grid: TileGrid) -> Attention:
-    """Return attention to image tokens, [rows, tokens], over the frame, [rows, height, width].
-
-    Cells are those of the tiles; attention to the tile of the whole image is spread over the cells
-    that each of its tokens covers.
-    """
-    side = math.isqrt(grid.tile_tokens)
-    whole = image[:, -grid.tile_tokens :].reshape(-1, side, side)
-    if grid.tiles == 1:
-        return whole
-    tiles = image[:, : -grid.tile_tokens].reshape(-1, grid.rows, grid.columns, side, side)
-    height, width = _cells(grid)
-    spread = whole.repeat(grid.rows, 1).repeat(grid.columns, 2) / (grid.rows * grid.columns)
-    over: Attention = tiles.transpose(0, 1, 3, 2, 4).reshape(-1, height, width) + spread
-    return over
-
-
-def _cells(grid: TileGrid) -> tuple[int, int]:
-    """Return the rows and columns of cells over a frame."""
-    return max(grid.rows, 1) * grid.row_tokens, max(grid.columns, 1) * grid.row_tokens

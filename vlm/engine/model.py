@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from vlm.engine.branches import Branch, common_start
 from vlm.engine.drafts import LastAnswers
 from vlm.engine.frame_cache import FrameCache
+from vlm.engine.frame_grid import cells_of
 from vlm.engine.grammars import Grammars
 from vlm.engine.inputs import InputBuilder, Turn
 from vlm.engine.json_ends import ClosingTokens
@@ -20,7 +23,23 @@ from vlm.processing.image_processor import TileGrid
 from vlm.processing.tokenizer import END_OF_UTTERANCE
 from vlm.prompts import clean_text
 from vlm.runtimes.base import Runtime
-from vlm.types import AnswerTask, Choices, LookTask, Request, ScoreTask
+from vlm.types import AnswerTask, Choices, HideTask, LookTask, PatchTask, Request, ScoreTask
+
+
+class PatchCache:
+    """The features of the patches of the newest frame that they were asked of."""
+
+    def __init__(self) -> None:
+        self._key = b""
+        self._features: npt.NDArray[np.float32] | None = None
+
+    def get(self, key: bytes) -> npt.NDArray[np.float32] | None:
+        """Return the features of the frame of `key`, or None."""
+        return self._features if key == self._key else None
+
+    def put(self, key: bytes, features: npt.NDArray[np.float32]) -> None:
+        """Keep `features` in place of the last ones."""
+        self._key, self._features = key, features
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,20 @@ class PreparedLook:
     """Of its one image."""
 
 
+@dataclass(frozen=True)
+class PreparedHide:
+    """A request to hide parts of an image, in the model's terms."""
+
+    prepared: Prepared
+    answer_ids: tuple[int, ...]
+    """Up to the end of the part that is asked for."""
+    scored: int
+    """Number of tokens of the part, at the end of them; at least one."""
+    grid: TileGrid
+    regions: tuple[tuple[int, ...], ...]
+    """Cells of the grid."""
+
+
 @dataclass
 class Model:
     """A runtime with the checkpoint's own inputs, and what its answers leave for later ones."""
@@ -70,6 +103,7 @@ class Model:
     reuse: VisionReuse | None = None
     """None if each frame is encoded whole."""
     frames: FrameCache = field(default_factory=FrameCache)
+    patches: PatchCache = field(default_factory=PatchCache)
     answers: LastAnswers = field(default_factory=LastAnswers)
 
     @cached_property
@@ -86,6 +120,7 @@ class Model:
     def forget(self) -> None:
         """Drop what earlier answers left."""
         self.frames, self.answers = FrameCache(), LastAnswers()
+        self.patches = PatchCache()
         if self.reuse is not None:
             self.reuse.forget()
 
@@ -127,11 +162,7 @@ class Model:
 
         Raise BadRequestError if it cannot be run, NotSupportedError if the runtime scores nothing.
         """
-        if "score" not in self.runtime.capabilities:
-            raise NotSupportedError(
-                "The model is spread over several devices, which score no answers. Start it on one "
-                "with --device."
-            )
+        self._check_scores()
         context_tokens = self.runtime.context_tokens
         grid = self.inputs.image_processor.grid_of(task.image.size, task.detail)
         branches: list[Branch] = []
@@ -163,14 +194,59 @@ class Model:
         Raise BadRequestError if it cannot be run, NotSupportedError if the runtime cannot look.
         """
         self._check_looks()
+        prepared, grid, answer = self._prepare_given(request, task, task.text)
+        return PreparedLook(prepared, answer, grid)
+
+    def prepare_hide(self, request: Request, task: HideTask) -> PreparedHide:
+        """Return `request`, of `task`, in the model's terms.
+
+        Raise BadRequestError if it cannot be run, NotSupportedError if the runtime scores nothing.
+        """
+        self._check_scores()
+        prepared, grid, answer = self._prepare_given(request, task, task.text[: task.end])
+        before = self.inputs.answer_ids(task.text[: task.start].rstrip())
+        known = 0
+        for ours, theirs in zip(before, answer[:-1], strict=False):
+            if ours != theirs:
+                break
+            known += 1
+        rows, columns = cells_of(grid)
+        if any(not 0 <= cell < rows * columns for region in task.regions for cell in region):
+            raise BadRequestError(
+                f"The picture has {rows} x {columns} cells: 0 to {rows * columns - 1}."
+            )
+        return PreparedHide(prepared, answer, len(answer) - known, grid, task.regions)
+
+    def prepare_patches(self, request: Request, task: PatchTask) -> Prepared:
+        """Return `request`, of `task`, in the model's terms.
+
+        Raise NotSupportedError if the runtime does not return what it makes of patches.
+        """
+        if "patches" not in self.runtime.capabilities:
+            raise NotSupportedError(
+                "The model is spread over several devices, which do not return what it makes of "
+                "each patch. Start it on one with --device."
+            )
+        return self.prepare(replace(request, task=AnswerTask(task.messages, 1, task.detail)))
+
+    def _prepare_given(
+        self, request: Request, task: LookTask | HideTask, text: str
+    ) -> tuple[Prepared, TileGrid, tuple[int, ...]]:
+        """Return the chat before an answer, the grid of its image, and the ids of the answer."""
         prompt = AnswerTask(task.messages, 1, task.detail)
         prepared = self.prepare(replace(request, task=prompt))
-        answer = self.inputs.answer_ids(task.text)
+        answer = self.inputs.answer_ids(text)
         if len(prepared.input_ids) + len(answer) > self.runtime.context_tokens:
             raise BadRequestError("Prompt, image and answer are longer than this model's context.")
         (image,) = prepared.images
-        grid = self.inputs.image_processor.grid_of(image.size, task.detail)
-        return PreparedLook(prepared, answer, grid)
+        return prepared, self.inputs.image_processor.grid_of(image.size, task.detail), answer
+
+    def _check_scores(self) -> None:
+        if "score" not in self.runtime.capabilities:
+            raise NotSupportedError(
+                "The model is spread over several devices, which score no answers. Start it on one "
+                "with --device."
+            )
 
     def _check_looks(self) -> None:
         if "looks" not in self.runtime.capabilities:

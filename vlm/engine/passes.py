@@ -41,6 +41,14 @@ class EncodeChanged:
 
 
 @dataclass(frozen=True)
+class EncodePatches:
+    """Encode tiles up to the connector. Its output: features, [tiles, patches, hidden]."""
+
+    pixel_values: PixelValues
+    """[tiles, 3, side, side]"""
+
+
+@dataclass(frozen=True)
 class Prefill:
     """Feed a new sequence. Its output: the state, and the Predicted after the last `count`."""
 
@@ -105,8 +113,12 @@ class Look:
     layers: Sequence[int]
 
 
-Pass: TypeAlias = Encode | EncodeChanged | Prefill | Refeed | Verify | Decode | Score | Look
-PASSES: Final = (Encode, EncodeChanged, Prefill, Refeed, Verify, Decode, Score, Look)
+Pass: TypeAlias = (
+    Encode | EncodeChanged | EncodePatches | Prefill | Refeed | Verify | Decode | Score | Look
+)
+PASSES: Final = (
+    Encode, EncodeChanged, EncodePatches, Prefill, Refeed, Verify, Decode, Score, Look,
+)  # fmt: skip
 
 T = TypeVar("T")
 Passes: TypeAlias = Generator[Pass | T, Any, None]
@@ -140,6 +152,8 @@ def run_pass(runtime: Any, wanted: Pass) -> Any:
         return runtime.encode_image(wanted.pixel_values)
     if isinstance(wanted, EncodeChanged):
         return runtime.encode_changed(wanted.state, wanted.pixel_values, wanted.changed)
+    if isinstance(wanted, EncodePatches):
+        return runtime.patch_features(wanted.pixel_values)
     if isinstance(wanted, Prefill):
         return runtime.prefill(
             wanted.input_ids, wanted.features, wanted.count, want_logits=wanted.want_logits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from itertools import islice
 from typing import Any
@@ -12,7 +11,7 @@ from vlm.engine.encoding import Encoding
 from vlm.engine.frame_cache import EncodedFrame
 from vlm.engine.model import Model, PreparedScores
 from vlm.engine.passes import Pass, Passes, Prefill, Score, Verify
-from vlm.results import EngineInfo, Scored, Stats
+from vlm.results import EngineInfo, Scored
 from vlm.runtimes.base import KVState
 
 
@@ -32,7 +31,6 @@ class Scoring:
         self._is_cancelled = is_cancelled
         self._encoding = Encoding(model, scores.prepared, is_cancelled)
         self._rows = self._passes = 0
-        self._started_s = time.perf_counter()
 
     def events(self) -> Passes[Scored]:
         """Yield passes and, last, the result; between two passes the request can be cancelled."""
@@ -93,19 +91,8 @@ class Scoring:
             self._model.frames.put(encoding.keys[-1], kept)
 
     def _result(self, values: list[float]) -> Scored:
-        total_s = time.perf_counter() - self._started_s
-        stats = Stats(
-            ttft_s=0.0,
-            tokens_per_s=0.0,
-            image_tokens=self._scores.prepared.image_tokens,
-            prompt_tokens=sum(len(each.token_ids) - each.scored for each in self._scores.branches),
-            tokens=0,
-            drafted=0,
-            accepted=0,
-            queued_s=0.0,
-            total_s=total_s,
-            patches=self._encoding.patches,
-        )
+        branches = self._scores.branches
+        stats = self._encoding.stats(sum(len(each.token_ids) - each.scored for each in branches))
         rest = iter(values)
         logprobs = tuple(tuple(islice(rest, count)) for count in self._scores.counts)
         return Scored(

@@ -25,7 +25,7 @@ Logits: TypeAlias = npt.NDArray[np.float32]
 ImageFeatures: TypeAlias = Any
 
 # Optional abilities; each has a protocol of its own in this file.
-Capability = Literal["batch", "changed", "looks", "refeed", "score"]
+Capability = Literal["batch", "changed", "looks", "patches", "refeed", "score"]
 
 
 class KVState(Protocol):
@@ -155,6 +155,16 @@ class ChangedRuntime(Runtime[State], Protocol[State]):
         Its side is that of `state`. `changed` are indices of patches, at least one. Of the others
         `state` has what was computed last. If all are computed, the features are those of
         `encode_image`.
+        """
+
+
+class PatchesRuntime(Runtime[State], Protocol[State]):
+    """A runtime with the capability "patches": it returns what it makes of each patch."""
+
+    def patch_features(self, pixel_values: PixelValues) -> npt.NDArray[np.float32]:
+        """Return the last hidden states of the vision encoder's layers, [tiles, patches, hidden].
+
+        `pixel_values` are as for `encode_image`. Patches lie in rows, from the top left corner.
         """
 
 

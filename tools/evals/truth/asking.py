@@ -16,7 +16,7 @@ from vlm.images.frame import Frame
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.remote.engine import RemoteEngine
-from vlm.results import Explained, Result, Scored, TokenChunk, TokenLogprob
+from vlm.results import Explained, Hidden, Result, Scored, TokenChunk, TokenLogprob
 from vlm.scheduler.protocol import stream_alone
 from vlm.scheduler.worker import Worker
 from vlm.scoring.aspects import Aspects, aspects_of, aspects_task, read_aspects
@@ -25,7 +25,7 @@ from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion, Labels, Mode
 from vlm.scoring.phrasing import phrasing_of
 from vlm.settings import Settings
-from vlm.types import ClaimCheck, Request, ScoreTask
+from vlm.types import ClaimCheck, HideTask, Request, ScoreTask
 
 _WAIT_S: Final = 600.0
 _CLOSE_S: Final = 10.0
@@ -38,9 +38,7 @@ class LocalModel:
     scores: Final = True
 
     def __init__(self, settings: Settings) -> None:
-        engine = load_engine(settings)
-        self.runtime, self.inputs = engine._model.runtime, engine._model.inputs
-        self._engine = LooksEngine(ClaimsEngine(engine))
+        self._engine = LooksEngine(ClaimsEngine(load_engine(settings)))
         info = self._engine.info
         self.name, self.dtype = info.model, info.dtype
         self._phrasing = phrasing_of(info.model)
@@ -54,6 +52,19 @@ class LocalModel:
         result, _ = self._run(Frame(image).request(DEFAULT_PROMPT, ANSWER_TOKENS, explain=True))
         assert isinstance(result, Explained), "the result of an explained request"
         return result
+
+    def hidden(
+        self,
+        image: Image.Image,
+        text: str,
+        place: tuple[int, int],
+        regions: Sequence[tuple[int, ...]],
+    ) -> tuple[float, ...]:
+        """Return the log probability of a part of a caption with each of `regions` hidden."""
+        messages = Frame(image).request(DEFAULT_PROMPT, 1).answer_task.messages
+        result, _ = self._run(Request(HideTask(messages, text, *place, tuple(regions))))
+        assert isinstance(result, Hidden), "the result of a HideTask"
+        return result.logprobs
 
     def answer_tokens(self, image: Image.Image, prompt: str) -> tuple[str, list[TokenLogprob]]:
         """Return the answer to a question, and its tokens."""

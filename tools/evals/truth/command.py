@@ -85,7 +85,7 @@ def _local(model: LocalModel, scenes: int, photos: Path) -> list[Figure]:
 
 def _looks(model: LocalModel, scenes: int) -> list[Figure]:
     """Return whether words look at what they name, and lose most without it."""
-    pointing, hiding = Pointing(), Hiding(model.runtime, model.inputs)
+    pointing, hiding = Pointing(), Hiding(model)
     for index, (_, frame) in enumerate(tqdm(scenes_with_objects(scenes, _SPLIT), "looks", scenes)):
         result = model.explained(frame.image)
         if result.looks is None:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tools.evals.figures import Figure, share
+from tools.evals.truth.asking import LocalModel
 from tools.evals.truth.measures import share_interval
 from tools.nano.scenes import Frame
 from tools.nano.shapes import SHAPES
-from vlm.engine.branches import MAX_ROWS
-from vlm.engine.inputs import InputBuilder
-from vlm.prompts import DEFAULT_PROMPT
 from vlm.results import Looks, LookWord
-from vlm.runtimes.trees import Asked, Tree
+from vlm.scoring.looks import core_of, pointed_cells
 
 Cells = npt.NDArray[np.bool_]
-
-# A word points at the cells with more than this share of its map's maximum. Chosen on the split
-# "test": of 68 words 0.97 of those that had another place lost most there, with 0.25 0.90.
-_POINTED: Final = 0.1
 
 
 def things_of(frame: Frame, looks: Looks) -> Iterator[tuple[LookWord, Cells]]:
@@ -74,23 +67,24 @@ class Hiding:
     It is hidden from all rows after the image; so is each other region of the same form.
     """
 
-    def __init__(self, runtime: Any, inputs: InputBuilder) -> None:
-        self._runtime = runtime
-        self._inputs = inputs
+    def __init__(self, model: LocalModel) -> None:
+        self._model = model
         self._right = self._words = self._without_place = 0
         self._chance = 0.0
         self._lost: list[float] = []
 
     def add(self, frame: Frame, text: str, looks: Looks, word: LookWord) -> None:
         """Count `word` of the answer `text`, if another region of the form has room."""
-        region = np.reshape(word.map, looks.grid) > _POINTED * max(word.map)
+        region = np.zeros(looks.grid, np.bool_)
+        region.flat[list(pointed_cells(word))] = True
         regions = [region, *_moved(region)]
         if len(regions) < 2:
             self._without_place += 1
             return
-        whole, pointed, *others = self._logprobs(
-            frame, text, word, [np.zeros_like(region), *regions]
-        )
+        core = core_of(text, word.start, word.end)
+        assert core is not None, "a word has a character that is no blank"
+        hidden = [(), *(tuple(np.flatnonzero(each).tolist()) for each in regions)]
+        whole, pointed, *others = self._model.hidden(frame.image, text, core, hidden)
         self._words += 1
         self._right += pointed < min(others)
         self._chance += 1 / len(regions)
@@ -108,50 +102,6 @@ class Hiding:
             "no other place"
         )
         return [share("hiding", self._right, self._words, note, least=0.95)]
-
-    def _logprobs(
-        self, frame: Frame, text: str, word: LookWord, regions: list[Cells]
-    ) -> list[float]:
-        """Return the log probability of `word` with each of `regions` hidden."""
-        processor = self._inputs.image_processor
-        turns = (("user", (processor.grid_of(frame.image.size, "low"), DEFAULT_PROMPT)),)
-        prompt = self._inputs.chat_ids(turns)  # type: ignore[arg-type]
-        image = np.flatnonzero(np.array(prompt) == self._inputs.image_token_id)
-        start = int(image[-1]) + 1
-        features = self._runtime.encode_image(processor.pixel_values(frame.image, "low"))
-        state, _ = self._runtime.prefill(prompt[:start], [features])
-        before = self._inputs.answer_ids(text[: word.start].rstrip()) if word.start else ()
-        upto = self._inputs.answer_ids(text[: word.end].rstrip(".,"))
-        path = [*prompt[start:], *upto[:-1]]
-        scored = range(len(before), len(upto))
-        rows = [len(prompt) - start - 1 + each for each in scored]
-        values: list[float] = []
-        each_pass = max(1, MAX_ROWS // len(path))
-        for first in range(0, len(regions), each_pass):
-            part = regions[first : first + each_pass]
-            hidden = [image[region.ravel()].tolist() for region in part]
-            length = len(path)
-            tree = Tree(
-                path * len(part),
-                [
-                    index * length + row - 1 if row else -1
-                    for index in range(len(part))
-                    for row in range(length)
-                ],
-                {
-                    index * length + row: hidden[index]
-                    for index in range(len(part))
-                    for row in range(length)
-                },
-            )
-            asked: list[Asked] = [
-                (index * length + row, upto[each])
-                for index in range(len(part))
-                for row, each in zip(rows, scored, strict=True)
-            ]
-            found = np.reshape(self._runtime.score(state, tree, asked), (len(part), -1))
-            values += found.sum(1).tolist()
-        return values
 
 
 def _moved(region: Cells) -> Iterator[Cells]:

@@ -47,7 +47,9 @@ class OpenVinoRuntime:
     device = "cpu"
     tiles_per_pass = 1
     # A batch of eight is as fast as eight passes one after the other (docs/experiments.md).
-    capabilities: frozenset[Capability] = frozenset({"changed", "looks", "refeed", "score"})
+    capabilities: frozenset[Capability] = frozenset(
+        {"changed", "looks", "patches", "refeed", "score"}
+    )
 
     def __init__(
         self,
@@ -144,6 +146,10 @@ class OpenVinoRuntime:
     ) -> Features:
         with memory_errors():
             return state.encode(pixel_values, changed)
+
+    def patch_features(self, pixel_values: PixelValues) -> Features:
+        with memory_errors():
+            return self._vision.encode_patches(pixel_values)
 
     def prefill(
         self,

@@ -44,6 +44,25 @@ class OpenVinoVision:
 
         Raise ValueError for a side that is larger than the model's, or has no whole tokens.
         """
+        state, every = self._state_for(pixel_values)
+        return np.concatenate([state.encode(tile[None], every) for tile in pixel_values])
+
+    def encode_patches(self, pixel_values: PixelValues) -> Features:
+        """Return the last hidden states of the layers, [tiles, patches, hidden].
+
+        Raise ValueError as `encode` does.
+        """
+        state, every = self._state_for(pixel_values)
+        found = []
+        for tile in pixel_values:
+            state.encode(tile[None], every)
+            found.append(state.last_hidden())
+        return np.concatenate(found)
+
+    def _state_for(
+        self, pixel_values: PixelValues
+    ) -> tuple[OpenVinoVisionState, npt.NDArray[np.int64]]:
+        """Return the state in which whole tiles are encoded, and the indices of all patches."""
         side_px = pixel_values.shape[-1]
         if side_px > self._tile_px or side_px // self.patch_px % self._patches_per_token:
             raise ValueError(f"tiles of {side_px} pixels, but a model for {self._tile_px}")
@@ -51,8 +70,7 @@ class OpenVinoVision:
         state = self._whole.get(is_own)
         if state is None or state.side_px != side_px:
             state = self._whole[is_own] = self.new_state(side_px)
-        every = np.arange(self._patches_of(side_px))
-        return np.concatenate([state.encode(tile[None], every) for tile in pixel_values])
+        return state, np.arange(self._patches_of(side_px))
 
     def new_state(self, side_px: int) -> OpenVinoVisionState:
         """Return a state without content for tiles of a side."""
@@ -104,3 +122,17 @@ class OpenVinoVisionState:
         inputs = {"pixel_values": pixel_values, "changed": changed}
         self._request.infer(inputs, share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data)
+
+    def last_hidden(self) -> Features:
+        """Return the last hidden states of the tile's patches, [1, patches, hidden], in float32."""
+        # They are the last variable; the names are "past_24past_24_present" and so on.
+        tensor = max(
+            self._request.query_state(),
+            key=lambda each: int(each.name.removeprefix("past_").split("past_")[0]),
+        ).state
+        if tensor.element_type.to_string() == "bf16":
+            # NumPy has no bfloat16: it is the upper half of float32.
+            halves = np.frombuffer(tensor.data, np.uint16).reshape(tensor.shape)
+            widened: Features = (halves.astype(np.uint32) << 16).view(np.float32)
+            return widened
+        return np.array(tensor.data, np.float32)

@@ -65,7 +65,7 @@ class TorchRuntime:
         # The parts of a model that is spread over devices are moved by hooks of accelerate.
         is_spread = len({each.device for each in model.parameters()}) > 1
         self.capabilities: frozenset[Capability] = frozenset(
-            () if is_spread else ("changed", "looks", "score")
+            () if is_spread else ("changed", "looks", "patches", "score")
         )
         self.layers: int = model.config.text_config.num_hidden_layers
         vision = model.config.vision_config
@@ -110,6 +110,17 @@ class TorchRuntime:
             features: torch.Tensor
             features, *state.tensors = self._changed_vision(pixels, indices, state.tensors)
             return features
+
+    @torch.inference_mode()
+    def patch_features(self, pixel_values: PixelValues) -> npt.NDArray[np.float32]:
+        with self._step():
+            state = self._changed_vision.new_state(pixel_values.shape[-1], self._device)
+            every = torch.arange(state[-1].shape[1], device=self._device)
+            found = []
+            for tile in torch.from_numpy(pixel_values).to(self._device):
+                *_, last = self._changed_vision(tile[None], every, state)
+                found.append(last.float().cpu().numpy())
+            return np.concatenate(found)
 
     @cached_property
     def _changed_vision(self) -> ChangedVision:

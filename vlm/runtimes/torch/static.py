@@ -74,6 +74,9 @@ class StaticTorchRuntime:
     ) -> torch.Tensor:
         return self._eager.encode_changed(state, pixel_values, changed)
 
+    def patch_features(self, pixel_values: PixelValues) -> npt.NDArray[np.float32]:
+        return self._eager.patch_features(pixel_values)
+
     @torch.inference_mode()
     def prefill(
         self,
