@@ -76,9 +76,11 @@ class HidingAnswer:
 
     before: float
     after: float
-    # Those that were hidden, and the rows and columns of all.
+    # Those that were hidden.
     cells: tuple[int, ...]
-    grid: tuple[int, int]
+    # Rows and columns of all. (Of any length here and below: schemathesis 4.32 cannot read the
+    # schema of a pair.)
+    grid: tuple[int, ...]
     # Seconds of the model's work.
     total_s: float
 
@@ -88,11 +90,11 @@ class PatchesAnswer:
     """How alike each patch of a picture is to one of them, and what the model sees of it."""
 
     # Rows and columns of patches.
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
     # 0 to 255 for each patch, row by row from the top left corner.
     map: tuple[int, ...]
     # Width and height of all tiles together.
-    size_px: tuple[int, int]
+    size_px: tuple[int, ...]
     # Those that the picture is cut into, and the image tokens of a prompt.
     tiles: int
     tokens: int
