@@ -36,6 +36,9 @@ class CountingRuntime:
         self.encoded_tiles += len(pixel_values)
         return self._runtime.encode_image(pixel_values)
 
+    def features_array(self, features: ImageFeatures) -> Any:
+        return self._runtime.features_array(features)
+
     def prefill(
         self,
         input_ids: Sequence[int],

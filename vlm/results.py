@@ -232,6 +232,15 @@ class Patched(Result):
 
 
 @dataclass(frozen=True)
+class Embedded(Result):
+    """The last event of the stream of an `EmbedTask`; its text is empty."""
+
+    model: str
+    features: npt.NDArray[np.float32] = field(compare=False)
+    """[tokens, width] of all tiles, as the text model reads them; empty if it was cancelled."""
+
+
+@dataclass(frozen=True)
 class LookWord:
     """A word of an answer, with the marks at it, and what it looked at."""
 

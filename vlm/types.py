@@ -235,8 +235,25 @@ class PatchTask:
         return ()
 
 
-# Tasks to embed will join them.
-Task: TypeAlias = AnswerTask | ScoreTask | LookTask | HideTask | PatchTask
+@dataclass(frozen=True)
+class EmbedTask:
+    """Return the image tokens that the model's vision encoder and connector make of an image."""
+
+    image: Image.Image
+    detail: Detail = "low"
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The chat, without a question."""
+        return (Message("user", (self.image,)),)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """No texts."""
+        return ()
+
+
+Task: TypeAlias = AnswerTask | ScoreTask | LookTask | HideTask | PatchTask | EmbedTask
 
 
 @dataclass(frozen=True)

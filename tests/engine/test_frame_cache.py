@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +13,8 @@ from engine_kit import generate_ids
 from vlm.engine.engine import Engine
 from vlm.engine.frame_cache import EncodedFrame, FrameCache
 from vlm.prompts import PRESETS
-from vlm.types import Detail, Request
+from vlm.results import Embedded
+from vlm.types import Detail, EmbedTask, Request
 
 
 class Sized:
@@ -199,3 +201,22 @@ def test_known_tokens_leave_at_least_one_to_feed() -> None:
     assert frame.known_tokens((1, 2, 3, 4, 5, 6)) == 4
     assert frame.known_tokens((1, 9, 3)) == 1
     assert EncodedFrame([]).known_tokens((1, 2)) == 0
+
+
+@pytest.mark.parametrize("detail", ["low", "high"])
+def test_image_tokens_of_a_captioned_frame_need_no_pass(
+    tiled_dir: Path, frames: list[Image.Image], detail: Detail
+) -> None:
+    engine, runtime = counting(tiled_dir)
+    engine.run(Request.about(frames[0], PRESETS[0].prompt, 4, detail))
+    tiles = runtime.encoded_tiles
+    embedded = engine.run(Request(EmbedTask(frames[0], detail)))
+    assert isinstance(embedded, Embedded)
+    assert runtime.encoded_tiles == tiles
+    pixels = engine._model.inputs.image_processor.pixel_values(frames[0], detail)
+    expected = [runtime.features_array(runtime.encode_image(tile[None])) for tile in pixels]
+    np.testing.assert_array_equal(embedded.features, np.concatenate(expected))
+    other = engine.run(Request(EmbedTask(frames[1], detail)))
+    assert isinstance(other, Embedded)
+    assert other.features.shape == embedded.features.shape
+    assert not np.array_equal(other.features, embedded.features)

@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from PIL import Image
 
+from vlm.engine.embedding import embedded
 from vlm.engine.generation import Generation
 from vlm.engine.hiding import Hiding
 from vlm.engine.inputs import InputBuilder
@@ -27,7 +28,7 @@ from vlm.prompts import DEFAULT_PROMPT
 from vlm.results import EngineInfo, Result, StreamEvent, TileSide
 from vlm.runtimes.base import Runtime
 from vlm.scheduler.protocol import never, stream_alone
-from vlm.types import Detail, HideTask, LookTask, PatchTask, Request, ScoreTask
+from vlm.types import Detail, EmbedTask, HideTask, LookTask, PatchTask, Request, ScoreTask
 
 log = logging.getLogger("sightline")
 
@@ -189,6 +190,9 @@ class Engine:
             job = ScoreJob(Scoring(self._model, scores, self.info, is_cancelled))
             self._scores.add(job)
             return job
+        if isinstance(request.task, EmbedTask):
+            picture = Prepared(request, (request.task.image,), (), (), image_tokens=0, limit=0)
+            return ResultJob(embedded(self._model, picture, self.info.model, is_cancelled))
         if isinstance(request.task, LookTask):
             look = self._model.prepare_look(request, request.task)
             return ResultJob(Looking(self._model, look, is_cancelled).events())

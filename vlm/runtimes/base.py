@@ -99,6 +99,9 @@ class Runtime(Protocol[State]):
         The side is that of the model's own tiles or smaller, with whole tokens.
         """
 
+    def features_array(self, features: ImageFeatures) -> npt.NDArray[np.float32]:
+        """Return features of `encode_image` as numbers, [tokens, hidden]."""
+
     def prefill(
         self,
         input_ids: Sequence[int],

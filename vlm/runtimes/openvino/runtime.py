@@ -73,14 +73,7 @@ class OpenVinoRuntime:
         # The text model always calculates in float32: see Precision.
         self.exact_splits = True
         self._embeddings: Features = np.load(source.folder / EMBEDDINGS_FILE, mmap_mode="r")
-        # By default the plugin starts a thread for each physical core. Without pinning they can
-        # leave a busy core: as fast on an idle machine, 13 % faster beside a busy process.
-        properties: dict[str, object] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,
-        }
-        if threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = threads
+        properties = _properties(threads)
         self._text = OpenVinoText(
             source.folder / TEXT_FILE, properties | precision.text_properties, is_small=is_small
         )
@@ -105,20 +98,8 @@ class OpenVinoRuntime:
         `on_progress` receives a line for each step of a conversion. Raise CheckpointError if files
         are missing, OpenVinoUnavailableError if torch may still run the model.
         """
-        made_by = openvino_here().version
-
-        def make(out: Path) -> None:
-            convert_in_a_process(
-                folder,
-                out,
-                precision.converter_options,
-                lambda text: on_progress(f"Converting the model for OpenVINO, once: {text}"),
-            )
-
         try:
-            source = get_conversion(
-                folder, precision.variant, made_by, make, cache_folder or default_cache_folder()
-            )
+            source = _conversion(folder, precision, on_progress, cache_folder)
             is_small = model_size(folder).parameters < LARGE_MODEL_PARAMETERS
             return cls(source, precision, threads, is_small=is_small)
         except (ConversionError, OSError, RuntimeError) as error:
@@ -133,6 +114,9 @@ class OpenVinoRuntime:
         """
         with memory_errors():
             return self._vision.encode(pixel_values)
+
+    def features_array(self, features: Features) -> Features:
+        return features
 
     def new_vision_state(self, side_px: int) -> OpenVinoVisionState:
         with memory_errors():
@@ -215,3 +199,50 @@ class OpenVinoRuntime:
         if rows:
             embeds[is_image] = np.concatenate(list(features))
         return embeds
+
+
+def load_vision(folder: Path, precision: Precision, threads: int | None = None) -> OpenVinoVision:
+    """Load the vision encoder and connector of a checkpoint without its text model.
+
+    Raise what `OpenVinoRuntime.load` raises.
+    """
+    try:
+        source = _conversion(folder, precision, lambda _: None, None)
+        facts = json.loads((source.folder / FACTS_FILE).read_text(encoding="utf-8"))
+        properties = _properties(threads) | precision.vision_properties
+        return OpenVinoVision(source.folder / VISION_FILE, facts, properties)
+    except (ConversionError, OSError, RuntimeError) as error:
+        raise OpenVinoUnavailableError(
+            f"OpenVINO does not run {folder.name}: {first_line(error)}."
+        ) from error
+
+
+def _conversion(
+    folder: Path,
+    precision: Precision,
+    on_progress: Callable[[str], None],
+    cache_folder: Path | None,
+) -> Conversion:
+    """Return the conversion of a checkpoint, made if the cache does not hold it."""
+    made_by = openvino_here().version
+
+    def make(out: Path) -> None:
+        convert_in_a_process(
+            folder,
+            out,
+            precision.converter_options,
+            lambda text: on_progress(f"Converting the model for OpenVINO, once: {text}"),
+        )
+
+    return get_conversion(
+        folder, precision.variant, made_by, make, cache_folder or default_cache_folder()
+    )
+
+
+def _properties(threads: int | None) -> dict[str, object]:
+    # By default the plugin starts a thread for each physical core. Without pinning they can leave a
+    # busy core: as fast on an idle machine, 13 % faster beside a busy process.
+    properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+    if threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = threads
+    return properties

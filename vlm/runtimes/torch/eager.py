@@ -96,6 +96,11 @@ class TorchRuntime:
             # The model casts to its own dtype.
             return torch.cat(self._model.get_image_features(pixel_values=pixels).pooler_output)
 
+    def features_array(self, features: torch.Tensor) -> npt.NDArray[np.float32]:
+        with self._step():
+            array: npt.NDArray[np.float32] = features.float().cpu().numpy()
+            return array
+
     def new_vision_state(self, side_px: int) -> TorchVisionState:
         with device_errors():
             return TorchVisionState(self._changed_vision.new_state(side_px, self._device))

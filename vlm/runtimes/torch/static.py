@@ -66,6 +66,9 @@ class StaticTorchRuntime:
         """Return the features of [tiles, 3, side, side]: [tiles * tokens per tile, hidden]."""
         return self._eager.encode_image(pixel_values)
 
+    def features_array(self, features: torch.Tensor) -> npt.NDArray[np.float32]:
+        return self._eager.features_array(features)
+
     def new_vision_state(self, side_px: int) -> TorchVisionState:
         return self._eager.new_vision_state(side_px)
 
