@@ -16,8 +16,9 @@ from huggingface_hub import constants
 from PIL import Image
 
 from hub_server import Fault, HubServer
-from vlm.checkpoints.detectors import HUB_DETECTORS, complete_folder
+from vlm.checkpoints.detectors import HUB_DETECTORS
 from vlm.checkpoints.hub import FetchProgress
+from vlm.checkpoints.hub_models import complete_folder
 from vlm.detect.detector import load_detector
 from vlm.errors import CheckpointError, FetchError, OfflineError
 from vlm.models.__main__ import main as models_main

@@ -16,7 +16,8 @@ import torch
 from detector_kit import make_grounding_dino, make_owlv2
 from PIL import Image
 
-from vlm.checkpoints.detectors import HUB_DETECTORS, HubDetector
+from vlm.checkpoints.detectors import HUB_DETECTORS
+from vlm.checkpoints.hub_models import HubModel
 from vlm.detect.boxes import distinct_boxes
 from vlm.detect.coco import DISPLAY_THRESHOLDS
 from vlm.detect.transformers_detectors import GroundingDino, Owlv2, checked_phrases, load
@@ -241,7 +242,7 @@ def test_a_damaged_processor_is_refused(owlv2_folder: Path, tmp_path: Path) -> N
     [(OWLV2, make_owlv2, 154_966_792), (GROUNDING_DINO, make_grounding_dino, 172_250_626)],
 )
 def test_a_model_of_the_published_shape_runs(
-    tmp_path: Path, known: HubDetector, make: Callable[..., None], parameters: int
+    tmp_path: Path, known: HubModel, make: Callable[..., None], parameters: int
 ) -> None:
     make(tmp_path, exact=True)
     known.kind.check_folder(tmp_path)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from vlm.checkpoints.detectors import (
-    BUNDLED_DETECTOR,
-    DETECTOR_NAMES,
-    complete_folder,
-    known_detector,
-)
+from vlm.checkpoints.detectors import BUNDLED_DETECTOR, DETECTOR_NAMES, known_detector
+from vlm.checkpoints.hub_models import folder_of
 from vlm.detect.coco import DISPLAY_THRESHOLDS
-from vlm.errors import OfflineError, SettingsError
+from vlm.errors import SettingsError
 from vlm.results import Box
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from vlm.checkpoints.hub import FetchProgress
-
-_log: Final = logging.getLogger("sightline")
 
 
 class Detector(Protocol):
@@ -63,19 +56,7 @@ def load_detector(
     known = known_detector(name)
     if known is None:
         raise SettingsError(f"There is no detector {name!r}. Choose {', '.join(DETECTOR_NAMES)}.")
-    folder = complete_folder(known)
-    if folder is None:
-        if offline:
-            raise OfflineError(
-                f"The detector {known.title} is not on this machine, and --offline forbids to "
-                "download it."
-            )
-        from vlm.checkpoints.hub import fetch
-
-        _log.info(
-            "Downloading the detector %s, about %.1f GB.", known.title, known.download_bytes / 1e9
-        )
-        folder = fetch(known.hub_id, known.revision, on_progress, is_cancelled, kind=known.kind)
+    folder = folder_of(known, offline=offline, on_progress=on_progress, is_cancelled=is_cancelled)
     from vlm.detect import transformers_detectors
 
     return transformers_detectors.load(known, folder, device)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from vlm.checkpoints.detectors import HubDetector
+from vlm.checkpoints.hub_models import HubModel
 from vlm.detect.boxes import Corners, Scores, distinct_boxes
 from vlm.detect.coco import DISPLAY_THRESHOLDS
 from vlm.errors import BadRequestError, CheckpointError, first_line
@@ -190,7 +190,7 @@ def _numbers(tensor: Any) -> Scores:
     return numbers
 
 
-def load(detector: HubDetector, folder: Path, device: str = "auto") -> Owlv2 | GroundingDino:
+def load(detector: HubModel, folder: Path, device: str = "auto") -> Owlv2 | GroundingDino:
     """Return the `detector` whose files are in `folder`, loaded; raise CheckpointError."""
     detectors: dict[str, type[Owlv2 | GroundingDino]] = {
         "owlv2-base": Owlv2,
