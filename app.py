@@ -66,6 +66,7 @@ def main(argv: Sequence[str], env: Mapping[str, str], program: str = "app.py") -
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
     models.close(timeout_s=WORKER_END_S)
+    app.extensions["timeline"].close()
     # The reader of stdout may have gone; that is no failure of this program.
     with suppress(OSError):
         print("Ended.", flush=True)

@@ -57,6 +57,8 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # Servers that tests start download nothing, and find none of this machine's downloads.
         patch.setenv("SIGHTLINE_OFFLINE", "1")
         patch.setenv("HF_HOME", str(folder / "hub"))
+        # Nothing is kept in the timeline of the person who runs the tests.
+        patch.setenv("SIGHTLINE_DATA", str(folder / "data"))
         yield folder
 
 

@@ -160,6 +160,7 @@ def served(worker: Worker, settings: Settings) -> Iterator[Served]:
     finally:
         admission.stop()
         server.stop()
+        app.extensions["timeline"].close()
 
 
 class SightlineProcess:

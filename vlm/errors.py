@@ -111,6 +111,18 @@ class PartFailedError(SightlineError):
     code = "part_failed"
 
 
+class TimelineError(SightlineError):
+    """The timeline cannot be read or written; the message says why."""
+
+    code = "timeline_failed"
+
+
+class UnknownMomentError(SightlineError):
+    """The timeline has no such moment, picture or deletion, or not any more."""
+
+    code = "unknown_moment"
+
+
 class CheckpointError(SightlineError):
     """A checkpoint folder is incomplete or not of the SmolVLM architecture."""
 

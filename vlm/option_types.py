@@ -36,6 +36,11 @@ LOOPBACK_NETWORKS: Final = ("127.0.0.0/8", "::1/128")
 LEAST_LATENCY_S: Final = 0.1
 MOST_LATENCY_S: Final = 60.0
 
+LEAST_TIMELINE_MB: Final = 10
+MOST_TIMELINE_MB: Final = 99_999
+
+_TIMELINE_DAYS: Final = ("1", "7", "30", "0")
+_NUMBER_OF_MB: Final = re.compile(r"[0-9]{1,5}")
 _DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d{1,2})?|mps|xpu")
 _DECIMAL: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
@@ -62,6 +67,22 @@ class YesOrNo(click.types.BoolParamType):
         if switch is None:
             self.fail(f"{value!r} is neither yes nor no. Choose 1 or 0.")
         return switch
+
+
+def timeline_days(text: str) -> int:
+    """Return a number of days, 0 for always."""
+    if text in _TIMELINE_DAYS:
+        return int(text)
+    raise click.BadParameter(f"{text!r} must be one of: {', '.join(_TIMELINE_DAYS)}.")
+
+
+def timeline_mb(text: str) -> int:
+    """Return a number of megabytes."""
+    if _NUMBER_OF_MB.fullmatch(text) and int(text) >= LEAST_TIMELINE_MB:
+        return int(text)
+    raise click.BadParameter(
+        f"{text!r} is not a whole number from {LEAST_TIMELINE_MB} to {MOST_TIMELINE_MB}."
+    )
 
 
 def latency(text: str) -> float:

@@ -19,6 +19,7 @@ RUNTIMES = ("auto", "torch", "torch-static", "openvino")
 ENGINES = ("local", "openai")
 LOG_REQUESTS = ("auto", "on", "off")
 WITNESSES = ("auto", "on", "off")
+TIMELINES = ("words", "pictures")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4")
 MAX_TOKENS_LIMIT = 512
 
@@ -152,6 +153,24 @@ class Settings:
         click.Choice(LOG_REQUESTS),
     )
     log_text: bool = _setting(False, "questions and answers in those lines too")
+    timeline: str | None = _setting(
+        None,
+        "keep what is captioned and asked in a file on this machine: words, or words and small "
+        "pictures. Without it the page asks",
+        click.Choice(TIMELINES),
+    )
+    timeline_days: int | None = _setting(
+        None, "with it, for so many days: 1, 7, 30, or 0 for always", option_types.timeline_days
+    )
+    timeline_mb: int | None = _setting(
+        None,
+        "with it, at most so many megabytes; the oldest moments are deleted first",
+        option_types.timeline_mb,
+    )
+    timeline_file: str | None = _setting(
+        None, "the file that it is kept in; without it one in your folder for data of programs"
+    )
+    no_timeline: bool = _setting(False, "keep no timeline; the page cannot switch it on")
     open_browser: bool = _setting(False, "open the page in your browser", flag="--open")
 
     @classmethod
@@ -182,6 +201,8 @@ class Settings:
                 "--engine openai and --base-url need each other: the first makes another server "
                 "run the model, the second is its URL."
             )
+        if settings.timeline is not None and settings.no_timeline:
+            raise SettingsError("--timeline and --no-timeline exclude each other.")
         return settings
 
 

@@ -52,7 +52,7 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 # What only this machine may use, unless --trust-network says otherwise.
-_CONTROL_PATHS: Final = ("/api/models/", "/metrics")
+_CONTROL_PATHS: Final = ("/api/models/", "/api/timeline", "/metrics")
 _FORWARDING_HEADERS: Final = (
     "Forwarded",
     "Via",
@@ -161,11 +161,11 @@ class Access:
             )
 
     def _check_control(self, request: Request) -> None:
-        """Refuse to let other machines change the model or read metrics, which have no password."""
+        """Refuse what has no password to other machines: models, metrics, what was kept."""
         if request.path.startswith(_CONTROL_PATHS) and not may_control(self._settings, request):
             raise ForbiddenError(
-                "Only the machine that runs this server may change the model and read the metrics. "
-                "Start it with --trust-network to allow it to others."
+                "Only the machine that runs this server may change the model, see the timeline and "
+                "read the metrics. Start it with --trust-network to allow it to others."
             )
 
 

@@ -10,6 +10,9 @@ from flask import Flask, Response, make_response, render_template
 from vlm.models.manager import Models
 from vlm.scheduler.controller import Controller
 from vlm.settings import Settings
+from vlm.timeline.database import default_file
+from vlm.timeline.recorder import Recorder
+from vlm.timeline.timeline import Timeline
 from web.access import REVALIDATED, install_access
 from web.captions import captions_blueprint
 from web.closer import closer_blueprint
@@ -27,6 +30,7 @@ from web.request_log import install_request_log
 from web.status import models_blueprint, status_blueprint
 from web.streaming import Admission
 from web.things import things_blueprint
+from web.timeline import timeline_blueprint
 
 _WEB = Path(__file__).resolve().parent
 # The folder of `static` and `templates`: in a checkout beside this package, in a wheel inside it.
@@ -53,6 +57,9 @@ def create_app(
     # The controller first, so that what a reader is told is known to it.
     models.worker.subscribe(controller)
     models.worker.subscribe(metrics)
+    timeline = timeline_of(settings)
+    app.extensions["timeline"] = timeline
+    models.worker.subscribe(Recorder(timeline, models.worker))
     # The request log first: a request that the access checks refuse is logged too.
     install_request_log(app, settings, models.worker, metrics.answered)
     install_error_handlers(app)
@@ -67,6 +74,7 @@ def create_app(
     app.register_blueprint(labels_blueprint(models.worker, admission))
     app.register_blueprint(closer_blueprint(models.worker, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
+    app.register_blueprint(timeline_blueprint(timeline))
     app.register_blueprint(openai_blueprint(models, admission))
     app.register_blueprint(props_blueprint(models))
     app.register_blueprint(ollama_blueprint(models, admission))
@@ -87,3 +95,17 @@ def create_app(
         return app.send_static_file("icons/apple-touch-icon.png")
 
     return app
+
+
+def timeline_of(settings: Settings) -> Timeline:
+    """Return the timeline of a server with `settings`."""
+    chosen = {
+        "keep": settings.timeline,
+        "days": settings.timeline_days,
+        "mb": settings.timeline_mb,
+    }
+    return Timeline(
+        Path(settings.timeline_file) if settings.timeline_file else default_file(),
+        chosen={name: str(value) for name, value in chosen.items() if value is not None},
+        available=not settings.no_timeline,
+    )

@@ -27,6 +27,7 @@ from vlm.types import ClaimCheck, Detail, Exchange, Kind, Reading
 from web.turns import TURNS_FIELD, read_turns
 
 CAMERA_MAX_CHARS: Final = 64
+SOURCE_MAX_CHARS: Final = 200
 MAX_ALTERNATIVES: Final = 5
 
 _CAMERA_RULE: Final = f"1 to {CAMERA_MAX_CHARS} letters, digits, dots, dashes or underscores"
@@ -109,6 +110,12 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "pattern": rf"^[A-Za-z0-9._-]{{1,{CAMERA_MAX_CHARS}}}$",
         "description": f"The name of the camera, {_CAMERA_RULE}. Cameras take turns.",
     },
+    "source": {
+        "type": "string",
+        "maxLength": SOURCE_MAX_CHARS,
+        "pattern": TEXT_PATTERN,
+        "description": "What the camera is, in words, such as `Front door`. For the timeline.",
+    },
     "kind": {
         "enum": ["live", "question"],
         "description": "`live`: a frame that a newer one of the same camera replaces while it "
@@ -140,6 +147,8 @@ class CaptionFields(NamedTuple):
     """Empty: the answer is a new one."""
     alternatives: int
     camera: str | None
+    source: str
+    """Empty if unknown."""
     kind: Kind
 
 
@@ -174,6 +183,7 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         begin=found.get("begin", ""),
         alternatives=int(found.get("alternatives", 0)),
         camera=camera,
+        source=found.get("source", ""),
         kind=kind or ("question" if camera is None else "live"),
     )
 
@@ -186,6 +196,10 @@ def checked_field(name: str, text: str) -> str:
     if name == "begin":
         # A word is tokenised with the blank before it, so the next one brings its own.
         return clean_text(text).lstrip().rstrip(" ")
+    if name == "source":
+        if len(text) > SOURCE_MAX_CHARS:
+            raise BadRequestError(f"source has at most {SOURCE_MAX_CHARS} characters.")
+        return clean_text(text).strip()
     if name == "turns":
         read_turns(text)
         return text

@@ -190,7 +190,7 @@ def read_caption_request(
             detail=fields.detail or chosen.detail,
             max_tokens=fields.max_tokens or chosen.max_tokens,
         )
-    asked = Frame(image, fields.camera).request(
+    asked = Frame(image, fields.camera, source=fields.source).request(
         fields.prompt,
         chosen.max_tokens if chosen else fields.max_tokens or settings.max_tokens,
         chosen.detail if chosen else fields.detail or "low",

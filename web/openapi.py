@@ -29,6 +29,16 @@ from web.things import (
     TEXT_FIELDS,
     THINGS_FIELDS,
 )
+from web.timeline_fields import (
+    DAYS_FIELDS,
+    GAP_BODY,
+    KEEP_BODY,
+    MOST_ID,
+    RANGE_FIELDS,
+    SEARCH_FIELDS,
+    SETTINGS_BODY,
+    UNDO_BODY,
+)
 
 OPENAPI_VERSION: Final = "3.2.0"
 
@@ -62,6 +72,7 @@ _TAGS: Final = {
     "openai": "Chats, for programs made for OpenAI's API.",
     "ollama": "Chats, for programs made for Ollama's API.",
     "models": "Which model runs.",
+    "timeline": "What was captioned and asked, if the person keeps it.",
     "service": "The state of the server.",
 }
 _TAG_OF: Final = {
@@ -74,6 +85,7 @@ _TAG_OF: Final = {
     "/api/things": "finder",
     "/api/text": "finder",
     "/api/models": "models",
+    "/api/timeline": "timeline",
 }
 _ERROR_OF: Final[dict[Family, str]] = {
     "own": "ErrorAnswer",
@@ -143,6 +155,8 @@ def _paths(settings: Settings) -> Json:
     models = _json("ModelsStatus")
     model = {"name": "model", "in": "path", "required": True}
     model["schema"] = {"type": "string", "minLength": 1}
+    moment = {"name": "moment", "in": "path", "required": True}
+    moment["schema"] = {"type": "integer", "minimum": 0, "maximum": MOST_ID}
     fields = caption_fields(settings.max_tokens)
     switch = {"type": "object", "properties": SWITCH_FIELDS, "required": [*SWITCH_FIELDS]}
     done = {"properties": {"data": {"const": "[DONE]"}}, "required": ["data"]}
@@ -238,6 +252,55 @@ def _paths(settings: Settings) -> Json:
             requestBody=_body(_json("ResponsesRequest")), **key,
         ),
         _operation(
+            "get /api/timeline", "findMoments", "Find what was captioned and asked",
+            _json("Moments"), (400, 503), parameters=_query(SEARCH_FIELDS),
+        ),
+        _operation(
+            "delete /api/timeline", "deleteMoments", "Delete the moments of a time, or all",
+            _json("Deletion"), (400, 503), parameters=_query(RANGE_FIELDS),
+            description="For good after `undo_s` seconds.",
+        ),
+        _operation(
+            "get /api/timeline/days", "countMoments", "Count moments by half hours",
+            _json("Days"), (400, 503), parameters=_query(DAYS_FIELDS),
+        ),
+        _operation(
+            "get /api/timeline/moments/{moment}", "moment", "Get a moment", _json("Moment"),
+            (404, 503), parameters=[moment],
+        ),
+        _operation(
+            "delete /api/timeline/moments/{moment}", "deleteMoment", "Delete a moment",
+            _json("Deletion"), (404, 503), parameters=[moment],
+        ),
+        _operation(
+            "get /api/timeline/moments/{moment}/picture", "momentPicture",
+            "Get the small picture of a moment",
+            {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+            (404, 503), parameters=[moment],
+        ),
+        _operation(
+            "post /api/timeline/moments/{moment}/keep", "keepMoment",
+            "Keep a moment, however old it is", _json("Moment"), (400, 404, 503),
+            parameters=[moment], requestBody=_body({"application/json": {"schema": KEEP_BODY}}),
+        ),
+        _operation(
+            "post /api/timeline/undo", "undoDeletion", "Undo a deletion", _json("Undone"),
+            (400, 404, 503), requestBody=_body({"application/json": {"schema": UNDO_BODY}}),
+        ),
+        _operation(
+            "get /api/timeline/settings", "timelineSettings", "What is kept, and where",
+            _json("TimelineStatus"),
+        ),
+        _operation(
+            "post /api/timeline/settings", "chooseTimeline", "Choose what is kept",
+            _json("TimelineStatus"), (400, 503),
+            requestBody=_body({"application/json": {"schema": SETTINGS_BODY}}),
+        ),
+        _operation(
+            "post /api/timeline/gaps", "reportGap", "Tell why a camera is not captioned", {},
+            (400, 503), 204, requestBody=_body({"application/json": {"schema": GAP_BODY}}),
+        ),
+        _operation(
             "post /api/models/switch", "switchModel", "Change to another model, after a download "
             "if it is not here", models, (400, 404, 409, 413, 415), 202,
             requestBody=_body({"application/json": {"schema": switch}}),
@@ -255,7 +318,10 @@ def _paths(settings: Settings) -> Json:
             {"application/json": {"schema": {"type": "object"}}},
         ),
     )  # fmt: skip
-    return dict(operations)
+    paths: Json = {}
+    for path, operation in operations:
+        paths.setdefault(path, {}).update(operation)
+    return paths
 
 
 def _operation(
@@ -271,7 +337,8 @@ def _operation(
     method, path = where.split()
     family = family_of(path)
     own = next((tag for start, tag in _TAG_OF.items() if path.startswith(start)), "service")
-    responses: Json = {str(status): {"description": "Success.", "content": answer}}
+    success: Json = {"description": "Success."} | ({"content": answer} if answer else {})
+    responses: Json = {str(status): success}
     error = _json(_ERROR_OF[family])
     for refusal in sorted({*refusals, *REFUSALS_OF_ALL}):
         responses[str(refusal)] = {"description": REFUSALS[refusal], "content": error}
@@ -291,8 +358,11 @@ def _picture(fields: Mapping[str, Json]) -> Json:
 
     None is required: each comes in the query or in the form.
     """
-    parameters = [{"name": name, "in": "query", "schema": fields[name]} for name in fields]
-    return {"parameters": parameters, "requestBody": _body(_image_bodies(fields))}
+    return {"parameters": _query(fields), "requestBody": _body(_image_bodies(fields))}
+
+
+def _query(fields: Mapping[str, Json]) -> list[Json]:
+    return [{"name": name, "in": "query", "schema": fields[name]} for name in fields]
 
 
 def _image_bodies(fields: Mapping[str, Json]) -> Json:

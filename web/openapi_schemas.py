@@ -6,6 +6,7 @@ from typing import Any
 
 from vlm.models.candidates import ModelsStatus
 from vlm.results import Looks
+from vlm.timeline.timeline import TimelineStatus
 from web.captions import CaptionResult, Token
 from web.closer import HidingAnswer, PatchesAnswer
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
@@ -15,6 +16,7 @@ from web.openai.props import Props
 from web.openai.routes import Model, ModelList
 from web.status import Health, Status
 from web.things import BoxesAnswer, TextAnswer, ThingsAnswer
+from web.timeline_fields import TIMELINE_SCHEMAS
 
 Json = dict[str, Any]
 
@@ -62,7 +64,7 @@ def schemas() -> Json:
     )  # fmt: skip
     own = (
         CaptionResult, ErrorAnswer, Health, Looks, ModelsStatus, OpenAIErrorAnswer, Props, Status,
-        Token,
+        TimelineStatus, Token,
     )  # fmt: skip
     found = (
         AspectsAnswer, BoxesAnswer, HidingAnswer, LabelsAnswer, PatchesAnswer, TextAnswer,
@@ -78,4 +80,5 @@ def schemas() -> Json:
         | made_of("serialization", Schemas, "", OllamaChatAnswer, OllamaGenerateAnswer)
         | made_of("serialization", Schemas, "OpenAI", *openai)
         | made_of("serialization", CompleteSchemas, "", *own, *found, *ollama)
+        | dict(TIMELINE_SCHEMAS)
     )

@@ -154,7 +154,12 @@ def test_the_settings_are_in_the_document() -> None:
 def test_schemathesis_finds_no_failure(web_worker: Worker, tmp_path: Path) -> None:
     program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
     assert program, "schemathesis is not installed"
-    with served(web_worker, Settings(model="nano", offline=True)) as (port, _):
+    with served(
+        web_worker, Settings(model="nano", offline=True, timeline_file=str(tmp_path / "kept"))
+    ) as (
+        port,
+        _,
+    ):
         options = ["--seed", "1", "--max-examples", "3", "--no-color", "--request-timeout", "60"]
         done = subprocess.run(
             [program, "run", f"http://127.0.0.1:{port}/openapi.json", *options],

@@ -22,6 +22,8 @@ class Frame:
     """Name of the camera, None if unknown."""
     captured_at: float = field(default_factory=time.time)
     """Seconds since 1970; by default now, for a frame that arrives as it is captured."""
+    source: str = ""
+    """What the camera is, in words of the page: "Front door"; empty if unknown."""
     change_score: float | None = None
     """Share of the thumbnail's cells that changed since the last captioned frame, 0 to 1."""
 

@@ -1,0 +1,88 @@
+"""What a person looks for in the timeline: words, and filters. Every text is a legal query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+QUERY_MAX_CHARS: Final = 500
+MOST_TERMS: Final = 32
+MOST_MOMENTS: Final = 200
+DEFAULT_MOMENTS: Final = 50
+
+_TERM: Final = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
+# The index of parts knows texts of three characters or more.
+_PART_CHARS: Final = 3
+
+
+@dataclass(frozen=True)
+class Query:
+    """The moments that are looked for."""
+
+    text: str = ""
+    """Words, "quoted phrases" and -words; empty: all moments, the newest first."""
+    from_s: float | None = None
+    """Moments that end later than this, in seconds since 1970."""
+    to_s: float | None = None
+    """Moments that begin before this."""
+    camera: str = ""
+    """The name of a camera, or of a source."""
+    kind: str = ""
+    tag: str = ""
+    least_sure: float | None = None
+    """0 to 1; moments of which nothing is known are left out, too."""
+    kept: bool = False
+    """Only those that a person keeps."""
+    limit: int = DEFAULT_MOMENTS
+    before: str = ""
+    """Where the page before ended: `next` of its answer."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of a query's text."""
+
+    wanted: tuple[str, ...]
+    unwanted: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The expression of FTS5 for whole words, by their stems."""
+        return _expression([_word(each) for each in self.wanted], map(_quoted, self.unwanted))
+
+    @property
+    def parts(self) -> str:
+        """The expression for parts of words; empty if one is too short for them."""
+        if any(len(each) < _PART_CHARS for each in self.wanted):
+            return ""
+        unwanted = [each for each in self.unwanted if len(each) >= _PART_CHARS]
+        return _expression([*map(_quoted, self.wanted)], map(_quoted, unwanted))
+
+
+def read_terms(text: str) -> Terms:
+    """Return the terms of any text. Those without a letter or a digit are left out."""
+    # Lone surrogates cannot be stored, and NUL ends a text in SQLite.
+    text = text.encode("utf-8", "replace").decode().replace("\0", " ")[:QUERY_MAX_CHARS]
+    wanted: list[str] = []
+    unwanted: list[str] = []
+    for match in [*_TERM.finditer(text)][:MOST_TERMS]:
+        term = " ".join((match[2] or match[3] or "").replace('"', " ").split())
+        if any(each.isalnum() for each in term):
+            (unwanted if match[1] else wanted).append(term)
+    return Terms(tuple(wanted), tuple(unwanted))
+
+
+def _expression(wanted: list[str], unwanted: Iterable[str]) -> str:
+    left_out = "".join(f" NOT {each}" for each in unwanted)
+    return f"({' AND '.join(wanted)}){left_out}" if wanted else ""
+
+
+def _word(term: str) -> str:
+    # While a word is typed, its first two letters find something already.
+    return _quoted(term) + ("*" if len(term) < _PART_CHARS else "")
+
+
+def _quoted(term: str) -> str:
+    return f'"{term}"'
