@@ -66,11 +66,13 @@ def create_app(
     install_access(app, settings)
     app.wsgi_app = NearMisses(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.behind_proxy)  # type: ignore[method-assign]
-    app.register_blueprint(status_blueprint(settings, models, controller))
+    app.register_blueprint(status_blueprint(settings, models, controller, timeline))
     app.register_blueprint(metrics_blueprint(metrics))
     app.register_blueprint(openapi_blueprint(settings))
     app.register_blueprint(models_blueprint(models))
-    app.register_blueprint(captions_blueprint(settings, models.worker, controller, admission))
+    app.register_blueprint(
+        captions_blueprint(settings, models.worker, controller, admission, timeline)
+    )
     app.register_blueprint(labels_blueprint(models.worker, admission))
     app.register_blueprint(closer_blueprint(models.worker, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))

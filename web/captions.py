@@ -20,7 +20,8 @@ from vlm.scheduler.worker import Worker
 from vlm.scoring.calibration import calibration_of
 from vlm.scoring.sure import Alternative, Sure, lead_of, spans_of, sure_of
 from vlm.settings import Settings
-from vlm.types import AnswerTask, Request
+from vlm.timeline.timeline import Timeline
+from vlm.types import Request
 from web.caption_fields import read_caption_fields
 from web.errors import error_body
 from web.picture_body import read_picture
@@ -60,11 +61,16 @@ class CaptionResult(Result):
 
 
 def captions_blueprint(
-    settings: Settings, worker: Worker, controller: Controller, admission: Admission
+    settings: Settings,
+    worker: Worker,
+    controller: Controller,
+    admission: Admission,
+    timeline: Timeline,
 ) -> Blueprint:
     """Return the route over a started `worker`.
 
     `controller` chooses what live frames leave open; `admission` bounds the requests in flight.
+    `timeline` is told how sure the model was.
     """
     blueprint = Blueprint("captions", __name__)
 
@@ -78,7 +84,7 @@ def captions_blueprint(
             stream = held.enter_context(admission.submitted(worker, entry))
             events = read_events(stream, admission, entry)
             response = Response(
-                _server_sent(events, entry.request.answer_task, worker),
+                _server_sent(events, entry.request, worker, timeline),
                 mimetype="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -90,8 +96,9 @@ def captions_blueprint(
 
 
 def _server_sent(
-    events: Iterator[StreamEvent | None], task: AnswerTask, worker: Worker
+    events: Iterator[StreamEvent | None], request: Request, worker: Worker, timeline: Timeline
 ) -> Iterator[str]:
+    task, frame = request.answer_task, request.frame
     tokens: list[TokenLogprob] = []
     try:
         for event in events:
@@ -101,6 +108,8 @@ def _server_sent(
                 if isinstance(event, Explained) and event.looks is not None:
                     yield _event("looks", asdict(event.looks))
                 sure = _sure(event, tokens, worker) if task.sure else None
+                if sure is not None and frame is not None:
+                    timeline.add_sure(frame.camera or "", frame.captured_at, sure.probability)
                 yield _event("done", _done(event, sure, _tokens(event, tokens, task.top_logprobs)))
             else:
                 tokens += event.logprobs

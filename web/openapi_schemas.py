@@ -6,7 +6,7 @@ from typing import Any
 
 from vlm.models.candidates import ModelsStatus
 from vlm.results import Looks
-from vlm.timeline.timeline import TimelineStatus
+from vlm.timeline.choices import TimelineStatus
 from web.captions import CaptionResult, Token
 from web.closer import HidingAnswer, PatchesAnswer
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer

@@ -19,6 +19,8 @@ from vlm.remote.upstream import UpstreamStatus
 from vlm.results import EngineState
 from vlm.scheduler.controller import Controller, LiveStatus
 from vlm.settings import MAX_TOKENS_LIMIT, Settings
+from vlm.timeline.choices import Keep
+from vlm.timeline.timeline import Timeline
 from web.access import REVALIDATED, is_same_machine, may_control
 
 
@@ -97,6 +99,8 @@ class Status:
     finder: FinderStatus
     queue: QueueStatus
     live: LiveStatus
+    # What is kept of captions and answers.
+    timeline: Keep
     worker: WorkerStatus
     # None if the model runs on this machine.
     remote: RemoteStatus | None
@@ -112,13 +116,15 @@ class Health:
     status: Literal["ok"]
 
 
-def status_blueprint(settings: Settings, models: Models, controller: Controller) -> Blueprint:
+def status_blueprint(
+    settings: Settings, models: Models, controller: Controller, timeline: Timeline
+) -> Blueprint:
     """Return both routes; they answer while the model loads and while it is busy."""
     blueprint = Blueprint("status", __name__)
 
     @blueprint.get("/api/status")
     def status() -> Response:
-        answer = jsonify(_status(settings, models, controller))
+        answer = jsonify(_status(settings, models, controller, timeline))
         answer.headers["Cache-Control"] = REVALIDATED
         return answer
 
@@ -129,7 +135,9 @@ def status_blueprint(settings: Settings, models: Models, controller: Controller)
     return blueprint
 
 
-def _status(settings: Settings, models: Models, controller: Controller) -> Status:
+def _status(
+    settings: Settings, models: Models, controller: Controller, timeline: Timeline
+) -> Status:
     worker, queue = models.worker, models.worker.queue
     # Read the state first: if it is `ready`, the info read after it is there.
     state, info, error = worker.state, worker.info, worker.error
@@ -150,6 +158,7 @@ def _status(settings: Settings, models: Models, controller: Controller) -> Statu
         finder=models.finder.status(),
         queue=QueueStatus(queue.waiting, settings.max_queue, worker.busy),
         live=controller.status(),
+        timeline=timeline.choice.keep,
         worker=WorkerStatus(worker.restarts, worker.last_failure, queue.in_flight, queue.max_batch),
         remote=RemoteStatus(origins, upstreams) if upstreams else None,
         limits=Limits(MAX_IMAGE_BYTES, PROMPT_MAX_CHARS, settings.max_tokens, MAX_TOKENS_LIMIT),

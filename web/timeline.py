@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from flask import Blueprint, Response, jsonify, request
 
 from vlm.errors import BadRequestError, UnknownMomentError
+from vlm.timeline.choices import Keep
 from vlm.timeline.search import (
     Found,
     Gap,
@@ -18,7 +19,7 @@ from vlm.timeline.search import (
     search,
 )
 from vlm.timeline.spans import GapReason
-from vlm.timeline.timeline import Keep, Timeline
+from vlm.timeline.timeline import Timeline
 from web.json_body import read_json_object
 from web.timeline_fields import (
     DAYS_FIELDS,

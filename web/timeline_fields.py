@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vlm.errors import BadRequestError
+from vlm.timeline.choices import DAYS, KEEPS, LEAST_MB, MOST_MB
 from vlm.timeline.database import GAP_REASONS
 from vlm.timeline.query import DEFAULT_MOMENTS, MOST_MOMENTS, QUERY_MAX_CHARS, Query
-from vlm.timeline.timeline import DAYS, KEEPS, LEAST_MB, MOST_MB
 
 Schema = dict[str, Any]
 

@@ -212,31 +212,41 @@ def purge(connection: sqlite3.Connection, deletions: Sequence[int] | None = None
     return connection.execute(f"DELETE FROM moments WHERE {where}", values).rowcount
 
 
-def delete_oldest(connection: sqlite3.Connection, now_s: float, days: int, most_bytes: int) -> int:
-    """Delete a batch of what is too old or too much; return the number of moments.
+def delete_old(connection: sqlite3.Connection, before_s: float) -> bool:
+    """Delete a batch of what ended before a time; return whether there may be more.
 
-    Moments that a person keeps are spared. `days` 0: whatever the age.
+    Moments that a person keeps are spared.
     """
-    count = 0
-    if days > 0:
-        before_s = now_s - days * DAY_S
-        connection.execute("DELETE FROM gaps WHERE coalesce(to_s, from_s) < ?", (before_s,))
-        count = connection.execute(
-            "DELETE FROM moments WHERE id IN (SELECT id FROM moments WHERE to_s < ? AND kept = 0 "
-            "ORDER BY from_s LIMIT ?)",
-            (before_s, _BATCH),
-        ).rowcount
+    connection.execute("DELETE FROM gaps WHERE coalesce(to_s, from_s) < ?", (before_s,))
+    cursor = connection.execute(
+        "DELETE FROM moments WHERE id IN (SELECT id FROM moments WHERE to_s < ? AND kept = 0 "
+        "ORDER BY from_s LIMIT ?)",
+        (before_s, _BATCH),
+    )
+    return cursor.rowcount > 0
+
+
+def delete_surplus(connection: sqlite3.Connection, most_bytes: int) -> bool:
+    """Delete the oldest moments by their share of the surplus; return whether any was.
+
+    As for `delete_old`. The file has less only after `forget_deleted`.
+    """
     size = used_bytes(connection)
-    if count == 0 and size > most_bytes:
-        (total,) = connection.execute("SELECT count(*) FROM moments").fetchone()
-        share = 1 - _ROOM * most_bytes / size
-        many = max(1, min(_BATCH, int(total * share)))
-        count = connection.execute(
-            "DELETE FROM moments WHERE id IN (SELECT id FROM moments WHERE kept = 0 "
-            "ORDER BY from_s LIMIT ?)",
-            (many,),
-        ).rowcount
-    return count
+    if size <= most_bytes:
+        return False
+    (total,) = connection.execute("SELECT count(*) FROM moments").fetchone()
+    cursor = connection.execute(
+        "DELETE FROM moments WHERE id IN (SELECT id FROM moments WHERE kept = 0 "
+        "ORDER BY from_s LIMIT ?)",
+        (max(1, int(total * (1 - _ROOM * most_bytes / size))),),
+    )
+    return cursor.rowcount > 0
+
+
+def count_moments(connection: sqlite3.Connection) -> int:
+    """Return the number of moments."""
+    (count,) = connection.execute("SELECT count(*) FROM moments WHERE deletion IS NULL").fetchone()
+    return int(count)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
