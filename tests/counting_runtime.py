@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from engine_kit import torch_runtime
 from vlm.engine.engine import Engine
 from vlm.engine.inputs import InputBuilder
@@ -38,6 +41,11 @@ class CountingRuntime:
 
     def features_array(self, features: ImageFeatures) -> Any:
         return self._runtime.features_array(features)
+
+    def patch_features(self, pixel_values: PixelValues) -> npt.NDArray[np.float32]:
+        self.encoded_tiles += len(pixel_values)
+        found: npt.NDArray[np.float32] = self._runtime.patch_features(pixel_values)
+        return found
 
     def prefill(
         self,

@@ -17,6 +17,7 @@ MODEL = "nano"
 CAMERA = "door"
 LIMIT = 4
 LABELS = "red star,dog|cat"
+PHRASE = "red star"
 TURNS = '[{"question": "Is there a star?", "answer": "Yes."}]'
 
 _LIMITS = {"/v1/chat/completions": "max_tokens", "/v1/responses": "max_output_tokens"}
@@ -65,6 +66,14 @@ def before_call(
                 each["labels"] = LABELS
         if not any("labels" in each for each in fields):
             case.query = {**(case.query or {}), "labels": LABELS}
+    elif case.operation.path == "/api/where":
+        fields = (case.query or {}, body)
+        for each in fields:
+            # Most generated texts name nothing.
+            if isinstance(each.get("phrase"), str) and each["phrase"]:
+                each["phrase"] = PHRASE
+        if not any("phrase" in each for each in fields):
+            case.query = {**(case.query or {}), "phrase": PHRASE}
     elif case.operation.path in _LIMITS and body:
         # Without a limit some answers fill the context, which takes half a minute.
         if body.get(_LIMITS[case.operation.path]) is None:

@@ -74,7 +74,7 @@ def create_app(
         captions_blueprint(settings, models.worker, controller, admission, timeline)
     )
     app.register_blueprint(labels_blueprint(models.worker, admission))
-    app.register_blueprint(closer_blueprint(models.worker, admission))
+    app.register_blueprint(closer_blueprint(models.worker, models.finder, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
     app.register_blueprint(timeline_blueprint(timeline))
     app.register_blueprint(openai_blueprint(models, admission))

@@ -1,28 +1,46 @@
-"""`POST /api/hiding` and `/api/patches`: what a picture does to an answer, and its patches."""
+"""`POST /api/hiding`, `/api/patches` and `/api/where`: parts of a picture, and what they show."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify, request
+from PIL import Image
 from werkzeug.datastructures import MultiDict
 
-from vlm.errors import BadRequestError
+from vlm.errors import (
+    BadRequestError,
+    NotReadyError,
+    NotSupportedError,
+    PartFailedError,
+    PartOffError,
+    SwitchingError,
+)
+from vlm.finder.finder import Finder
 from vlm.images.frame import Frame
 from vlm.prompts import CHAT_MAX_CHARS, TEXT_PATTERN, clean_text
-from vlm.results import Hidden, Looked, LookWord, Patched
+from vlm.results import EngineInfo, Hidden, Looked, LookWord, Patched, Result, Scored
 from vlm.scheduler.worker import Worker
 from vlm.scoring.looks import core_of, looks_of, pointed_cells
 from vlm.scoring.patches import likeness
-from vlm.types import HideTask, LookTask, PatchTask
+from vlm.scoring.where import (
+    MAX_PHRASE_CHARS,
+    By,
+    WhereBox,
+    WhereQuestion,
+    boxes_of,
+    read_phrase,
+)
+from vlm.types import HideTask, LookTask, PatchTask, Task
 from web.caption_fields import FIELDS, CaptionFields, read_caption_fields
 from web.picture_body import read_picture
-from web.streaming import Admission, run_task
+from web.streaming import Admission, run_task, running_model
 
 MAX_CELLS: Final = 4096
 
@@ -70,6 +88,17 @@ PATCHES_FIELDS: Final[Mapping[str, dict[str, Any]]] = {
 } | _SHARED_FIELDS
 
 
+WHERE_FIELDS: Final[Mapping[str, dict[str, Any]]] = {
+    "phrase": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_PHRASE_CHARS,
+        "description": "The name of a thing, such as `red cup`.",
+    },
+    **_SHARED_FIELDS,
+}
+
+
 @dataclass(frozen=True)
 class HidingAnswer:
     """The probability of a word, 0 to 1, with the whole picture and without some cells."""
@@ -102,6 +131,25 @@ class PatchesAnswer:
 
 
 @dataclass(frozen=True)
+class FoundPlace:
+    """Where a thing is; `box` is x0, y0, x1, y1 in 0 to 1, from the top left corner."""
+
+    box: tuple[float, ...]
+    # 0 to 1, that the thing is there.
+    score: float
+    by: By
+
+
+@dataclass(frozen=True)
+class WhereAnswer:
+    """The boxes of a thing, the surest first; none if it is not there."""
+
+    boxes: tuple[FoundPlace, ...]
+    # Seconds of work.
+    total_s: float
+
+
+@dataclass(frozen=True)
 class _Hide:
     fields: CaptionFields
     text: str
@@ -110,8 +158,8 @@ class _Hide:
     cells: tuple[int, ...] | None
 
 
-def closer_blueprint(worker: Worker, admission: Admission) -> Blueprint:
-    """Return the routes over a started `worker`."""
+def closer_blueprint(worker: Worker, finder: Finder, admission: Admission) -> Blueprint:
+    """Return the routes over a started `worker`; `finder` knows where some things are."""
     blueprint = Blueprint("closer", __name__)
 
     @blueprint.post("/api/hiding")
@@ -119,7 +167,7 @@ def closer_blueprint(worker: Worker, admission: Admission) -> Blueprint:
         with ExitStack() as held:
             place = held.enter_context(admission.place())
             image, asked = read_picture(request, _read_hide, place)
-            fields = asked.fields
+            fields, model = asked.fields, running_model(worker)
             frame = Frame(image, fields.camera)
             detail = fields.detail or "low"
             chat = frame.request(fields.prompt, 1, detail, turns=fields.turns)
@@ -135,6 +183,7 @@ def closer_blueprint(worker: Worker, admission: Admission) -> Blueprint:
             hidden = run_task(hide, frame, worker, admission, held)
             if not isinstance(hidden, Hidden):
                 return Response()
+            _check_same(worker, model)
             before, after = (round(math.exp(each), _DIGITS) for each in hidden.logprobs)
             total_s = round(looking_s + hidden.stats.total_s, _DIGITS)
             return jsonify(HidingAnswer(before, after, cells, hidden.grid, total_s))
@@ -164,7 +213,74 @@ def closer_blueprint(worker: Worker, admission: Admission) -> Blueprint:
                 )
             )
 
+    @blueprint.post("/api/where")
+    def where() -> Response:
+        with ExitStack() as held:
+            place = held.enter_context(admission.place())
+            image, (phrase, fields) = read_picture(request, _read_phrase, place)
+            began_s = time.perf_counter()
+            boxes = _detected(finder, image, phrase)
+            total_s = time.perf_counter() - began_s
+            if boxes:
+                return jsonify(_where(boxes, total_s))
+            model = running_model(worker)
+            frame = Frame(image, fields.camera)
+            question = WhereQuestion(image, phrase, model.model, fields.detail or "low")
+
+            def run(task: Task) -> Result | None:
+                nonlocal total_s
+                result = run_task(task, frame, worker, admission, held)
+                total_s += 0.0 if result is None else result.stats.total_s
+                return result
+
+            scored = run(question.is_there)
+            if not isinstance(scored, Scored):
+                return Response()
+            probability = question.probability(scored)
+            if probability is None:
+                return jsonify(_where((), total_s))
+            looked = run(question.looks)
+            if not isinstance(looked, Looked):
+                return Response()
+            features = None
+            with suppress(NotSupportedError):
+                patched = run(question.patches)
+                if not isinstance(patched, Patched):
+                    return Response()
+                features = patched.features
+            _check_same(worker, model)
+            return jsonify(_where(boxes_of(looked, features, probability), total_s))
+
     return blueprint
+
+
+def _check_same(worker: Worker, model: EngineInfo) -> None:
+    """Raise SwitchingError if another model runs now: its parts of an answer would not fit."""
+    if worker.info != model:
+        raise SwitchingError("The model was changed meanwhile. Try again.")
+
+
+def _detected(finder: Finder, image: Image.Image, phrase: str) -> tuple[WhereBox, ...]:
+    """Return the detector's boxes; none if it does not know the name, or is off."""
+    try:
+        found = finder.boxes(image, [phrase])
+    except (PartOffError, PartFailedError, NotReadyError):
+        return ()
+    boxes = (
+        WhereBox((each.x0, each.y0, each.x1, each.y1), each.score, "detector")
+        for each in found.boxes
+    )
+    return tuple(sorted(boxes, key=lambda each: -each.score))
+
+
+def _where(boxes: Sequence[WhereBox], total_s: float) -> WhereAnswer:
+    places = (
+        FoundPlace(
+            tuple(round(side, _DIGITS) for side in each.box), round(each.score, _DIGITS), each.by
+        )
+        for each in boxes
+    )
+    return WhereAnswer(tuple(places), round(total_s, _DIGITS))
 
 
 def _pointed(asked: _Hide, looked: Looked) -> tuple[int, ...]:
@@ -213,6 +329,10 @@ def _read_place(values: MultiDict[str, str]) -> tuple[float, float, CaptionField
             raise BadRequestError(f"{name} must be a number from 0 to 1, such as 0.5.")
         found.append(value)
     return found[0], found[1], read_caption_fields(values)
+
+
+def _read_phrase(values: MultiDict[str, str]) -> tuple[str, CaptionFields]:
+    return read_phrase(values.get("phrase", "")), read_caption_fields(values)
 
 
 def _whole(name: str, values: MultiDict[str, str]) -> int:

@@ -34,6 +34,7 @@ PICTURE_PATHS: Final = (
     "/api/aspects",
     "/api/hiding",
     "/api/patches",
+    "/api/where",
     "/api/boxes",
     "/api/things",
     "/api/text",

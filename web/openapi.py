@@ -18,7 +18,7 @@ from vlm import __version__
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.settings import Settings
 from web.caption_fields import caption_fields
-from web.closer import HIDING_FIELDS, PATCHES_FIELDS
+from web.closer import HIDING_FIELDS, PATCHES_FIELDS, WHERE_FIELDS
 from web.labels import ASPECTS_FIELDS, LABELS_FIELDS
 from web.openapi_schemas import REF, Json, schemas
 from web.paths import PROPS_PATH, Family, family_of
@@ -81,6 +81,7 @@ _TAG_OF: Final = {
     "/api/aspects": "labels",
     "/api/hiding": "closer",
     "/api/patches": "closer",
+    "/api/where": "closer",
     "/api/boxes": "finder",
     "/api/things": "finder",
     "/api/text": "finder",
@@ -183,11 +184,15 @@ def _paths(settings: Settings) -> Json:
         ),
         _operation(
             "post /api/hiding", "hideParts", "Say what a word of an answer loses without a part",
-            _json("HidingAnswer"), (400, 413, 415, 501, 503), **_picture(HIDING_FIELDS),
+            _json("HidingAnswer"), (400, 409, 413, 415, 501, 503), **_picture(HIDING_FIELDS),
         ),
         _operation(
             "post /api/patches", "alikePatches", "Say which patches of an image are alike",
             _json("PatchesAnswer"), (400, 413, 415, 501, 503), **_picture(PATCHES_FIELDS),
+        ),
+        _operation(
+            "post /api/where", "findPlace", "Say where a named thing is in an image",
+            _json("WhereAnswer"), (400, 409, 413, 415, 501, 503), **_picture(WHERE_FIELDS),
         ),
         _operation(
             "post /api/boxes", "findBoxes", "Find things in an image, as boxes",

@@ -8,7 +8,7 @@ from vlm.models.candidates import ModelsStatus
 from vlm.results import Looks
 from vlm.timeline.choices import TimelineStatus
 from web.captions import CaptionResult, Token
-from web.closer import HidingAnswer, PatchesAnswer
+from web.closer import HidingAnswer, PatchesAnswer, WhereAnswer
 from web.errors import ErrorAnswer, OllamaErrorAnswer, OpenAIErrorAnswer
 from web.labels import AspectsAnswer, LabelsAnswer
 from web.ollama.models import OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion
@@ -68,7 +68,7 @@ def schemas() -> Json:
     )  # fmt: skip
     found = (
         AspectsAnswer, BoxesAnswer, HidingAnswer, LabelsAnswer, PatchesAnswer, TextAnswer,
-        ThingsAnswer,
+        ThingsAnswer, WhereAnswer,
     )  # fmt: skip
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
     requests = (

@@ -1,8 +1,9 @@
-"""`/api/hiding` and `/api/patches`: a word without its region, patches alike, and bad input."""
+"""`/api/hiding`, `/api/patches` and `/api/where`: what they find, and bad input."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,20 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from PIL import Image
+from PIL import Image, ImageOps
 
 from counting_runtime import counting
+from photographs import photograph
+from tools.evals.truth.places import boxes_in, iou_of
 from tools.nano.scenes import Frame, make_frame
 from tools.nano.shapes import SHAPES
+from vlm.engine.engine import Engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.remote.engine import RemoteEngine
+from vlm.scheduler.queue import Stream
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
+from vlm.types import Request
 from web_client import JPEG, app_over, picture, read_events, started
 
 TEXT = "A red star and a blue ring."
@@ -149,7 +155,106 @@ def test_a_model_that_cannot_says_so(nano_dir: Path) -> None:
     for each in (engine, remote):
         with started(Worker(lambda engine=each: engine, 4)) as worker:  # type: ignore[misc]
             client = app_over(worker).test_client()
-            for path in (f"hiding?text={TEXT}&start=2&end=5", "patches?x=0&y=0"):
+            for path in (
+                f"hiding?text={TEXT}&start=2&end=5",
+                "patches?x=0&y=0",
+                "where?phrase=star",
+            ):
                 answer = client.post(f"/api/{path}", data=picture(), headers=JPEG)
                 assert answer.status_code == 501, answer.text
                 assert answer.get_json()["error"]["code"] == "not_supported"
+
+
+def boxes(client: FlaskClient, image: Image.Image, phrase: str) -> list[dict[str, Any]]:
+    told = post(client, "where", image, phrase=phrase)
+    assert set(told) == {"boxes", "total_s"}
+    for each in told["boxes"]:
+        x0, y0, x1, y1 = each["box"]
+        assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 and 0 < each["score"] <= 1
+    found: list[dict[str, Any]] = told["boxes"]
+    return found
+
+
+def test_a_thing_that_is_there_has_a_box_and_others_have_none(client: FlaskClient) -> None:
+    frames = [make_frame(seed, "test", "objects") for seed in range(40, 48)]
+    right, mirrored = [], []
+    for frame in frames:
+        for name, truth in boxes_in(frame):
+            found = boxes(client, frame.image, f" the {name}?")
+            right.append(bool(found) and iou_of(found[0]["box"], truth) > 0.5)
+            other = boxes(client, ImageOps.mirror(frame.image), name)
+            if found and other:
+                assert found[0]["by"] == "features"
+                # A mirrored frame mirrors the box, within a token.
+                x0, y0, x1, y1 = found[0]["box"]
+                box = [1 - x1, y0, 1 - x0, y1]
+                mirrored.append(other[0]["box"] == pytest.approx(box, abs=0.126))
+    assert len(right) > 8 and sum(right) >= 0.8 * len(right)
+    assert len(mirrored) > 8 and sum(mirrored) >= 0.9 * len(mirrored)
+    blank = make_frame(3, "test", "empty").image
+    assert boxes(client, blank, "red star") == boxes(client, blank, "green moon") == []
+
+
+def test_the_detector_knows_some_names(client: FlaskClient) -> None:
+    cat = photograph("chelsea")
+    (first,) = boxes(client, cat, "a cat")
+    x0, y0, x1, y1 = first["box"]
+    assert (first["by"], x0 < 0.4, x1 > 0.6, y0 < 0.4, y1 > 0.6) == ("detector", *[True] * 4)
+    assert boxes(client, cat, "dog") == []
+
+
+def test_phrases_of_any_text_are_answered_or_refused(client: FlaskClient) -> None:
+    image = Image.new("RGB", (1, 1))
+    for phrase in ("a", "THE  the", "<image> star", "кот", "200 %", "x" * 80, "\u0007bell"):
+        boxes(client, image, phrase)
+    for phrase in ("", " \t", "🟥", "?!", "x" * 81, "\ufffd", "the the " * 20):
+        answer = client.post(
+            "/api/where", query_string={"phrase": phrase}, data=png(image), headers=JPEG
+        )
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "bad_request")
+
+
+class MeddlingWorker(Worker):
+    """Does something before the second request that it gets."""
+
+    def __init__(self, engine: Engine, meddle: Callable[[Worker], None]) -> None:
+        super().__init__(lambda: engine, 4)
+        self._meddle = meddle
+        self._requests = 0
+
+    def submit(self, request: Request) -> Stream:
+        self._requests += 1
+        if self._requests == 2:
+            self._meddle(self)
+        return super().submit(request)
+
+
+def test_what_happens_between_two_steps_of_a_request(
+    client: FlaskClient, nano_dir: Path, scene: Frame
+) -> None:
+    (thing,) = scene.scene.objects
+    text = f"A {thing.colour} {thing.shape}."
+    asked = {
+        "where": {"phrase": f"{thing.colour} {thing.shape}"},
+        "hiding": {"text": text, "start": 2, "end": len(text)},
+    }
+    usual = {path: post(client, path, scene.image, **query) for path, query in asked.items()}
+    for path, query in asked.items():
+        engine, _ = counting(nano_dir, name="nano")
+        # The frame is evicted: it is encoded once more.
+        with started(MeddlingWorker(engine, lambda _, engine=engine: engine.close())) as worker:  # type: ignore[misc]
+            told = post(app_over(worker).test_client(), path, scene.image, **query)
+        for name, value in usual[path].items():
+            if name == "boxes":
+                assert [each["box"] for each in told[name]] == [each["box"] for each in value]
+            elif name != "total_s":
+                assert told[name] == pytest.approx(value, abs=1e-3)
+        # The model is changed: two of them do not make one answer.
+        other, _ = counting(nano_dir, name="other")
+        with started(MeddlingWorker(engine, lambda each, to=other: each.replace(to))) as worker:  # type: ignore[misc]
+            answer = (
+                app_over(worker)
+                .test_client()
+                .post(f"/api/{path}", query_string=query, data=png(scene.image), headers=JPEG)
+            )
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (409, "switching")

@@ -20,6 +20,7 @@ _CELLS_PER_PATCH: Final = 4
 _CLEAR_CELLS: Final = 4
 
 PatchMap = NDArray[np.int64]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def label_patches(canvas: Canvas, kind: Kind) -> PatchLabels:
     if kind in ("dark", "glare", "blur"):
         unknown = np.full(grid, IGNORED, dtype=np.int64)
         return PatchLabels(unknown, unknown, unknown, unknown, unknown)
-    ids, undecided = _covering_ids(canvas)
+    ids, undecided = _covering_ids(_fine_ids(canvas))
     maps = {
         name: np.zeros(grid, dtype=np.int64)
         for name in ("shape", "colour", "size", "pattern", "letter")
@@ -68,10 +69,37 @@ def label_patches(canvas: Canvas, kind: Kind) -> PatchLabels:
     return PatchLabels(**maps)
 
 
-def _covering_ids(canvas: Canvas) -> tuple[PatchMap, NDArray[np.bool_]]:
-    """Return the id that covers most of each patch (0: none), and which patches are undecided."""
+def object_boxes(canvas: Canvas) -> tuple[Box | None, ...]:
+    """Return x0, y0, x1, y1 of each object, 0..1 of the frame, to a quarter of a patch.
+
+    None for one that is not seen.
+    """
+    fine = _fine_ids(canvas)
+    return tuple(_box(fine == i) for i in range(1, len(canvas.objects) + 1))
+
+
+def _fine_ids(canvas: Canvas) -> NDArray[np.uint8]:
+    """Return the id at each cell of the frame; a patch has 4 x 4 cells."""
     side = PATCH_GRID * _CELLS_PER_PATCH
-    fine = np.asarray(canvas.view.warp(canvas.ids, (side, side), Image.Resampling.NEAREST))
+    return np.asarray(canvas.view.warp(canvas.ids, (side, side), Image.Resampling.NEAREST))
+
+
+def _box(here: NDArray[np.bool_]) -> Box | None:
+    """Return the box around the cells that are true."""
+    if not here.any():
+        return None
+    rows, columns = np.flatnonzero(here.any(1)), np.flatnonzero(here.any(0))
+    side = len(here)
+    return (
+        float(columns[0]) / side,
+        float(rows[0]) / side,
+        float(columns[-1] + 1) / side,
+        float(rows[-1] + 1) / side,
+    )
+
+
+def _covering_ids(fine: NDArray[np.uint8]) -> tuple[PatchMap, NDArray[np.bool_]]:
+    """Return the id that covers most of each patch (0: none), and which patches are undecided."""
     blocks = fine.reshape(PATCH_GRID, _CELLS_PER_PATCH, PATCH_GRID, _CELLS_PER_PATCH)
     blocks = blocks.transpose(0, 2, 1, 3).reshape(PATCH_GRID, PATCH_GRID, -1)
     best = np.zeros((PATCH_GRID, PATCH_GRID), dtype=np.int64)

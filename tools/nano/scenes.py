@@ -16,7 +16,7 @@ from tools.nano import camera, palette
 from tools.nano.backgrounds import BACKGROUNDS, paint_background
 from tools.nano.camera import overlay_glare, paint_covered
 from tools.nano.compose import Canvas, paint_objects, paint_words
-from tools.nano.patch_labels import PatchLabels, label_patches
+from tools.nano.patch_labels import Box, PatchLabels, label_patches, object_boxes
 from tools.nano.truth import MAX_OBJECTS, Kind, Scene
 from tools.nano.unfamiliar import paint_unfamiliar
 
@@ -45,6 +45,8 @@ class Frame:
     image: Image.Image
     scene: Scene
     labels: PatchLabels
+    # Of each object of the scene, as `object_boxes` returns them.
+    boxes: tuple[Box | None, ...]
 
 
 def light_of(image: Image.Image) -> str:
@@ -87,7 +89,8 @@ def make_frame(seed: int, split: Split = "train", kind: Kind | None = None) -> F
         light_of(image),
         tuple(palette.main_colours(np.asarray(image))),
     )
-    return Frame(image, scene, label_patches(canvas, kind))
+    boxes = object_boxes(canvas) if scene.objects else ()
+    return Frame(image, scene, label_patches(canvas, kind), boxes)
 
 
 def _paint_scene(canvas: Canvas, rng: np.random.Generator, kind: Kind) -> str:

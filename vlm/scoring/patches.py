@@ -16,12 +16,10 @@ Features = npt.NDArray[np.float32]
 _LEVELS: Final = 255
 
 
-def unit_features(features: Features) -> Features:
-    """Return `features`, [rows, columns, hidden], without their median and of length 1."""
-    apart = features - np.median(features, axis=(0, 1))
-    lengths = np.linalg.norm(apart, axis=-1, keepdims=True)
-    units: Features = apart / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return units
+def normed(features: Features) -> Features:
+    """Return `features` with mean 0 and deviation 1 in each patch, as the encoder's last norm."""
+    centred = features - features.mean(-1, keepdims=True)
+    return _divided(centred, centred.std(-1, keepdims=True))
 
 
 def likeness(features: Features, x: float, y: float) -> npt.NDArray[np.int64]:
@@ -30,7 +28,15 @@ def likeness(features: Features, x: float, y: float) -> npt.NDArray[np.int64]:
     `features` are [rows, columns, hidden]; `x` and `y` are 0 to 1 from the top left corner.
     """
     rows, columns, _ = features.shape
-    units = unit_features(features)
+    apart = normed(features)
+    apart -= np.median(apart, axis=(0, 1))
+    units = _divided(apart, np.linalg.norm(apart, axis=-1, keepdims=True))
     chosen = units[min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)]
     levels: npt.NDArray[np.int64] = np.rint(_LEVELS * np.clip(units @ chosen, 0, 1)).astype(int)
     return levels
+
+
+def _divided(features: Features, by: Features) -> Features:
+    """Return the quotient; patches that are all the same stay 0."""
+    quotient: Features = features / np.maximum(by, np.finfo(np.float32).tiny)
+    return quotient

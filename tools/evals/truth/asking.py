@@ -16,7 +16,7 @@ from vlm.images.frame import Frame
 from vlm.models.loading import load_engine
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.remote.engine import RemoteEngine
-from vlm.results import Explained, Hidden, Result, Scored, TokenChunk, TokenLogprob
+from vlm.results import Explained, Hidden, Looked, Patched, Result, Scored, TokenChunk, TokenLogprob
 from vlm.scheduler.protocol import stream_alone
 from vlm.scheduler.worker import Worker
 from vlm.scoring.aspects import Aspects, aspects_of, aspects_task, read_aspects
@@ -24,6 +24,7 @@ from vlm.scoring.calibration import calibration_of
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion, Labels, Mode
 from vlm.scoring.phrasing import phrasing_of
+from vlm.scoring.where import WhereBox, WhereQuestion, boxes_of, read_phrase
 from vlm.settings import Settings
 from vlm.types import ClaimCheck, HideTask, Request, ScoreTask
 
@@ -65,6 +66,17 @@ class LocalModel:
         result, _ = self._run(Request(HideTask(messages, text, *place, tuple(regions))))
         assert isinstance(result, Hidden), "the result of a HideTask"
         return result.logprobs
+
+    def where(self, image: Image.Image, thing: str) -> tuple[WhereBox, ...]:
+        """Return the boxes of a thing, by the model alone."""
+        question = WhereQuestion(image, read_phrase(thing), self.name)
+        probability = question.probability(self._scored(question.is_there))
+        if probability is None:
+            return ()
+        looked, _ = self._run(Request(question.looks))
+        patched, _ = self._run(Request(question.patches))
+        assert isinstance(looked, Looked) and isinstance(patched, Patched), "results of the tasks"
+        return boxes_of(looked, patched.features, probability)
 
     def answer_tokens(self, image: Image.Image, prompt: str) -> tuple[str, list[TokenLogprob]]:
         """Return the answer to a question, and its tokens."""

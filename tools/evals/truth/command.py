@@ -19,6 +19,7 @@ from tools.evals.truth.asking import LocalModel, RemoteModel
 from tools.evals.truth.captions import Captions
 from tools.evals.truth.looking import Hiding, Pointing, things_of
 from tools.evals.truth.measures import auroc, calibration_error, resampled, share_interval
+from tools.evals.truth.places import Places, boxes_in
 from tools.evals.truth.scenes import (
     LABELS,
     SETTINGS,
@@ -51,6 +52,7 @@ def run(argv: Sequence[str]) -> int:
         model = LocalModel(settings)
         figures = [] if options.looks_only else _local(model, options.scenes, options.photos)
         figures += _looks(model, options.scenes)
+        figures += _where(model, options.scenes)
         model.close()
     print(f"{options.scenes} held-out scenes")
     print(table(figures))
@@ -95,6 +97,18 @@ def _looks(model: LocalModel, scenes: int) -> list[Figure]:
             if index % _HIDDEN_EACH == 0:
                 hiding.add(frame, result.text, result.looks, word)
     return [*pointing.figures(), *hiding.figures()]
+
+
+def _where(model: LocalModel, scenes: int) -> list[Figure]:
+    """Return whether boxes are around what they name, and absent things have none."""
+    places = Places()
+    for seed, frame in tqdm(scenes_with_objects(scenes, _SPLIT), "where", scenes):
+        for name, box in boxes_in(frame):
+            places.add(box, model.where(frame.image, name))
+        absent = poll_of(frame.scene, seed).absent
+        for name in sorted({each for setting in SETTINGS for each in absent[setting]}):
+            places.add_absent(model.where(frame.image, name))
+    return places.figures()
 
 
 def _remote(model: RemoteModel, scenes: int) -> list[Figure]:
@@ -206,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         "--photos", type=Path, default=DEFAULT_FOLDER, help="photographs without taught objects"
     )
     parser.add_argument(
-        "--looks-only", action="store_true", help="only where the words of captions look"
+        "--looks-only", action="store_true", help="only where words look, and where things are"
     )
     parser.add_argument(
         "--engine",
