@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from vlm import option_types
 from vlm.checkpoints.detectors import BUNDLED_DETECTOR, DETECTOR_NAMES, NO_DETECTOR
+from vlm.checkpoints.pairs import BUNDLED_PAIR, NO_PAIR, PAIR_NAMES
 from vlm.errors import SettingsError
 from vlm.option_types import AUTO_MODEL
 
@@ -78,6 +79,11 @@ class Settings:
         BUNDLED_DETECTOR,
         "what finds things in a frame; none: nothing does",
         click.Choice((*DETECTOR_NAMES, NO_DETECTOR)),
+    )
+    pair: str = _setting(
+        BUNDLED_PAIR,
+        "dual encoder that compares frames with texts; none: searches compare words alone",
+        click.Choice((*PAIR_NAMES, NO_PAIR)),
     )
     witnesses: str = _setting(
         "auto",

@@ -6,13 +6,11 @@ Their tokenizers know letters only: the published vocabularies are not part of t
 from __future__ import annotations
 
 import json
-import string
 from pathlib import Path
 from typing import Any
 
+from clip_tokenizer import LETTERS, write_clip_tokenizer
 from vlm.detect.coco import DISPLAY_THRESHOLDS
-
-LETTERS = string.ascii_lowercase + string.digits + ".'-"
 
 
 def make_owlv2(folder: Path, *, exact: bool = False) -> None:
@@ -31,33 +29,8 @@ def make_owlv2(folder: Path, *, exact: bool = False) -> None:
     _save(Owlv2ForObjectDetection, config, folder)
     Owlv2ImageProcessorPil(size={"height": side_px, "width": side_px}).save_pretrained(folder)
     _name_processor(folder, "Owlv2Processor")
-    # As published: the end has the largest id, which is where the text model takes its result from.
-    start, end = config.text_config.bos_token_id, config.text_config.eos_token_id
-    vocabulary = {"!": 0, "<|startoftext|>": start, "<|endoftext|>": end}
-    for letter in LETTERS:
-        for token in (letter, letter + "</w>"):
-            vocabulary[token] = len(vocabulary)
-    merges = ["#version: 0.2"]
-    for word in f"a photo of {' '.join(DISPLAY_THRESHOLDS)}".split():
-        # All beginnings of the word, each with the next letter.
-        letters = [*word[:-1], word[-1] + "</w>"]
-        for end in range(1, len(letters)):
-            vocabulary.setdefault("".join(letters[: end + 1]), len(vocabulary))
-            merges.append(f"{''.join(letters[:end])} {letters[end]}")
-    merges = list(dict.fromkeys(merges))
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("\n".join(merges) + "\n")
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "CLIPTokenizer",
-            "model_max_length": 16,
-            "pad_token": "!",
-            "bos_token": "<|startoftext|>",
-            "eos_token": "<|endoftext|>",
-            "unk_token": "<|endoftext|>",
-        },
-    )
+    ids = config.text_config.bos_token_id, config.text_config.eos_token_id
+    write_clip_tokenizer(folder, *ids, f"a photo of {' '.join(DISPLAY_THRESHOLDS)}", tokens=16)
 
 
 def make_grounding_dino(folder: Path, *, exact: bool = False) -> None:

@@ -13,6 +13,7 @@ NO_DETECTOR: Final = "none"
 HUB_DETECTORS: Final = (
     HubModel(
         part="detector",
+        option="detector",
         name="owlv2-base",
         title="OWLv2 base",
         hub_id="google/owlv2-base-patch16-ensemble",
@@ -24,6 +25,7 @@ HUB_DETECTORS: Final = (
     ),
     HubModel(
         part="detector",
+        option="detector",
         name="grounding-dino-tiny",
         title="Grounding DINO tiny",
         hub_id="IDEA-Research/grounding-dino-tiny",

@@ -33,7 +33,9 @@ class HubModel:
     """A small model that is downloaded: a detector or a dual encoder."""
 
     part: str
-    """What it is, such as "detector": also the name of its option."""
+    """What it is, such as "detector"."""
+    option: str
+    """The name of its option, without dashes."""
     name: str
     title: str
     hub_id: str
@@ -63,7 +65,7 @@ class HubModel:
             ),
             check_architecture=partial(_check_architecture, self),
             check_folder=partial(_check_folder, self),
-            advice=f"Weights are read from safetensors files only. Choose another --{self.part}.",
+            advice=f"Weights are read from safetensors files only. Choose another --{self.option}.",
         )
 
 
@@ -114,7 +116,7 @@ def folder_of(
 
 def _check_architecture(model: HubModel, config: dict[str, Any], source: str) -> None:
     if model.model_class not in (config.get("architectures") or ()):
-        raise CheckpointError(f"{source} is not of {model.title}. Choose another --{model.part}.")
+        raise CheckpointError(f"{source} is not of {model.title}. Choose another --{model.option}.")
 
 
 def _check_folder(model: HubModel, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The three small models together: boxes, things and text of a frame."""
+"""The small models together: boxes, things and text of a frame, and vectors to compare frames."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from PIL import Image
 
 from vlm.checkpoints.detectors import NO_DETECTOR
+from vlm.checkpoints.pairs import NO_PAIR
 from vlm.errors import PartOffError, SightlineError
 from vlm.finder.parts import Part, PartStatus
 from vlm.results import Box, TextLine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vlm.classify.classifier import Classifier
     from vlm.detect.detector import Detector
     from vlm.finder.checks import Look
+    from vlm.pairs.pair import Pair
     from vlm.reading.reader import Reader
 
 CLASSIFIER_NAME: Final = "efficientnet-lite0"
@@ -86,6 +88,11 @@ class Finder:
         )
         self.classifier: Part[Classifier] = Part("classifier", CLASSIFIER_NAME, _load_classifier)
         self.reader: Part[Reader] = Part("reader", READER_NAME, _load_reader)
+        self.pair: Part[Pair] = Part(
+            "dual encoder",
+            None if settings.pair == NO_PAIR else settings.pair,
+            lambda: _load_pair(settings),
+        )
         self._settings = settings
         # A look takes some 60 ms and reading 200: neither waits for the other.
         self.looking = ThreadPoolExecutor(1, "finder-look")
@@ -126,9 +133,10 @@ class Finder:
             problem=" ".join(problems) or None,
         )
 
-    def parts(self) -> tuple[PartStatus, PartStatus, PartStatus]:
-        """Return a snapshot of detector, classifier and reader."""
-        return self.detector.status, self.classifier.status, self.reader.status
+    def parts(self) -> tuple[PartStatus, ...]:
+        """Return a snapshot of detector, classifier, reader and dual encoder."""
+        parts = (self.detector, self.classifier, self.reader, self.pair)
+        return tuple(part.status for part in parts)
 
     # -- one frame at a time, in the caller's thread --
 
@@ -279,6 +287,12 @@ def _load_classifier() -> Classifier:
     from vlm.classify.classifier import load_classifier
 
     return load_classifier()
+
+
+def _load_pair(settings: Settings) -> Pair:
+    from vlm.pairs.load import load_pair
+
+    return load_pair(settings.pair, offline=settings.offline)
 
 
 def _load_reader() -> Reader:

@@ -26,7 +26,7 @@ class PartStatus:
     """The state of one small model."""
 
     kind: str
-    """ "detector", "classifier" or "reader"."""
+    """ "detector", "classifier", "reader" or "dual encoder"."""
     name: str | None
     """None if it is off or could not be loaded."""
     is_loaded: bool
@@ -54,6 +54,11 @@ class Part(Generic[Model]):
         self._broken: str | None = None
         self._problem: str | None = None
         self._failures = 0
+
+    @property
+    def name(self) -> str | None:
+        """Its name; None if it is off."""
+        return self._name
 
     @property
     def is_usable(self) -> bool:

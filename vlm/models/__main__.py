@@ -19,6 +19,7 @@ from vlm.checkpoints.catalogue import (
 from vlm.checkpoints.detectors import BUNDLED_DETECTOR, known_detector
 from vlm.checkpoints.files import SMOLVLM
 from vlm.checkpoints.hub_cache import HUB_ID, CachedRepository, content_matches
+from vlm.checkpoints.pairs import BUNDLED_PAIR, known_pair
 from vlm.console import make_consoles_safe
 from vlm.errors import FetchError, SightlineError
 from vlm.runtimes.openvino.cache import damaged_files, default_cache_folder, entries
@@ -52,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the known models: their sizes, and which are here")
     fetch = commands.add_parser("fetch", help="download a model, or the rest of it")
-    fetch.add_argument("model", metavar="MODEL", help="short name, hub id or detector")
+    fetch.add_argument(
+        "model", metavar="MODEL", help="short name, hub id, detector or dual encoder"
+    )
     check = commands.add_parser("check", help="compare files and conversions with their hashes")
     check.add_argument(
         "model",
@@ -97,12 +100,12 @@ def _fetch(name: str) -> int:
 
     name = hub_id_of(name) or name
     known = known_model(name)
-    detector = known_detector(name)
-    if name == BUNDLED_DETECTOR or (known is not None and known.hub_id is None):
+    small = known_detector(name) or known_pair(name)
+    if name in (BUNDLED_DETECTOR, BUNDLED_PAIR) or (known is not None and known.hub_id is None):
         print(f"{name} is part of Sightline: there is nothing to fetch.")
         return 0
-    kind = SMOLVLM if detector is None else detector.kind
-    found = detector or known
+    kind = SMOLVLM if small is None else small.kind
+    found = small or known
     hub_id, revision = (found.hub_id or name, found.revision) if found else (name, "main")
     if Path(name).expanduser().is_dir() or not HUB_ID.fullmatch(hub_id):
         raise FetchError(f"{name} is neither a known model nor a hub id, such as owner/model.")

@@ -19,10 +19,13 @@ _FIRST_ROWS: Final = 1024
 class Meaning(Protocol):
     """A dual encoder: vectors of texts and of pictures that can be compared."""
 
-    space: str
-    """Its name; vectors of another one are not compared."""
-    floor: float
-    """Less similar than this is not relevant, as a cosine."""
+    @property
+    def space(self) -> str:
+        """Its name; vectors of another one are not compared."""
+
+    @property
+    def floor(self) -> float:
+        """Less similar than this is not relevant, as a cosine."""
 
     def embed_text(self, text: str) -> Vector | None:
         """Return a vector [d] of length 1 in float32; None if it cannot now."""
