@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flask import Flask, Response, make_response, render_template
 
+from vlm.finder.meaning import Meaning
 from vlm.models.manager import Models
 from vlm.scheduler.controller import Controller
 from vlm.settings import Settings
@@ -47,6 +48,7 @@ def create_app(
     if models is None:
         models = Models(settings)
         models.start()
+    meaning = Meaning(models.finder.pair, models.worker)
     admission = admission or Admission(settings.max_queue)
     # Some Windows registries map .js to text/plain; browsers refuse to run such modules.
     mimetypes.add_type("text/javascript", ".js")
@@ -58,6 +60,7 @@ def create_app(
     models.worker.subscribe(controller)
     models.worker.subscribe(metrics)
     timeline = timeline_of(settings)
+    timeline.use_meaning(meaning)
     app.extensions["timeline"] = timeline
     models.worker.subscribe(Recorder(timeline, models.worker))
     # The request log first: a request that the access checks refuse is logged too.
@@ -73,11 +76,11 @@ def create_app(
     app.register_blueprint(
         captions_blueprint(settings, models.worker, controller, admission, timeline)
     )
-    app.register_blueprint(labels_blueprint(models.worker, admission))
+    app.register_blueprint(labels_blueprint(models.worker, meaning, admission))
     app.register_blueprint(closer_blueprint(models.worker, models.finder, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
     app.register_blueprint(timeline_blueprint(timeline))
-    app.register_blueprint(openai_blueprint(models, admission))
+    app.register_blueprint(openai_blueprint(models, meaning, admission))
     app.register_blueprint(props_blueprint(models))
     app.register_blueprint(ollama_blueprint(models, admission))
 

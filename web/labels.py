@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast, get_args
 
 from flask import Blueprint, Response, jsonify, request
+from PIL import Image
 from werkzeug.datastructures import MultiDict
 
 from vlm.errors import BadRequestError
+from vlm.finder.meaning import Meaning
 from vlm.images.frame import Frame
 from vlm.results import Scored
 from vlm.scheduler.worker import Worker
@@ -18,6 +21,7 @@ from vlm.scoring.aspects import AspectScore, aspects_of, aspects_task, read_aspe
 from vlm.scoring.labels import (
     MAX_LABEL_CHARS,
     MAX_LABELS,
+    SYNONYM_MARK,
     LabelQuestion,
     LabelScore,
     Mode,
@@ -45,9 +49,32 @@ LABELS_FIELDS: Final[Mapping[str, dict[str, Any]]] = {
         "default": "one",
         "description": "`one`: the labels exclude each other. `many`: each may fit or not.",
     },
+    "pair": {
+        "enum": ["0", "1"],
+        "default": "0",
+        "description": "`1`: the dual encoder answers too, in `pair`, for a comparison.",
+    },
     **_SHARED_FIELDS,
 }
 ASPECTS_FIELDS: Final[Mapping[str, dict[str, Any]]] = _SHARED_FIELDS
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """A label with how likely the dual encoder finds it to be true, whatever the others are."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class PairAnswer:
+    """What the dual encoder says of the same labels, the likeliest first."""
+
+    model: str
+    labels: tuple[PairScore, ...]
+    # Seconds, the encoding of the picture included.
+    total_s: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +91,8 @@ class LabelsAnswer:
     passes: int
     # Seconds of the model's work.
     total_s: float
+    # Null unless it was asked for.
+    pair: PairAnswer | None
 
 
 @dataclass(frozen=True)
@@ -83,10 +112,14 @@ class _Fields(NamedTuple):
     mode: Mode
     detail: Detail
     camera: str | None
+    with_pair: bool
 
 
-def labels_blueprint(worker: Worker, admission: Admission) -> Blueprint:
-    """Return the routes over a started `worker`; `admission` bounds the requests in flight."""
+def labels_blueprint(worker: Worker, meaning: Meaning, admission: Admission) -> Blueprint:
+    """Return the routes over a started `worker` and a dual encoder.
+
+    `admission` bounds the requests in flight.
+    """
     blueprint = Blueprint("labels", __name__)
 
     @blueprint.post("/api/labels")
@@ -116,6 +149,7 @@ def labels_blueprint(worker: Worker, admission: Admission) -> Blueprint:
                     scored.rows,
                     scored.passes,
                     round(scored.stats.total_s, _DIGITS),
+                    _by_pair(meaning, image, fields.labels) if fields.with_pair else None,
                 )
             )
 
@@ -163,6 +197,24 @@ def _scored(
     return result if isinstance(result, Scored) else None
 
 
+def _by_pair(meaning: Meaning, image: Image.Image, labels: Sequence[str]) -> PairAnswer:
+    """Return what the dual encoder says of `labels`; raise what `Meaning` does."""
+    from vlm.pairs.pair import probabilities
+
+    pair = meaning.pair()
+    names = [(label, name.strip()) for label in labels for name in label.split(SYNONYM_MARK)]
+    began_s = time.perf_counter()
+    vectors = meaning.image_vectors([image])
+    (likely,) = probabilities(pair, vectors, meaning.text_vectors([name for _, name in names]))
+    total_s = time.perf_counter() - began_s
+    best: dict[str, float] = {}
+    for (label, _), probability in zip(names, likely.tolist(), strict=True):
+        best[label] = max(best.get(label, 0.0), probability)
+    scores = [PairScore(label, round(value, _DIGITS)) for label, value in best.items()]
+    ordered = sorted(scores, key=lambda each: -each.probability)
+    return PairAnswer(pair.name, tuple(ordered), round(total_s, _DIGITS))
+
+
 def _read(values: MultiDict[str, str], schema: Mapping[str, Any]) -> _Fields:
     """Return the first value of each field of `schema`, or its default; raises BadRequestError.
 
@@ -171,6 +223,8 @@ def _read(values: MultiDict[str, str], schema: Mapping[str, Any]) -> _Fields:
     modes = get_args(Mode)
     if "mode" in schema and any(each not in modes for each in values.getlist("mode")):
         raise BadRequestError(f"mode must be one of: {', '.join(modes)}.")
+    if "pair" in schema and any(each not in ("0", "1") for each in values.getlist("pair")):
+        raise BadRequestError("pair must be 0 or 1.")
     for name in _SHARED_FIELDS:
         for text in values.getlist(name):
             checked_field(name, text)
@@ -179,4 +233,5 @@ def _read(values: MultiDict[str, str], schema: Mapping[str, Any]) -> _Fields:
         cast(Mode, values.get("mode", "one")),
         cast(Detail, values.get("detail", "low")),
         values.get("camera"),
+        values.get("pair") == "1",
     )

@@ -64,6 +64,10 @@ _RESPONSES: Final = (
     "false. With `stream` the last event is `response.completed`, `response.incomplete` if the "
     "answer was cut off at its limit of tokens, or `response.failed`."
 )
+_EMBEDDINGS: Final = (
+    "By the dual encoder beside the model that captions (`--pair`). A picture is a data URI in "
+    'base64, as the item `{"image": ...}` or in place of a text.'
+)
 _TAGS: Final = {
     "captions": "One image, one question.",
     "labels": "How likely the model finds given labels of one image.",
@@ -304,6 +308,16 @@ def _paths(settings: Settings) -> Json:
         _operation(
             "post /api/timeline/gaps", "reportGap", "Tell why a camera is not captioned", {},
             (400, 503), 204, requestBody=_body({"application/json": {"schema": GAP_BODY}}),
+        ),
+        _operation(
+            "post /v1/embeddings", "createEmbeddings", "Return vectors of texts and pictures",
+            _json("OpenAIEmbeddingList"), (400, 413, 415, 503, *keyed), description=_EMBEDDINGS,
+            requestBody=_body(_json("EmbeddingsRequest")), **key,
+        ),
+        _operation(
+            "post /v1/rerank", "rerank", "Order texts and pictures by how near a query is",
+            _json("OpenAIRerankAnswer"), (400, 413, 415, 503, *keyed), description=_EMBEDDINGS,
+            requestBody=_body(_json("RerankRequest")), **key,
         ),
         _operation(
             "post /api/models/switch", "switchModel", "Change to another model, after a download "

@@ -32,6 +32,12 @@ def schemas() -> Json:
     from web.ollama.answers import OllamaChatAnswer, OllamaGenerateAnswer
     from web.ollama.schema import OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest
     from web.openai.answers import ChatCompletion, ChatCompletionChunk
+    from web.openai.embeddings_schema import (
+        EmbeddingList,
+        EmbeddingsRequest,
+        RerankAnswer,
+        RerankRequest,
+    )
     from web.openai.responses_answers import ResponseAnswer, ResponseEvent
     from web.openai.responses_schema import ResponsesRequest
     from web.openai.schema import ChatCompletionRequest
@@ -60,7 +66,8 @@ def schemas() -> Json:
 
     # OpenAI's answers have a prefix: some have the name of one of ours.
     openai = (
-        ChatCompletion, ChatCompletionChunk, Model, ModelList, ResponseAnswer, ResponseEvent,
+        ChatCompletion, ChatCompletionChunk, EmbeddingList, Model, ModelList, RerankAnswer,
+        ResponseAnswer, ResponseEvent,
     )  # fmt: skip
     own = (
         CaptionResult, ErrorAnswer, Health, Looks, ModelsStatus, OpenAIErrorAnswer, Props, Status,
@@ -72,8 +79,8 @@ def schemas() -> Json:
     )  # fmt: skip
     ollama = (OllamaErrorAnswer, OllamaModelList, OllamaRunningModels, OllamaShow, OllamaVersion)
     requests = (
-        ChatCompletionRequest, OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest,
-        ResponsesRequest,
+        ChatCompletionRequest, EmbeddingsRequest, OllamaChatRequest, OllamaGenerateRequest,
+        OllamaShowRequest, RerankRequest, ResponsesRequest,
     )  # fmt: skip
     return (
         made_of("validation", Schemas, "", *requests)

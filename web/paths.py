@@ -17,6 +17,7 @@ _OPENAI: Final = (
     "completions",
     "embeddings",
     "models",
+    "rerank",
     "responses",
 )
 # Of Ollama's API, below /api. No route of ours has such a name.

@@ -54,7 +54,8 @@ def post(client: FlaskClient, data: bytes, labels: str, **query: str) -> Any:
 def test_the_right_label_comes_first(client: FlaskClient, scene: tuple[bytes, str]) -> None:
     data, name = scene
     told = post(client, data, "\n".join(ALL)).get_json()
-    assert set(told) == {"labels", "none", "calibrated", "model", "rows", "passes", "total_s"}
+    fields = {"labels", "none", "calibrated", "model", "rows", "passes", "total_s", "pair"}
+    assert set(told) == fields and told["pair"] is None
     assert told["labels"][0]["label"] == name
     probabilities = [each["probability"] for each in told["labels"]]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -64,6 +65,18 @@ def test_the_right_label_comes_first(client: FlaskClient, scene: tuple[bytes, st
     ).get_json()
     assert [each["label"] for each in many["labels"][-1:]] == [ALL[7]]
     assert many["labels"][0]["probability"] > 0.9 > 0.1 > many["labels"][-1]["probability"]
+
+
+def test_the_dual_encoder_answers_too(client: FlaskClient, scene: tuple[bytes, str]) -> None:
+    data, name = scene
+    labels = [*(each for each in ALL if each != name), f"nothing like it|{name}"]
+    told = post(client, data, "\n".join(labels), pair="1").get_json()["pair"]
+    assert told["model"] == "nano-pair" and told["total_s"] > 0
+    assert told["labels"][0]["label"] == labels[-1]
+    assert [each["label"] for each in told["labels"]] != labels
+    assert {each["label"] for each in told["labels"]} == {*labels}
+    refused = post(client, data, "a", pair="2")
+    assert refused.status_code == 400 and "pair must be 0 or 1" in refused.text
 
 
 def test_labels_of_any_text_are_answered(client: FlaskClient) -> None:

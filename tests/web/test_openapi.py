@@ -25,7 +25,7 @@ from web_client import HANG_GUARD_S, JPEG, ROOT, picture, read_events, served
 # The page and its files, and routes that this server does not offer.
 UNDOCUMENTED = {
     *("/", "/static/{}", "/favicon.ico", "/apple-touch-icon.png"),
-    *("/v1/embeddings", "/v1/responses/{}"),
+    "/v1/responses/{}",
 }
 NOT_OFFERED = {"pull", "push", "create", "copy", "delete", "blobs/{}", "embed", "embeddings"}
 UNDOCUMENTED |= {f"/api/{name}" for name in NOT_OFFERED}

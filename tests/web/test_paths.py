@@ -27,6 +27,7 @@ CANONICAL = {
     "/v1/models/org/name": ("/models/org/name", "/api/v1/models/org/name/"),
     "/props": ("/props/", "/v1/props", "/api/v1/props"),
     "/v1/embeddings": ("/api/v1/embeddings", "/embeddings"),
+    "/v1/rerank": ("/rerank", "/api/rerank"),
     "/api/embeddings": ("/api/api/embeddings",),
     "/api/chat": ("/api/chat/", "/api/api/chat", "/v1/api/chat", "/ollama/api/chat"),
     "/api/tags": ("/api/tags/", "/ollama/api/tags"),

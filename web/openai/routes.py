@@ -1,4 +1,4 @@
-"""The routes of the OpenAI-compatible API: models, chat completions, and `responses.py`."""
+"""The OpenAI-compatible API: models, chats, and routes of `responses.py`, `embeddings.py`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from flask import Blueprint, Response, jsonify, request
 
+from vlm.finder.meaning import Meaning
 from vlm.models.manager import Models
 from web.chats.answering import Asked, answer_chat
-from web.errors import ModelNotFoundError, NotOfferedError
+from web.errors import ModelNotFoundError
+from web.openai.embeddings import add_embeddings
 from web.openai.responses import add_responses
 from web.streaming import Admission, running_model
 
@@ -67,8 +69,11 @@ class ModelList:
     data: tuple[Model, ...]
 
 
-def openai_blueprint(models: Models, admission: Admission) -> Blueprint:
-    """Return the routes over started `models`; `admission` bounds the requests in flight."""
+def openai_blueprint(models: Models, meaning: Meaning, admission: Admission) -> Blueprint:
+    """Return the routes over started `models` and a dual encoder.
+
+    `admission` bounds the requests in flight.
+    """
     blueprint = Blueprint("openai", __name__, url_prefix="/v1")
     created = int(time.time())
 
@@ -95,12 +100,7 @@ def openai_blueprint(models: Models, admission: Admission) -> Blueprint:
 
         return answer_chat(request, models.worker, admission, read_chat_body, _asked)
 
-    @blueprint.post("/embeddings")
-    def embeddings_not_offered() -> Response:
-        raise NotOfferedError(
-            "This server makes no embeddings: its model answers in text. Ask another server."
-        )
-
+    add_embeddings(blueprint, meaning, admission)
     add_responses(blueprint, models, admission)
     return blueprint
 

@@ -318,7 +318,6 @@ def test_errors_of_the_whole_api_have_one_form(web: FlaskClient) -> None:
         ("GET", "/v1", 404, "not_found"),
         ("GET", "/v1/", 404, "not_found"),
         ("GET", "/v1/embeddings", 405, "method_not_allowed"),
-        ("POST", "/v1/embeddings", 501, "not_supported"),
         ("POST", "/v1/completions", 404, "not_found"),
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", "/v1/models/nano", 405, "method_not_allowed"),

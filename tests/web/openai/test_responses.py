@@ -274,12 +274,6 @@ def test_nothing_is_kept(client: OpenAI) -> None:
             act(answer.id)
 
 
-def test_embeddings_are_not_offered(client: OpenAI) -> None:
-    with pytest.raises(openai.InternalServerError, match="makes no embeddings") as refused:
-        client.embeddings.create(model=MODEL, input="Hello.")
-    assert (refused.value.status_code, refused.value.code) == (501, "not_supported")
-
-
 def test_parts_of_chats_are_taken_too(web: FlaskClient) -> None:
     parts = [text_part("What is this?"), image_part()]
     answer = web.post(RESPONSES, json={"input": [{"role": "user", "content": parts}]})
