@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vlm.errors import SightlineError
 
-NAMES = ("real", "changed", "tokens", "truth", "calibrate")
+NAMES = ("real", "changed", "tokens", "truth", "calibrate", "memory")
 _USAGE = f"usage: python -m tools.evals {{{','.join(NAMES)}}} [-h] [OPTIONS]"
 
 
@@ -25,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
         from tools.evals.tokens.command import run
     elif argv[0] == "truth":
         from tools.evals.truth.command import run
+    elif argv[0] == "memory":
+        from tools.evals.memory.command import run
     elif argv[0] == "calibrate":
         from tools.evals.truth.calibrate import run
     else:

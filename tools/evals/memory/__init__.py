@@ -1,0 +1,1 @@
+"""Evaluate what is remembered: the dual encoder, the timeline and its search."""
