@@ -262,6 +262,8 @@ class Looks:
     grid: tuple[int, int]
     """Rows and columns of cells over the frame."""
     words: tuple[LookWord, ...]
+    method: Literal["attention", "occlusion"] = "attention"
+    """Attention is what the model looked at; occlusion is an estimate, by what it says without."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Detail = Literal["tiny", "small", "low", "high"]
 Reading = Literal["reader", "model", "both"]
 ClaimCheck = Literal["off", "mark", "strict"]
+Explain = Literal["0", "1", "estimate"]
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["live", "question", "background"]
 # A prompt ends with the start of the assistant's turn; with the whole last message; or with the

@@ -23,7 +23,7 @@ from vlm.prompts import (
     clean_text,
 )
 from vlm.settings import MAX_TOKENS_LIMIT
-from vlm.types import ClaimCheck, Detail, Exchange, Kind, Reading
+from vlm.types import ClaimCheck, Detail, Exchange, Explain, Kind, Reading
 from web.turns import TURNS_FIELD, read_turns
 
 CAMERA_MAX_CHARS: Final = 64
@@ -77,10 +77,12 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "with what it would have said in its place.",
     },
     "explain": {
-        "enum": ["0", "1"],
+        "enum": list(get_args(Explain)),
         "default": "0",
         "description": "`1`: before `done` an event `looks` says what each word of the answer "
-        "looked at. It is absent if the model did not make the text.",
+        "looked at. `estimate`: the same for models whose attention is not known, by asking 16 "
+        "times more with parts of the image painted over. It is absent if the model did not make "
+        "the text.",
     },
     "claims": {
         "enum": list(get_args(ClaimCheck)),
@@ -140,7 +142,7 @@ class CaptionFields(NamedTuple):
     reading: Reading | None
     stop_loops: bool
     sure: bool
-    explain: bool
+    explain: Explain
     claims: ClaimCheck
     turns: tuple[Exchange, ...]
     begin: str
@@ -169,6 +171,9 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
     camera, kind = found.get("camera"), cast("Kind | None", found.get("kind"))
     if kind == "live" and camera is None:
         raise BadRequestError("kind=live is for frames of a camera: name it in the field `camera`.")
+    is_live = kind == "live" or (kind is None and camera is not None)
+    if is_live and found.get("explain") == "estimate":
+        raise BadRequestError("explain=estimate is for questions: send kind=question.")
     preset = next((each for each in PRESETS if each.id == found.get("preset")), None)
     return CaptionFields(
         prompt=preset.prompt if preset else found.get("prompt", DEFAULT_PROMPT),
@@ -177,7 +182,7 @@ def read_caption_fields(values: MultiDict[str, str]) -> CaptionFields:
         reading=cast("Reading | None", found.get("reading", _READER_OF.get(found.get("preset")))),
         stop_loops=found.get("stop_loops", FIELDS["stop_loops"]["default"]) == "1",
         sure=found.get("sure") == "1",
-        explain=found.get("explain") == "1",
+        explain=cast("Explain", found.get("explain", FIELDS["explain"]["default"])),
         claims=cast("ClaimCheck", found.get("claims", FIELDS["claims"]["default"])),
         turns=read_turns(found.get("turns", FIELDS["turns"]["default"])),
         begin=found.get("begin", ""),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Final, TypeAlias
 
 from flask import Blueprint, Response, request
 from flask import Request as HttpRequest
@@ -14,19 +16,27 @@ from flask import Request as HttpRequest
 from vlm.errors import NotSupportedError, SightlineError
 from vlm.images.frame import Frame
 from vlm.processing.tokenizer import END_OF_UTTERANCE
-from vlm.results import Explained, Result, StreamEvent, TokenLogprob
+from vlm.results import Explained, Looks, Result, StreamEvent, TokenLogprob
 from vlm.scheduler.controller import Controller
 from vlm.scheduler.worker import Worker
 from vlm.scoring.calibration import calibration_of
 from vlm.scoring.sure import Alternative, Sure, lead_of, spans_of, sure_of
 from vlm.settings import Settings
 from vlm.timeline.timeline import Timeline
-from vlm.types import Request
+from vlm.types import Explain, Request
 from web.caption_fields import read_caption_fields
 from web.errors import error_body
+from web.estimating import estimate
 from web.picture_body import read_picture
 from web.request_log import request_log
 from web.streaming import Admission, Place, read_events
+
+_WAITING: Final = ": waiting\n\n"
+
+# Makes an estimate of a result and its tokens, step by step.
+Estimate: TypeAlias = Callable[
+    [Result, Sequence[TokenLogprob]], Generator[None, None, Looks | None]
+]
 
 
 @dataclass(frozen=True)
@@ -80,11 +90,18 @@ def captions_blueprint(
         entry.wants_answer = True
         with ExitStack() as held:
             place = held.enter_context(admission.place())
-            entry.request = read_caption_request(request, settings, worker, controller, place)
+            entry.request, explain = read_caption_request(
+                request, settings, worker, controller, place
+            )
             stream = held.enter_context(admission.submitted(worker, entry))
             events = read_events(stream, admission, entry)
+            explained: Estimate | None = None
+            if explain == "estimate":
+                explained = partial(
+                    estimate, entry.request, worker, admission, entry, request.environ
+                )
             response = Response(
-                _server_sent(events, entry.request, worker, timeline),
+                _server_sent(events, entry.request, worker, timeline, explained),
                 mimetype="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
@@ -96,17 +113,24 @@ def captions_blueprint(
 
 
 def _server_sent(
-    events: Iterator[StreamEvent | None], request: Request, worker: Worker, timeline: Timeline
+    events: Iterator[StreamEvent | None],
+    request: Request,
+    worker: Worker,
+    timeline: Timeline,
+    explained: Estimate | None,
 ) -> Iterator[str]:
     task, frame = request.answer_task, request.frame
     tokens: list[TokenLogprob] = []
     try:
         for event in events:
             if event is None:
-                yield ": waiting\n\n"
+                yield _WAITING
             elif isinstance(event, Result):
-                if isinstance(event, Explained) and event.looks is not None:
-                    yield _event("looks", asdict(event.looks))
+                looks = event.looks if isinstance(event, Explained) else None
+                if explained is not None:
+                    looks = yield from _comments(explained(event, tokens))
+                if looks is not None:
+                    yield _event("looks", asdict(looks))
                 sure = _sure(event, tokens, worker) if task.sure else None
                 if sure is not None and frame is not None:
                     timeline.add_sure(frame.camera or "", frame.captured_at, sure.probability)
@@ -116,6 +140,17 @@ def _server_sent(
                 yield _event("token", asdict(Token(event.text)))
     except SightlineError as error:
         yield _event("error", error_body(error.code, str(error)))
+
+
+def _comments(steps: Generator[None, None, Looks | None]) -> Generator[str, None, Looks | None]:
+    """Yield a comment line at each step, and return what the steps return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            looks: Looks | None = end.value
+            return looks
+        yield _WAITING
 
 
 def _done(
@@ -184,9 +219,10 @@ def read_caption_request(
     worker: Worker,
     controller: Controller,
     place: Place,
-) -> Request:
-    """Return the model's request. Query fields win over form fields; unknown ones are ignored.
+) -> tuple[Request, Explain]:
+    """Return the model's request, and how it is explained.
 
+    Query fields win over form fields; unknown ones are ignored.
     What a live frame leaves open is chosen by `controller`. Raises what `read_picture` raises, and
     BadRequestError.
     """
@@ -208,11 +244,12 @@ def read_caption_request(
         "model" if fields.begin or fields.alternatives else fields.reading,
         fields.stop_loops,
         fields.turns,
-        fields.sure,
+        # An estimate compares the probabilities of words.
+        fields.sure or fields.explain == "estimate",
         fields.claims,
-        fields.explain,
+        fields.explain == "1",
         fields.begin,
         # The token itself is among the likeliest.
         fields.alternatives + 1 if fields.alternatives else None,
     )
-    return replace(asked, chosen=chosen)
+    return replace(asked, chosen=chosen), fields.explain

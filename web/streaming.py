@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import flask
 from PIL import Image
@@ -18,6 +19,9 @@ from vlm.types import Request, Task
 from web.errors import StoppingError
 from web.request_log import RequestLog, request_log
 from web.wsgi import ON_HANG_UP
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 # After so long without an event the client receives a comment line, as a sign of life.
 KEEPALIVE_S = 1.0
@@ -97,9 +101,12 @@ class Admission:
             self.held_bytes = held
 
     @contextmanager
-    def submitted(self, worker: Worker, entry: RequestLog) -> Iterator[Stream]:
+    def submitted(
+        self, worker: Worker, entry: RequestLog, environ: WSGIEnvironment | None = None
+    ) -> Iterator[Stream]:
         """Submit the request of `entry` to `worker`, and close its stream at the end of the block.
 
+        `environ` is that of the HTTP request, which must be given while its answer is streamed.
         The stream is also closed when the HTTP client disconnects, and when the server stops. Raise
         the SightlineError with which the worker refuses.
         """
@@ -111,7 +118,7 @@ class Admission:
             if self.stopping:
                 stream.close()
             # Absent if the application runs without the server, as in Flask's test client.
-            on_hang_up = flask.request.environ.get(ON_HANG_UP)
+            on_hang_up = (environ or flask.request.environ).get(ON_HANG_UP)
             if on_hang_up is not None:
                 on_hang_up(stream.close)
             yield stream
