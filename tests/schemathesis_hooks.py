@@ -55,6 +55,12 @@ def before_call(
             # A text that is JSON of a certain form.
             if "turns" in each:
                 each["turns"] = TURNS
+        if any(each.get("explain") == "estimate" for each in fields):
+            # Only questions are estimated.
+            for each in fields:
+                each.pop("kind", None)
+            case.query = {**(case.query or {}), "kind": "question"}
+            fields = (case.query, body)
         is_live = any(each.get("kind") == "live" for each in fields)
         if is_live and not any("camera" in each for each in fields):
             case.query = {**(case.query or {}), "camera": CAMERA}

@@ -231,7 +231,8 @@ def test_help_names_every_flag_variable_and_default(
     with pytest.raises(SystemExit) as ended:
         Settings.from_args([flag], {"SIGHTLINE_PORT": "81"})
     assert ended.value.code == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    # Lines are broken at blanks and at hyphens.
+    printed = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     for field in fields(Settings):
         name = "open" if field.name == "open_browser" else field.name.replace("_", "-")
         assert f"--{name} " in printed

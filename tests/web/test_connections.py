@@ -80,19 +80,19 @@ def quick_server(engine: Engine) -> Iterator[int]:
 def test_small_pieces_of_an_answer_are_not_held_back(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accepted = []
+    delays = []
     made = connections.Connection.connection_made
 
     def noting(self: connections.Connection, transport: Any) -> None:
         made(self, transport)
-        accepted.append(transport.get_extra_info("socket"))
+        opened = transport.get_extra_info("socket")
+        delays.append(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     monkeypatch.setattr(connections.Connection, "connection_made", noting)
     with quick_server(engine) as port:
         assert_captions(port)
-        assert accepted
-        for opened in accepted:
-            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert delays
+        assert all(delays)
 
 
 def assert_captions(port: int) -> None:

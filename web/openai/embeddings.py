@@ -133,9 +133,10 @@ def _text_of(item: AnyItem) -> str | None:
 
 
 def _uri_of(item: AnyItem) -> str:
-    uri = item if isinstance(item, str) else item.image or item.text
-    assert uri is not None, "an item has a text or a picture"
-    return uri
+    if isinstance(item, str):
+        return item
+    # An item has one of both, if only an empty one.
+    return item.text or "" if item.image is None else item.image
 
 
 def _in_base64(vector: Vectors) -> str:
