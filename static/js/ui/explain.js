@@ -1,20 +1,28 @@
 // The panel that explains the moment in view: its segments, of which one is shown.
 
-import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { createElement, createListeners, setAttribute, setProperty, setText } from "./dom.js";
 import { stillOf } from "../core/view.js";
 import { explainText } from "../words/explain.js";
 import { mountLabels } from "./labels.js";
 import { mountNumbers } from "./numbers.js";
 
+/** The segments in order; each has a template of its name, whose root has that id. */
+const SEGMENTS = [
+  { name: "labels", label: "Labels", mount: mountLabels },
+  { name: "numbers", label: "Numbers", mount: mountNumbers },
+];
+
 export function mountExplain(root, dispatch) {
   const find = (selector) => root.querySelector(selector);
   const [thumb, about, freeze] = [find(".ask-thumb"), find(".ask-about"), find("#explain-freeze")];
-  const tabs = [...root.querySelectorAll("[role=tab]")].map((tab) => ({
-    name: tab.dataset.segment,
-    tab,
-    shown: find(`#${tab.getAttribute("aria-controls")}`),
-  }));
-  const components = [mountLabels(find("#labels"), dispatch), mountNumbers(find("#numbers"))];
+  const list = find("[role=tablist]");
+  const tabs = SEGMENTS.map(({ name, label }) => {
+    const tab = list.appendChild(createElement("button", "tab", label));
+    Object.assign(tab, { id: `tab-${name}`, type: "button", role: "tab" });
+    tab.setAttribute("aria-controls", name);
+    return { name, tab, shown: find(`#${name}`) };
+  });
+  const components = SEGMENTS.map(({ name, mount }) => mount(find(`#${name}`), dispatch));
   const { listen, destroy } = createListeners();
   let picture = null;
   let url = null;
@@ -26,7 +34,7 @@ export function mountExplain(root, dispatch) {
     find("[aria-selected=true]").focus();
   });
   for (const { name, tab } of tabs) listen(tab, "click", () => choose(name));
-  listen(find("[role=tablist]"), "keydown", (event) => {
+  listen(list, "keydown", (event) => {
     const index = tabs.findIndex(({ name }) => name === segment);
     const last = tabs.length - 1;
     const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: last }[event.key];
