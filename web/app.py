@@ -32,6 +32,7 @@ from web.status import models_blueprint, status_blueprint
 from web.streaming import Admission
 from web.things import things_blueprint
 from web.timeline import timeline_blueprint
+from web.timeline_ask import timeline_ask_blueprint
 
 _WEB = Path(__file__).resolve().parent
 # The folder of `static` and `templates`: in a checkout beside this package, in a wheel inside it.
@@ -80,6 +81,7 @@ def create_app(
     app.register_blueprint(closer_blueprint(models.worker, models.finder, admission))
     app.register_blueprint(things_blueprint(models.finder, admission))
     app.register_blueprint(timeline_blueprint(timeline))
+    app.register_blueprint(timeline_ask_blueprint(timeline, models.worker, admission))
     app.register_blueprint(openai_blueprint(models, meaning, admission))
     app.register_blueprint(props_blueprint(models))
     app.register_blueprint(ollama_blueprint(models, admission))

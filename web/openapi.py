@@ -30,6 +30,7 @@ from web.things import (
     THINGS_FIELDS,
 )
 from web.timeline_fields import (
+    ASK_BODY,
     DAYS_FIELDS,
     GAP_BODY,
     KEEP_BODY,
@@ -63,6 +64,10 @@ _RESPONSES: Final = (
     "As a chat, in the form of OpenAI's Responses API. Nothing is kept: `store` is answered with "
     "false. With `stream` the last event is `response.completed`, `response.incomplete` if the "
     "answer was cut off at its limit of tokens, or `response.failed`."
+)
+_ASK: Final = (
+    "When, how often and how long a thing was seen is answered by what captions name, without the "
+    "model. Other questions are answered by the model over the moments that are found for them."
 )
 _EMBEDDINGS: Final = (
     "By the dual encoder beside the model that captions (`--pair`). A picture is a data URI in "
@@ -268,6 +273,15 @@ def _paths(settings: Settings) -> Json:
             "delete /api/timeline", "deleteMoments", "Delete the moments of a time, or all",
             _json("Deletion"), (400, 503), parameters=_query(RANGE_FIELDS),
             description="For good after `undo_s` seconds.",
+        ),
+        _operation(
+            "post /api/timeline/ask", "askTimeline", "Ask about what was kept, in a stream",
+            _stream(
+                _event("Recalled", "found"), _event("Token", "token"),
+                _event("TimelineAnswer", "done"), _event("ErrorAnswer", "error"),
+            ),
+            (400, 501, 503), requestBody=_body({"application/json": {"schema": ASK_BODY}}),
+            description=_ASK,
         ),
         _operation(
             "get /api/timeline/days", "countMoments", "Count moments by half hours",

@@ -18,6 +18,8 @@ from vlm.timeline.query import DEFAULT_MOMENTS, MOST_MOMENTS, QUERY_MAX_CHARS, Q
 Schema = dict[str, Any]
 
 KINDS: Final = ("caption", "answer", "alert")
+# How a question is answered: by what captions name, by a model over moments, or not at all.
+PLANS: Final = ("when", "first", "last", "often", "long", "many", "recall", "nothing")
 NAME_MAX_CHARS: Final = 200
 # A few thousand years around 1970, in seconds.
 MOST_TIME_S: Final = 100_000_000_000
@@ -91,6 +93,20 @@ SEARCH_FIELDS: Final[Mapping[str, Schema]] = {
     },
 }
 DAYS_FIELDS: Final[Mapping[str, Schema]] = {**RANGE_FIELDS, "camera": FILTER_FIELDS["camera"]}
+ASK_BODY: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "question": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": QUERY_MAX_CHARS,
+            "pattern": r"\S",
+            "description": "In English.",
+        },
+        **DAYS_FIELDS,
+    },
+    "required": ["question"],
+}
 SETTINGS_BODY: Final[Schema] = {
     "type": "object",
     "properties": {
@@ -198,6 +214,28 @@ TIMELINE_SCHEMAS: Final[Mapping[str, Schema]] = {
         }
     ),
     "Undone": _object({"moments": _COUNT}),
+    "Recalled": _object({"plan": {"enum": list(PLANS)}, "moments": _list("Moment")}),
+    "TimelineAnswer": _object(
+        {
+            "text": _TEXT,
+            "finish": _TEXT,
+            "plan": {"enum": list(PLANS)},
+            "sentences": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "text": _TEXT,
+                        "moments": {
+                            "type": "array",
+                            "items": _COUNT,
+                            "description": "The ids of the moments that it is from.",
+                        },
+                    }
+                ),
+            },
+            "total_s": {"type": "number", "description": "Seconds from the question to the end."},
+        }
+    ),
 }
 
 
@@ -256,7 +294,7 @@ def _listed(values: list[Any]) -> str:
 def _text(name: str, value: Any, schema: Schema) -> str:
     longest = schema.get("maxLength", NAME_MAX_CHARS)
     is_text = isinstance(value, str) and schema.get("minLength", 0) <= len(value) <= longest
-    if not is_text or not re.fullmatch(schema.get("pattern", "(?s:.*)"), value):
+    if not is_text or not re.search(schema.get("pattern", ""), value):
         raise BadRequestError(f"{name} must be a text of at most {longest} characters.")
     # Lone surrogates cannot be stored.
     return str(value).encode("utf-8", "replace").decode().replace("\0", " ")

@@ -139,13 +139,19 @@ def without(text: str, left_out: Sequence[Phrase]) -> str:
     return "".join(kept).strip() or NOTHING_SURE
 
 
+def _is_side(tokens: Sequence[re.Match[str]], index: int) -> bool:
+    """Return whether a token is the first of "left of" or "right of"."""
+    words = [each[0].lower() for each in tokens[index : index + 2]]
+    return words in (["left", "of"], ["right", "of"])
+
+
 def _name(tokens: Sequence[re.Match[str]], first: int, text: str) -> list[re.Match[str]]:
     """Return the words of the name of a thing that begins at token `first`, the noun last."""
     words: list[re.Match[str]] = []
     for index in range(first, len(tokens)):
         token, word = tokens[index], tokens[index][0].lower()
         is_apart = text[tokens[index - 1].end() : token.start()] != " "
-        if is_apart or word in _FOLLOWERS or word in _OPENERS:
+        if is_apart or word in _FOLLOWERS or word in _OPENERS or _is_side(tokens, index):
             break
         if _is_verb(word) and words and _is_last(tokens, index, text):
             break

@@ -23,6 +23,8 @@ class Query:
 
     text: str = ""
     """Words, "quoted phrases" and -words; empty: all moments, the newest first."""
+    any_word: bool = False
+    """One of the words is enough; else all of them are needed."""
     from_s: float | None = None
     """Moments that end later than this, in seconds since 1970."""
     to_s: float | None = None
@@ -46,22 +48,24 @@ class Terms:
 
     wanted: tuple[str, ...]
     unwanted: tuple[str, ...]
+    any_word: bool = False
 
     @property
     def words(self) -> str:
         """The expression of FTS5 for whole words, by their stems."""
-        return _expression([_word(each) for each in self.wanted], map(_quoted, self.unwanted))
+        wanted = [_word(each) for each in self.wanted]
+        return _expression(wanted, map(_quoted, self.unwanted), self.any_word)
 
     @property
     def parts(self) -> str:
-        """The expression for parts of words; empty if one is too short for them."""
-        if any(len(each) < _PART_CHARS for each in self.wanted):
+        """The expression for parts of words; empty if one is too short, or one word is enough."""
+        if self.any_word or any(len(each) < _PART_CHARS for each in self.wanted):
             return ""
         unwanted = [each for each in self.unwanted if len(each) >= _PART_CHARS]
         return _expression([*map(_quoted, self.wanted)], map(_quoted, unwanted))
 
 
-def read_terms(text: str) -> Terms:
+def read_terms(text: str, any_word: bool = False) -> Terms:
     """Return the terms of any text. Those without a letter or a digit are left out."""
     # Lone surrogates cannot be stored, and NUL ends a text in SQLite.
     text = text.encode("utf-8", "replace").decode().replace("\0", " ")[:QUERY_MAX_CHARS]
@@ -71,12 +75,13 @@ def read_terms(text: str) -> Terms:
         term = " ".join((match[2] or match[3] or "").replace('"', " ").split())
         if any(each.isalnum() for each in term):
             (unwanted if match[1] else wanted).append(term)
-    return Terms(tuple(wanted), tuple(unwanted))
+    return Terms(tuple(wanted), tuple(unwanted), any_word)
 
 
-def _expression(wanted: list[str], unwanted: Iterable[str]) -> str:
+def _expression(wanted: list[str], unwanted: Iterable[str], any_word: bool = False) -> str:
     left_out = "".join(f" NOT {each}" for each in unwanted)
-    return f"({' AND '.join(wanted)}){left_out}" if wanted else ""
+    joint = " OR " if any_word else " AND "
+    return f"({joint.join(wanted)}){left_out}" if wanted else ""
 
 
 def _word(term: str) -> str:

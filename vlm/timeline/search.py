@@ -90,7 +90,7 @@ class HalfHour:
 
 def search(connection: sqlite3.Connection, query: Query, vectors: Vectors | None = None) -> Found:
     """Return a page of the moments of `query`: the newest first, or with words the best first."""
-    terms = read_terms(query.text)
+    terms = read_terms(query.text, query.any_word)
     if not query.text.strip() or (terms.unwanted and not terms.wanted):
         return _newest(connection, query, terms)
     if not terms.wanted:
@@ -126,7 +126,7 @@ def half_hours(
     connection: sqlite3.Connection, from_s: float | None, to_s: float | None, camera: str = ""
 ) -> tuple[HalfHour, ...]:
     """Return the half hours in which moments begin, in order, at most 20,000."""
-    where, values = _filters(Query(from_s=from_s, to_s=to_s, camera=camera))
+    where, values = filters_of(Query(from_s=from_s, to_s=to_s, camera=camera))
     rows = connection.execute(
         f"SELECT CAST(m.from_s / {_HALF_HOUR_S} AS INTEGER) AS at, sum(m.kind = 'caption'), "
         "sum(m.kind = 'answer'), sum(m.kind = 'alert') "
@@ -150,7 +150,7 @@ def gaps_between(
 
 
 def _newest(connection: sqlite3.Connection, query: Query, terms: Terms) -> Found:
-    where, values = _filters(query)
+    where, values = filters_of(query)
     if terms.unwanted:
         left_out = " OR ".join(f'"{each}"' for each in terms.unwanted)
         where += " AND m.id NOT IN (SELECT rowid FROM words WHERE words MATCH ?)"
@@ -180,7 +180,7 @@ def _best(
     cursor = _CURSOR.fullmatch(query.before)
     first = int(cursor[3]) if cursor and cursor[3] else 0
     most = max(_RANKED, first + query.limit + 1)
-    where, values = _filters(query)
+    where, values = filters_of(query)
     by_words = _ranked(connection, "words", terms.words, where, values, most)
     rankings, similar = [by_words], dict[int, float]()
     if len(by_words) < most and terms.parts:
@@ -231,7 +231,7 @@ def _ranked(
 
 
 def _allowed(connection: sqlite3.Connection, ids: Sequence[int], query: Query) -> set[int]:
-    where, values = _filters(query)
+    where, values = filters_of(query)
     listed = ", ".join(map(str, ids))
     rows = connection.execute(
         f"SELECT m.id FROM moments m WHERE {where} AND m.id IN ({listed})", values
@@ -269,8 +269,8 @@ def _matched(
 _THERE: Final = "m.deletion IS NULL"
 
 
-def _filters(query: Query) -> tuple[str, list[Any]]:
-    """Return a condition on `moments m` and its values."""
+def filters_of(query: Query) -> tuple[str, list[Any]]:
+    """Return a condition in SQL on `moments m` of all of `query` but its text, and its values."""
     where, values = [_THERE], list[Any]()
     for condition, value in (
         ("m.to_s >= ?", query.from_s),
