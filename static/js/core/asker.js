@@ -48,20 +48,21 @@ export function createAsker({ server, stills, dispatch, now }) {
     try {
       const blob = await stills.cut(about, cutFor(state, turn));
       if (signal.aborted) return;
-      const { prompt, reading, detail, maxTokens } = turn;
+      const { prompt, reading, detail, maxTokens, claims } = turn;
       const {
         text,
         finish_reason: end,
         stats,
+        sure,
       } = await server.fetchCaption({
-        ...{ blob, prompt, reading, detail, maxTokens, camera: null, kind: "question" },
+        ...{ blob, prompt, reading, detail, maxTokens, claims, camera: null, kind: "question" },
         turns: historyOf(thread, turn),
         onText: (soFar) => report({ type: "ask-text", text: soFar }),
         signal,
       });
       // The answer is complete: an abort would only make the browser report it as cut off.
       asking.controller = null;
-      report({ type: "ask-done", text, end, stats, seconds: (now() - beganAt) / 1000 });
+      report({ type: "ask-done", text, end, stats, sure, seconds: (now() - beganAt) / 1000 });
     } catch (error) {
       const { kind = "no_frame", message, retryAfterS } = error;
       report({ type: "ask-failed", kind, message, retryAfterS });

@@ -124,7 +124,7 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
   /** Capture a frame and, if the scene has changed, send it and report its caption. */
   async function captureAndSend() {
     dispatch({ type: "capture-started" });
-    const { id, prompt, reading, kind, maxTokens, capturedAt } = state.request;
+    const { id, prompt, reading, kind, maxTokens, claims, capturedAt } = state.request;
     const controller = new AbortController();
     request = { id, controller };
     const { signal } = controller;
@@ -161,15 +161,15 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
         textSoFar = text;
         if (isConfirmed) report({ type: "text-received", text });
       };
-      const asked = { prompt, reading, kind, maxTokens, camera: cameraName };
+      const asked = { prompt, reading, kind, maxTokens, claims, camera: cameraName };
       const options = { ...asked, blob: frame.blob, signal, onText };
-      const { text, finish_reason: end, stats } = await server.fetchCaption(options);
+      const { text, finish_reason: end, stats, sure } = await server.fetchCaption(options);
       await confirmation;
       if (signal.aborted) return;
       // The answer is complete; an abort now would only make the browser report it as cut off.
       request.controller = null;
       looks.captioned(picture);
-      report({ type: "caption-done", text, end, stats });
+      report({ type: "caption-done", text, end, stats, sure });
     } catch (error) {
       await confirmation;
       const { kind: failure = "bad_answer", message, retryAfterS } = error;

@@ -8,6 +8,7 @@ import { pollSoon, serverUnreachable, titleOf } from "./server.js";
 import { withAnswer, withCaption, withTrouble, withUnchangedLook } from "./session.js";
 import { NO_CAPTION } from "./shown.js";
 import { sourceTitle } from "./source.js";
+import { claimsOf } from "./sure.js";
 import { detailPrompt } from "./voice.js";
 
 const RETRY_AFTER_LIMIT_S = 60;
@@ -18,8 +19,8 @@ const ASKED_AGAIN = ["busy", "loading", "timeout", "unreachable"];
 
 export const initialRequest = {
   /**
-   * The frame in flight: { id, step, prompt, reading, kind, maxTokens, inDetail, capturedAt, frameAt, model },
-   * or null. step: capturing | sent | answering. `capturedAt` is when the page began to look at the
+   * The frame in flight: { id, step, prompt, reading, kind, maxTokens, claims, inDetail, capturedAt, frameAt,
+   * model }, or null. step: capturing | sent | answering. `capturedAt` is when the page began to look at the
    * camera, `frameAt` when the camera delivered the frame. `reading` is the setting if the prompt is
    * the preset that reads text, else null.
    */
@@ -33,6 +34,8 @@ export const initialRequest = {
   problem: null,
   /** Whether the scene has not changed since the last finished caption. */
   steady: false,
+  /** The model that could not check its captions, by its name, or null. */
+  claimless: null,
 };
 
 export const requestHandlers = {
@@ -47,6 +50,7 @@ export const requestHandlers = {
       reading: inDetail ? null : readingOf(state),
       kind: inDetail ? "question" : kindOf(state, prompt),
       maxTokens: maxTokensOf(state),
+      claims: claimsOf(state),
       inDetail,
       capturedAt: at,
       frameAt: at,
@@ -94,9 +98,9 @@ export const requestHandlers = {
   },
 
   /** `end` is the caption's finish_reason. */
-  "caption-done"(state, { id, text, end = "stop", stats, at, clock }) {
+  "caption-done"(state, { id, text, end = "stop", stats, sure = null, at, clock }) {
     if (state.request?.id !== id) return state;
-    const { prompt, reading, maxTokens, inDetail, frameAt, model } = state.request;
+    const { prompt, reading, maxTokens, claims, inDetail, frameAt, model } = state.request;
     const { seconds = null } = state.request;
     const { by = "model", checks = [], chosen } = stats;
     const lang = languageOf({ by, model, ...state.settings });
@@ -114,7 +118,8 @@ export const requestHandlers = {
       seconds,
       checks,
       stats,
-      sent: { prompt, reading, maxTokens, turns: [] },
+      sure,
+      sent: { prompt, reading, maxTokens, claims, turns: [] },
     };
     return {
       ...state,
@@ -151,6 +156,14 @@ export const requestHandlers = {
     if (kind === "loading") return { ...polled, server: { ...polled.server, phase: "loading" } };
     if (kind === "model_failed")
       return { ...polled, server: { ...polled.server, phase: "failed", message } };
+    if (kind === "not_supported" && state.request.claims !== "off") {
+      // Without the check the same frame can be captioned.
+      return {
+        ...next,
+        claimless: state.request.model,
+        pace: { ...state.pace, captureAt: at, force: true },
+      };
+    }
     if (kind === "superseded") {
       // Two tabs with one camera name would supersede each other in a loop if they retried at once.
       const captureAt = nextCaptureAfterGap(state, at);

@@ -6,6 +6,7 @@ import { choiceOf } from "./devices.js";
 import { LENGTHS, maxTokensOf } from "./length.js";
 import { restartCapture } from "./pace.js";
 import { promptOf, readingOf } from "./prompt.js";
+import { claimsOf } from "./sure.js";
 
 const oneOf =
   (...values) =>
@@ -40,6 +41,8 @@ const SETTINGS = {
   /** Own labels of a still, one a line, and whether they exclude each other. */
   labels: ["", text(LABELS_TEXT_CHARS)],
   labelMode: ["one", oneOf("one", "many")],
+  /** Whether the model is asked about what its captions name, and what it denies is marked or left out. */
+  claims: ["off", oneOf("off", "mark", "strict")],
   /** The language (BCP 47) in which the model answers, "" if it is unknown. */
   answerLanguage: ["", language],
   /** The chosen camera, "" for any; its label; whether another camera has the same label. */
@@ -106,7 +109,7 @@ export function validSettings(candidate) {
 
 export const settingsHandlers = {
   "setting-changed"(state, { name, value, at }) {
-    const question = (of) => `${readingOf(of)} ${maxTokensOf(of)} ${promptOf(of)}`;
+    const question = (of) => `${readingOf(of)} ${maxTokensOf(of)} ${claimsOf(of)} ${promptOf(of)}`;
     const changes = name === "deviceId" ? choiceOf(state.camera.devices, value) : { [name]: value };
     const settings = validSettings({ ...state.settings, ...changes });
     const next = { ...state, settings };

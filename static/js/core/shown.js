@@ -7,12 +7,12 @@
  * caption of a prompt, `isOnce` one that answers a question which is asked once, `by` and `checks` are those
  * of its statistics, `thing` is the thing that it is about, { name, place }, null for the whole picture, and
  * `cut` tells how it was cut, as in length.js. `stats` are those of the server, null if it sent none, and `sent` is
- * what was sent with a live frame, { prompt, reading, maxTokens, turns }.
+ * what was sent with a live frame, { prompt, reading, maxTokens, claims, turns }; `sure` is as in sure.js.
  */
 export const NO_CAPTION = {
   ...{ id: null, text: "", finished: true, isAnswer: false, isOnce: false, capturedAt: null },
   ...{ seconds: null, lang: "", prompt: "", by: "model", checks: [], thing: null, cut: null },
-  ...{ stats: null, sent: null },
+  ...{ stats: null, sent: null, sure: null },
 };
 
 /**

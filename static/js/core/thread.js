@@ -1,6 +1,6 @@
 // The questions about a still, and their answers. Pure, as state.js.
 //
-// A turn: { id, prompt, reading, about, part, thing, detail, step, text, cut, stats, seconds, model, error }. `about`
+// A turn: { id, prompt, reading, about, part, thing, detail, step, text, cut, stats, sure, seconds, model, error }. `about`
 // is the still that it asks about: in a comparison another one than its thread's. `part` is the region
 // that it asks about, null for all, `thing` what is there, { name, place }, if that is known. step: waiting |
 // asked | done | failed. `cut` is as in length.js, or { by: "person" } if a person stopped it; `error`
@@ -15,6 +15,7 @@ import { askedOf, firstPrompt, questionText } from "./prompt.js";
 import { pollSoon, serverUnreachable, titleOf } from "./server.js";
 import { withAnswer } from "./session.js";
 import { NO_CAPTION } from "./shown.js";
+import { claimsOf } from "./sure.js";
 
 const UNASKED = { step: "waiting", text: "", cut: null, error: null, insteadOf: null };
 /** Earlier questions that go with one: as many as the server takes. */
@@ -122,10 +123,10 @@ export const threadHandlers = {
     if (!due || state.asking) return state;
     const id = state.lastAskId + 1;
     const asking = { id, stillId: due.stillId, turnId: due.turn.id };
-    const maxTokens = maxTokensOf(state);
+    const [maxTokens, claims] = [maxTokensOf(state), claimsOf(state)];
     const modelName = state.server.status?.model ?? null;
     const model = titleOf(state, modelName);
-    const fields = { step: "asked", text: "", error: null, maxTokens, modelName, model };
+    const fields = { step: "asked", text: "", error: null, maxTokens, claims, modelName, model };
     return changed({ ...state, asking, lastAskId: id }, fields);
   },
 
@@ -134,7 +135,7 @@ export const threadHandlers = {
     return withAnswerShown(changed(state, { text }), { text, finished: false });
   },
 
-  "ask-done"(state, { id, text, end, stats, seconds, clock }) {
+  "ask-done"(state, { id, text, end, stats, sure = null, seconds, clock }) {
     if (state.asking?.id !== id) return state;
     const { turn, still } = inFlight(state);
     const { by = "model", checks = [] } = stats;
@@ -142,7 +143,7 @@ export const threadHandlers = {
     const said = { text, by, lang, cut: cutOf(end, stats) };
     const now = state.server.status?.model ?? null;
     const insteadOf = now === turn.modelName ? null : titleOf(state, now);
-    const next = changed(state, { ...said, step: "done", stats, seconds, insteadOf });
+    const next = changed(state, { ...said, step: "done", stats, sure, seconds, insteadOf });
     const { prompt, thing, model } = turn;
     const asked = thing ? askedOf(state, prompt) : questionText(state, prompt);
     const session = withAnswer(state.session, {
@@ -150,7 +151,7 @@ export const threadHandlers = {
       ...{ model, source: still.source },
       from: Math.min(clock, still.clock),
     });
-    const caption = { ...said, checks, stats, finished: true };
+    const caption = { ...said, checks, stats, sure, finished: true };
     return { ...withAnswerShown(next, caption), asking: null, session };
   },
 
@@ -162,16 +163,18 @@ export const threadHandlers = {
     const history = historyOf(still.thread, turn);
     // Most likely the chat is too long for the model: without its history it may fit.
     const isTooLong = kind === "refused" && history.length > 0;
-    if (!isTooLong && !ASKED_AGAIN.includes(kind)) {
+    const isUnchecked = kind === "not_supported" && turn.claims !== "off";
+    if (!isTooLong && !isUnchecked && !ASKED_AGAIN.includes(kind)) {
       const failed = changed(given, { step: "failed", text: "", error });
       return withOwnWords({ ...failed, asking: null });
     }
     const remembers = isTooLong ? Math.floor(history.length / 2) : turn.remembers;
     const waits = changed(given, { step: "waiting", text: "", error, remembers });
-    const askAt = isTooLong ? at : at + Math.max(RETRY_MS, retryAfterS * 1000);
-    const next = withOwnWords({ ...waits, asking: null, askAt });
+    const claimless = isUnchecked ? turn.modelName : state.claimless;
+    const askAt = isTooLong || isUnchecked ? at : at + Math.max(RETRY_MS, retryAfterS * 1000);
+    const next = withOwnWords({ ...waits, asking: null, askAt, claimless });
     if (kind === "unreachable") return serverUnreachable(next, message, at, random);
-    return isTooLong ? next : pollSoon(next, at);
+    return isTooLong || isUnchecked ? next : pollSoon(next, at);
   },
 
   /** "Stop" was pressed beside a turn that is asked or waits: what has come of it stays. */
@@ -210,8 +213,8 @@ function withAnswerShown(state, caption) {
 export function lastAnswer({ id, thread }) {
   const turn = thread.findLast(({ step, about }) => step === "done" && about === id);
   if (!turn) return { ...NO_CAPTION, isAnswer: true };
-  const { text, by, lang, cut, stats = null } = turn;
-  return captionOf(turn, { text, by, lang, cut, stats });
+  const { text, by, lang, cut, stats = null, sure = null } = turn;
+  return captionOf(turn, { text, by, lang, cut, stats, sure });
 }
 
 /**

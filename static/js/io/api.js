@@ -1,13 +1,14 @@
 // The one module that talks to the server.
 
+import { captionFields } from "../core/caption-fields.js";
 import { readSse } from "./sse.js";
 
 // The server sends at least a comment every second, so a stream without a byte for this long is dead
 // even if its socket is open.
 const STREAM_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 8_000;
-// Hundreds of labels take a large model long, and the answer comes in one piece.
-const LABELS_TIMEOUT_MS = 120_000;
+// Such as hundreds of labels: they take a large model long, and the answer comes in one piece.
+const LONG_TIMEOUT_MS = 120_000;
 
 /** The kind of each error code that is handled specially; all others are "refused". */
 const KINDS = {
@@ -15,6 +16,7 @@ const KINDS = {
   loading: "loading",
   model_failed: "model_failed",
   superseded: "superseded",
+  not_supported: "not_supported",
   upstream_failed: "upstream",
   upstream_down: "upstream",
   upstream_timeout: "upstream",
@@ -28,6 +30,7 @@ const KINDS = {
  * - "busy", "loading": retry in `retryAfterS` seconds;
  * - "superseded": a newer frame of the same camera replaced this one in the queue;
  * - "model_failed": the model could not be loaded;
+ * - "not_supported": the model that runs cannot do this, `message` has the reason;
  * - "upstream": the server that runs the model sent no complete caption, `message` has the reason;
  * - "refused": the server rejected this request, `message` has the reason;
  * - "bad_answer": the response is not one of Sightline's server.
@@ -97,22 +100,11 @@ export async function postModels({ action, model, signal }) {
  * `unknown` tells that the server does not know them.
  */
 export async function fetchBoxes({ blob, words, signal }) {
-  const timeout = createTimeout(REQUEST_TIMEOUT_MS, signal);
-  const form = new FormData();
-  form.set("image", blob, "frame.jpg");
-  if (words) form.set("find", words);
-  const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
-  try {
-    const response = await fetch(addressOf("api/boxes"), request);
-    if (!response.ok) throw await errorOfResponse(response);
-    const { boxes, unknown, total_s: totalS } = Object(await response.json());
-    if (![boxes, unknown].every(Array.isArray) || !Number.isFinite(totalS)) throw badAnswer();
-    return { boxes, unknown: unknown.length > 0 && boxes.length === 0, costMs: totalS * 1000 };
-  } catch (error) {
-    throw toApiError(error, timeout);
-  } finally {
-    timeout.clear();
-  }
+  const fields = { ...(words ? { find: words } : {}) };
+  const options = { path: "api/boxes", blob, fields, signal, limitMs: REQUEST_TIMEOUT_MS };
+  const { boxes, unknown, total_s: totalS } = await postPicture(options);
+  if (![boxes, unknown].every(Array.isArray) || !Number.isFinite(totalS)) throw badAnswer();
+  return { boxes, unknown: unknown.length > 0 && boxes.length === 0, costMs: totalS * 1000 };
 }
 
 /**
@@ -120,21 +112,37 @@ export async function fetchBoxes({ blob, words, signal }) {
  * calibrated, model }: labels are [{ label, probability }], the likeliest first.
  */
 export async function fetchLabels({ blob, labels, mode, detail, signal }) {
-  const timeout = createTimeout(LABELS_TIMEOUT_MS, signal);
-  const form = new FormData();
-  form.set("image", blob, "frame.jpg");
-  form.set("labels", labels);
-  form.set("mode", mode);
-  form.set("detail", detail);
+  const fields = { labels, mode, detail };
+  const answer = await postPicture({ path: "api/labels", blob, fields, signal });
+  const isScore = (one) => typeof one?.label === "string" && Number.isFinite(one.probability);
+  if (!Array.isArray(answer.labels) || !answer.labels.every(isScore)) throw badAnswer();
+  const { none, calibrated, model } = answer;
+  return { labels: answer.labels, none: none ?? null, calibrated: calibrated === true, model };
+}
+
+/**
+ * Sends one JPEG with an answer about it and the place of a word in that, in characters, and resolves to { before,
+ * after, cells, grid }: how likely the word is with and without the cells that it looked at. `prompt`, `turns` and
+ * `detail` are those of the answer.
+ */
+export async function fetchHiding({ blob, prompt, turns, detail, text, start, end, signal }) {
+  const fields = { prompt, turns: JSON.stringify(turns), detail, text, start, end };
+  const answer = await postPicture({ path: "api/hiding", blob, fields, signal });
+  const { before, after, cells, grid } = answer;
+  const isWhole = [before, after].every(Number.isFinite) && [cells, grid].every(Array.isArray);
+  if (!isWhole) throw badAnswer();
+  return { before, after, cells, grid };
+}
+
+/** Posts one JPEG with `fields` to a route that answers with one JSON object, and resolves to that. */
+async function postPicture({ path, blob, fields, signal, limitMs = LONG_TIMEOUT_MS }) {
+  const timeout = createTimeout(limitMs, signal);
+  const form = formOf(blob, fields);
   const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
   try {
-    const response = await fetch(addressOf("api/labels"), request);
+    const response = await fetch(addressOf(path), request);
     if (!response.ok) throw await errorOfResponse(response);
-    const answer = Object(await response.json());
-    const isScore = (one) => typeof one?.label === "string" && Number.isFinite(one.probability);
-    if (!Array.isArray(answer.labels) || !answer.labels.every(isScore)) throw badAnswer();
-    const { none, calibrated, model } = answer;
-    return { labels: answer.labels, none: none ?? null, calibrated: calibrated === true, model };
+    return Object(await response.json());
   } catch (error) {
     throw toApiError(error, timeout);
   } finally {
@@ -142,26 +150,26 @@ export async function fetchLabels({ blob, labels, mode, detail, signal }) {
   }
 }
 
-/**
- * Sends one JPEG and streams its caption: calls `onText(textSoFar)` for each token and resolves to
- * the `done` event's { text, finish_reason, stats }. `kind` is "live" or "question" (a person waits
- * for the answer); `camera` is null for a picture that is no frame of a camera; `reading` says who reads
- * text, null to leave it open; `maxTokens` bounds the answer, null for the server's bound.
- * `detail` is "low" or "high"; `turns` are earlier questions about the picture, [{ question, answer }]. Aborting `signal` makes the server stop generating.
- */
-export async function fetchCaption(options) {
-  const { blob, prompt, reading, camera, kind, maxTokens, detail, turns } = options;
-  const { signal, onText } = options;
-  const timeout = createTimeout(STREAM_TIMEOUT_MS, signal);
+function formOf(blob, fields) {
   const form = new FormData();
   form.set("image", blob, "frame.jpg");
-  form.set("prompt", prompt);
-  if (camera) form.set("camera", camera);
-  if (reading) form.set("reading", reading);
-  if (maxTokens) form.set("max_tokens", maxTokens);
-  if (detail) form.set("detail", detail);
-  if (turns?.length > 0) form.set("turns", JSON.stringify(turns));
-  form.set("kind", kind);
+  for (const [name, value] of Object.entries(fields)) form.set(name, value);
+  return form;
+}
+
+/**
+ * Sends one JPEG and streams its caption: calls `onText(textSoFar)` for each token and resolves to
+ * the `done` event's { text, finish_reason, stats, sure, tokens } with `looks`, null without that event. `kind` is
+ * "live" or "question" (a person waits for the answer); `camera` is null for a picture that is no frame of a camera;
+ * `reading` says who reads text, null to leave it open; `maxTokens` bounds the answer, null for the server's bound.
+ * `detail` is "low" or "high"; `turns` are earlier questions about the picture, [{ question, answer }]; `claims` is
+ * "off", "mark" or "strict"; `explain` is "1" or "estimate"; the answer goes on from `begin`; `alternatives` is how
+ * many others each token comes with. Aborting `signal` makes the server stop generating.
+ */
+export async function fetchCaption(options) {
+  const { blob, signal, onText } = options;
+  const timeout = createTimeout(STREAM_TIMEOUT_MS, signal);
+  const form = formOf(blob, captionFields(options));
   try {
     const request = { method: "POST", body: form, cache: "no-store", signal: timeout.signal };
     const response = await fetch(addressOf("api/captions"), request);
@@ -178,11 +186,14 @@ export async function fetchCaption(options) {
 async function readCaption(byteStream, onText, onBytes) {
   let text = "";
   let done = null;
+  let looks = null;
   const onEvent = ({ event, data }) => {
     const value = parse(data);
     if (event === "token" && typeof value.text === "string") {
       text += value.text;
-      onText(text);
+      onText?.(text);
+    } else if (event === "looks" && Array.isArray(value.words) && Array.isArray(value.grid)) {
+      looks = value;
     } else if (event === "done" && typeof value.text === "string" && value.stats) {
       done = value;
     } else if (event === "error") {
@@ -193,7 +204,7 @@ async function readCaption(byteStream, onText, onBytes) {
   };
   await readSse(byteStream, onEvent, onBytes);
   if (!done) throw new ApiError("unreachable", "The connection broke in the middle of a caption.");
-  return done;
+  return { ...done, looks };
 }
 
 async function errorOfResponse(response) {

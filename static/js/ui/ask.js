@@ -99,7 +99,7 @@ export function mountAsk(root, dispatch, choosePart) {
     row.dataset.turn = turn.id;
     setText(question, texts.question);
     setText(where, texts.about);
-    if (setAnswer(answer, texts.answer, texts.other)) setLanguage(answer, turn.lang ?? "");
+    if (setAnswer(answer, texts)) setLanguage(answer, turn.lang ?? "");
     setText(note, texts.note);
     const [stop, again, longer, copied] = buttons.children;
     setProperty(stop, "hidden", !texts.isOpen);
@@ -148,11 +148,11 @@ export function mountAsk(root, dispatch, choosePart) {
 const answers = new WeakMap();
 
 /** Shows an answer, and what differs from the `other` one; returns whether that is new. */
-function setAnswer(element, text, other) {
-  const before = answers.get(element);
-  if (before?.text === text && before.other === other) return false;
-  answers.set(element, { text, other });
-  showBlocks(element, text, other);
+function setAnswer(element, { answer: text, other, doubts }) {
+  const key = JSON.stringify([text, other, doubts]);
+  if (answers.get(element) === key) return false;
+  answers.set(element, key);
+  showBlocks(element, text, other, doubts);
   return true;
 }
 

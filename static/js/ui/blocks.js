@@ -4,10 +4,17 @@ import { createElement } from "./dom.js";
 import { blocksOf } from "../core/blocks.js";
 import { apart, wordsOf } from "../core/words-apart.js";
 
-/** Fills `root` with `text`; words that are not in `other`, another text or null, are marked. */
-export function showBlocks(root, text, other = null) {
+/**
+ * Fills `root` with `text`; words that are not in `other`, another text or null, are marked. `doubts` are as in
+ * core/sure.js; they are marked if the text is shown as it is.
+ */
+export function showBlocks(root, text, other = null, doubts = []) {
   const blocks = blocksOf(text);
-  const marks = other === null ? [] : apart(joined(blocks), joined(blocksOf(other)));
+  const isPlain = joined(blocks) === text.trim();
+  const marks =
+    other === null
+      ? doubtMarks(joined(blocks), isPlain ? doubts : [])
+      : apart(joined(blocks), joined(blocksOf(other))).map((isApart) => (isApart ? "differs" : ""));
   let from = 0;
   const parts = [];
   for (const { kind, text: words } of blocks) {
@@ -30,16 +37,29 @@ export function showBlocks(root, text, other = null) {
   root.replaceChildren(...parts);
 }
 
+/** For each word the class of its mark, or "". */
+function doubtMarks(text, doubts) {
+  let to = 0;
+  return wordsOf(text).map((word) => {
+    to += word.length;
+    const from = to - word.trimStart().length;
+    const doubt = doubts.find((one) => from < one.to && one.from < to);
+    return doubt ? `word-${doubt.kind}` : "";
+  });
+}
+
 const joined = (blocks) => blocks.map(({ text }) => text).join("\n");
 
 function fill(block, text, marks) {
-  if (!marks.includes(true)) {
+  if (!marks.some(Boolean)) {
     block.textContent = text;
     return;
   }
   wordsOf(text).forEach((word, index) => {
     const bare = word.trimStart();
     block.append(word.slice(0, word.length - bare.length));
-    block.append(marks[index] ? createElement("b", "differs", bare) : bare);
+    block.append(marks[index] ? marked(marks[index], bare) : bare);
   });
 }
+
+const marked = (mark, word) => createElement(mark === "differs" ? "b" : "span", mark, word);

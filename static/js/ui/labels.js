@@ -11,7 +11,8 @@ import {
 import { mayLabel } from "../core/labels.js";
 import { LABELS_TEXT_CHARS } from "../core/settings.js";
 import { stillOf } from "../core/view.js";
-import { labelsAnswer, labelsHint, percentText } from "../words/explain.js";
+import { labelsAnswer, labelsHint } from "../words/explain.js";
+import { percentText } from "../words/sure.js";
 
 export function mountLabels(root, dispatch) {
   const form = root.querySelector("form");

@@ -1,17 +1,23 @@
-// The line under the caption: what it is about, who made it, and what the object finder says to its
-// words. Where the browser can, these words are also underlined, without a change of the document.
+// The line under the caption: what it is about, who made it, how sure that is, and what the object finder says
+// to its words. Where the browser can, these words are also underlined, without a change of the document.
 
 import { createListeners, setProperty, setText } from "./dom.js";
 import { markedSpans } from "../core/checks.js";
 import { longerThan } from "../core/length.js";
 import { shownCaption } from "../core/shown.js";
 import { changeOf } from "../core/server.js";
+import { doubtsOf } from "../core/sure.js";
 import { stillOf } from "../core/view.js";
 import { marksText } from "../words/boxes.js";
 import { hintsAtModels } from "../words/models.js";
 
-/** The highlight's name in the stylesheet, by the verdict. */
-const HIGHLIGHTS = { found: "caption-found", not_found: "caption-not-found" };
+/** The highlight's name in the stylesheet, by the verdict or the kind of doubt. */
+const HIGHLIGHTS = {
+  found: "caption-found",
+  not_found: "caption-not-found",
+  unsure: "caption-unsure",
+  denied: "caption-denied",
+};
 
 const canHighlight =
   typeof Highlight === "function" && typeof CSS !== "undefined" && CSS.highlights;
@@ -38,14 +44,15 @@ export function mountMarks(root, caption, dispatch, act) {
     for (const name of Object.values(HIGHLIGHTS)) CSS.highlights.delete(name);
   }
 
-  /** Underlines the checked words, unless a translator has put other words in their place. */
-  function underline({ text: expected, finished, checks }) {
+  /** Underlines words that were checked or are in doubt, unless a translator has put others in their place. */
+  function underline(next) {
     clear();
-    const isAsMade = finished && caption.textContent === expected.trim();
-    if (!isAsMade || checks.length === 0) return;
-    const spans = markedSpans(caption.textContent, checks);
-    for (const [verdict, name] of Object.entries(HIGHLIGHTS)) {
-      const ranges = spans.filter((span) => span.verdict === verdict).map(rangeOf);
+    if (!next.finished || caption.textContent !== next.text.trim()) return;
+    const checked = markedSpans(caption.textContent, next.checks);
+    const doubted = doubtsOf(next.text, next);
+    for (const [kind, name] of Object.entries(HIGHLIGHTS)) {
+      const spans = [...checked, ...doubted];
+      const ranges = spans.filter((one) => (one.verdict ?? one.kind) === kind).map(rangeOf);
       if (ranges.length > 0) CSS.highlights.set(name, new Highlight(...ranges));
     }
   }

@@ -10,6 +10,7 @@ import {
 } from "./dom.js";
 import { mountKeyList } from "./key-list.js";
 import { aboutText, settingsNotes } from "../words/settings.js";
+import { claimsHint } from "../words/sure.js";
 
 /** The languages offered for answers (BCP 47), each under the name that it has for itself. */
 const LANGUAGES =
@@ -23,6 +24,7 @@ const FORMATS = {
 export function mountPreferences(root, dispatch) {
   const form = root.querySelector("form");
   const about = root.querySelector(".preferences-about");
+  const claims = root.querySelector(".claims-note");
   const notes = createItems(root.querySelector(".preferences-notes"), () =>
     createElement("p", "hint preferences-note"),
   );
@@ -50,6 +52,7 @@ export function mountPreferences(root, dispatch) {
         setText(form.elements[`${name}Value`], format(settings[name]));
         setAttribute(form.elements[name], "aria-valuetext", format(settings[name]));
       }
+      setText(claims, claimsHint(state));
       setText(about, aboutText(server.status));
       keys.update(state);
     },

@@ -3,10 +3,12 @@
 import { areaOf, mirrored, placeOf } from "../core/geometry.js";
 import { isMirrored } from "../core/source.js";
 import { questionText } from "../core/prompt.js";
+import { doubtsOf } from "../core/sure.js";
 import { comparedTurn, forgets } from "../core/thread.js";
 import { apart } from "../core/words-apart.js";
 import { cutText, placeText, shareText, thingText } from "./boxes.js";
 import { clockTime } from "./session.js";
+import { doubtTexts } from "./sure.js";
 
 /** From this share of the limit on, the length of a question is shown. */
 const COUNTED_FROM = 0.75;
@@ -59,8 +61,8 @@ export function regionText(region, mirror) {
 }
 
 /**
- * The texts of a turn in the thread of `still`: { question, about, answer, other, note, isOpen }. `other` is the
- * answer that it is compared with, or null.
+ * The texts of a turn in the thread of `still`: { question, about, answer, other, doubts, note, isOpen }. `other`
+ * is the answer that it is compared with, or null; `doubts` are as in core/sure.js.
  */
 export function turnTexts(state, still, turn) {
   const { thread } = still;
@@ -78,6 +80,7 @@ export function turnTexts(state, still, turn) {
     about: marks.filter(Boolean).join(". "),
     answer: text.trim(),
     other: compared,
+    doubts: doubtsOf(text, turn),
     note: noteOf(state, thread, turn),
     isOpen: ["waiting", "asked"].includes(step),
   };
@@ -101,5 +104,5 @@ function noteOf({ server }, thread, turn) {
   const maker = { finder: "object finder", reader: "text reader" }[by] ?? answerer;
   const took = Number.isFinite(seconds) ? `${seconds.toFixed(1)} s` : "";
   const forgot = forgets(thread, turn) ? "the first questions are no longer remembered" : "";
-  return [maker, took, cutText(cut), forgot].filter(Boolean).join(" · ");
+  return [maker, took, ...doubtTexts(turn), cutText(cut), forgot].filter(Boolean).join(" · ");
 }

@@ -2,6 +2,7 @@
 // person looks for, who made a caption, and what the object finder says to it. Pure.
 
 import { isMirrored } from "../core/source.js";
+import { doubtTexts } from "./sure.js";
 import { detectorOf, lookProblem } from "../core/boxes.js";
 
 const ROWS = { "-1": "top", 0: "", 1: "bottom" };
@@ -75,11 +76,15 @@ export const thingText = ({ name, place }) => `the ${saidNameOf(name)}, ${placeT
 /** How a caption was cut, as the end of what is told of it. */
 const SPOKEN_CUTS = { loop: "(cut where it repeated itself)", limit: "" };
 
-/** The caption as it is told: one about a thing begins with that, one that was cut ends with that. */
+/**
+ * The caption as it is told: one about a thing begins with that, an answer that is unsure and one that was cut end
+ * with that.
+ */
 export function spokenCaption(caption) {
   if (!caption.text.trim()) return caption;
   const about = caption.thing ? `About ${thingText(caption.thing)}:` : "";
-  const words = [about, caption.text.trim(), SPOKEN_CUTS[caption.cut?.by] ?? ""];
+  const unsure = caption.isAnswer && caption.sure?.unsure ? "(unsure)" : "";
+  const words = [about, caption.text.trim(), unsure, SPOKEN_CUTS[caption.cut?.by] ?? ""];
   return { ...caption, text: words.filter(Boolean).join(" ") };
 }
 
@@ -91,7 +96,8 @@ export function marksText(caption, isComing = true) {
     caption.cut?.by === "loop"
       ? "The model repeated itself, so the answer was cut."
       : asSentence(cutText(caption.cut));
-  const words = [about, makerText(caption, isComing), cut, checksText(caption)];
+  const doubts = doubtTexts(caption).map(asSentence);
+  const words = [about, makerText(caption, isComing), cut, ...doubts, checksText(caption)];
   return words.filter(Boolean).join(" ");
 }
 

@@ -4,6 +4,7 @@ import { canLabel, labelProblem, labelsOf, MAX_LABEL_CHARS, MAX_LABELS } from ".
 import { isMirrored } from "../core/source.js";
 import { stillOf } from "../core/view.js";
 import { pictureOf, regionText } from "./ask.js";
+import { percentText } from "./sure.js";
 
 const FAILURES = {
   stopped: "Stopped before an answer came.",
@@ -26,13 +27,6 @@ export function explainText(state) {
   if (still) return `${pictureOf(still)}.`;
   if (state.view.freezing) return "Taking the picture …";
   return "Labels need a picture that stands still.";
-}
-
-/** A probability as a person reads it: never 0 or 100 %, of which no model can be sure. */
-export function percentText(probability) {
-  if (probability < 0.005) return "< 1 %";
-  if (probability > 0.995) return "> 99 %";
-  return `${Math.round(probability * 100)} %`;
 }
 
 /**

@@ -1,5 +1,6 @@
 // What the caption in view took, in numbers. Pure.
 
+import { captionFields } from "../core/caption-fields.js";
 import { historyOf } from "../core/thread.js";
 import { titleOf } from "../core/server.js";
 import { stillOf } from "../core/view.js";
@@ -108,15 +109,7 @@ function modelText(state) {
 export function curlText(state, address) {
   const sent = sentOf(state);
   if (!sent) return "";
-  const { prompt, reading, maxTokens, detail, turns } = sent;
-  const fields = {
-    prompt,
-    ...(reading ? { reading } : {}),
-    ...(maxTokens ? { max_tokens: maxTokens } : {}),
-    ...(detail ? { detail } : {}),
-    ...(turns.length > 0 ? { turns: JSON.stringify(turns) } : {}),
-    kind: "question",
-  };
+  const fields = captionFields({ ...sent, kind: "question" });
   const texts = Object.entries(fields).map(
     ([name, value]) => `--form-string ${quoted(`${name}=${value}`)}`,
   );
