@@ -2,6 +2,7 @@
 
 import { createAsker } from "./core/asker.js";
 import { createDriver } from "./core/driver.js";
+import { createExplainer } from "./core/explainer.js";
 import { toneHz } from "./core/find.js";
 import { createLabeller } from "./core/labeller.js";
 import { createLooker } from "./core/looker.js";
@@ -135,6 +136,7 @@ const driver = createDriver({
 const stills = createStills(frames);
 const asker = createAsker({ server, stills, dispatch, now });
 const labeller = createLabeller({ server, stills, dispatch, now });
+const explainer = createExplainer({ server, stills, dispatch, now });
 const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
 const tone = createTone();
 
@@ -178,6 +180,7 @@ store.subscribe(saveChangedSettings);
 store.subscribe(driver.update);
 store.subscribe(asker.update);
 store.subscribe(labeller.update);
+store.subscribe(explainer.update);
 store.subscribe(looker.update);
 store.subscribe((state) => tone.update(toneHz(state)));
 store.subscribe((state) => tabs.update(claimOf(state)));

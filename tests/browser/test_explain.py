@@ -87,6 +87,7 @@ def test_labels_belong_to_their_still_and_can_be_stopped(core):
     assert core.plan["labelsId"] == 5
     assert core.state["stills"][0]["labels"]["error"]["kind"] == "stopped"
     core.dispatch("turn-stopped", 165, turnId=1).dispatch("turn-stopped", 165, turnId=2)
+    core.dispatch("freeze-pressed", 168)
     for index in range(30):
         fields = {"picture": "png", "width": 4, "height": 3, "name": f"{index}.png"}
         core.dispatch("picture-opened", 170, isFirst=False, **fields)
@@ -173,6 +174,8 @@ def test_labels_are_compared_by_keyboard(open_page, url, still_camera):
     start(page)
     page.keyboard.press("e")
     expect(page.locator("#tab-explain")).to_be_focused()
+    page.locator("#tab-labels").click()
+    page.locator("#tab-explain").focus()
     compare = page.get_by_role("button", name="Compare", exact=True)
     expect(compare).to_be_disabled()
     page.keyboard.press("Tab")
@@ -222,7 +225,7 @@ def check_numbers(page: Page) -> None:
     expect(page.locator(".numbers-row", has_text="First word")).to_be_visible()
     expect(page.locator(".numbers-curl")).to_contain_text("/api/captions'")
     assert_accessible_at_all_zooms(page)
-    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
     expect(page.locator("#labels")).to_be_visible()
 
 

@@ -1,6 +1,7 @@
 // The work that a state calls for. Pure: the driver carries it out, the tests read it.
 
 import { sendsPictures } from "./camera.js";
+import { isExplainDue } from "./explained.js";
 import { changeOf } from "./server.js";
 import { isAwake, sleepAt } from "./hidden.js";
 import { promptOf } from "./prompt.js";
@@ -19,6 +20,8 @@ import { isFrozen } from "./view.js";
  * - `askAt`: when to ask the next question about a still, or null for not now; `askId`: the only such
  *   question that may be in flight.
  * - `labelsId`: the only labels of a still that may be in flight.
+ * - `explainId`: the only request about words of a still that may be in flight; `explainDue`: whether what the words
+ *   of the answer in view looked at is to be asked by itself.
  * - `requestId`: the only frame request that may be in flight; any other is cancelled.
  * - `modelRequest`: the request about models to send, { id, action, model }, or null.
  * - `keepAwake`: whether the screen stays on.
@@ -46,6 +49,8 @@ export function plan(state) {
     askAt: nextAsk(state),
     askId: state.asking?.id ?? null,
     labelsId: state.labelling?.id ?? null,
+    explainId: state.explaining?.id ?? null,
+    explainDue: isExplainDue(state),
     requestId: request?.id ?? null,
     modelRequest: state.models.request,
     keepAwake: state.visible && camera.phase === "live",

@@ -43,6 +43,9 @@ const SETTINGS = {
   labelMode: ["one", oneOf("one", "many")],
   /** Whether the model is asked about what its captions name, and what it denies is marked or left out. */
   claims: ["off", oneOf("off", "mark", "strict")],
+  /** How strong the heat over a still is, and whether it has the lines of its cells. */
+  heat: [0.7, between(0.1, 1)],
+  heatGrid: [false, boolean],
   /** The language (BCP 47) in which the model answers, "" if it is unknown. */
   answerLanguage: ["", language],
   /** The chosen camera, "" for any; its label; whether another camera has the same label. */

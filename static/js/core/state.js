@@ -6,6 +6,7 @@
 
 import { boxesHandlers, initialBoxes, withoutOldBoxes } from "./boxes.js";
 import { cameraHandlers, initialCamera } from "./camera.js";
+import { explainedHandlers, initialExplained } from "./explained.js";
 import { initialFind } from "./find.js";
 import { hiddenHandlers, initialHidden } from "./hidden.js";
 import { freshPace } from "./pace.js";
@@ -49,6 +50,7 @@ export function initialState(start) {
     stills: [],
     ...initialThread,
     ...initialLabels,
+    ...initialExplained,
     lastTurnId: lastTurnOf(kept.session),
     ...initialHidden,
     ...initialTabs,
@@ -100,6 +102,7 @@ const handlers = {
   ...tabsHandlers,
   ...threadHandlers,
   ...labelsHandlers,
+  ...explainedHandlers,
   ...runningHandlers,
   ...requestHandlers,
 };

@@ -1,10 +1,11 @@
 // What is in view: the live picture, or a still, one frame that stays. Pure, as state.js.
 //
-// A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread, labels }.
+// A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread, labels,
+// words }.
 // `picture` is a JPEG of the whole frame, `clock` when it was taken in milliseconds since 1970, `source` where
 // from, `seconds` the place in a video, or null, `isFile` whether it is a picture file, `mirrors` whether it is shown
 // mirrored if the person wants that, `part` the region that the next question is about, or null, `detail` how
-// finely it is looked at, "low" or "high"; thread.js describes the questions, labels.js the labels.
+// finely it is looked at, "low" or "high"; thread.js describes the questions, labels.js the labels, explained.js the words.
 
 import { backToLive } from "./live.js";
 import { promptOf, readingOf } from "./prompt.js";
@@ -25,8 +26,8 @@ export const initialView = {
   /** The live picture's last whole caption, while something else is in view. */
   liveCaption: null,
   lastStillId: 0,
-  /** What the panel that explains shows: "labels" or "numbers". */
-  segment: "labels",
+  /** What the panel that explains shows: the name of a segment in ui/explain.js. */
+  segment: "explained",
   /** When a still was last to be shown that is gone. */
   goneAt: -Infinity,
 };
@@ -64,7 +65,7 @@ const wholeCaption = ({ caption, whole }) => (caption.finished ? caption : whole
 
 /** `state` with one more still; the oldest goes if there are too many. */
 export function withNewStill(state, fields) {
-  const empty = { part: null, detail: "low", thread: [], labels: null };
+  const empty = { part: null, detail: "low", thread: [], labels: null, words: null };
   const still = { ...empty, isFile: false, seconds: null, ...fields };
   return { ...state, stills: [...withoutOldest(state), still] };
 }
@@ -88,11 +89,11 @@ function withStillInView(state, still) {
   return { ...state, view, caption: lastAnswer(still), request: null };
 }
 
-/** The stills with room for one more; those whose questions are open stay. */
-function withoutOldest({ stills }) {
+/** The stills with room for one more; the one in view and those whose questions are open stay. */
+function withoutOldest({ stills, view }) {
   if (stills.length < STILL_LIMIT) return stills;
   const isOpen = ({ step }) => ["waiting", "asked"].includes(step);
-  const index = stills.findIndex(({ thread }) => !thread.some(isOpen));
+  const index = stills.findIndex(({ id, thread }) => id !== view.stillId && !thread.some(isOpen));
   return stills.filter((_, at) => at !== index);
 }
 

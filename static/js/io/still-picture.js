@@ -1,12 +1,17 @@
 // Pictures that leave the page: a still as PNG, alone or with its words under it.
 
+import { drawMap } from "./heat-picture.js";
+
 /** Of the width of the picture. */
 const LETTER = 1 / 28;
 const SMALLEST_LETTER_PX = 14;
 const RIGHT_TO_LEFT = /^[^\p{L}]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u;
 
-/** Resolves to `still` as a PNG; `caption` is { question, answer, region }, or null for the picture alone. */
-export async function stillPng({ picture }, caption) {
+/**
+ * Resolves to `still` as a PNG; `caption` is { question, answer, region }, or null for the picture alone, `heat`
+ * { grid, map, region, strength } or null.
+ */
+export async function stillPng({ picture }, caption, heat = null) {
   const image = await createImageBitmap(picture);
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d");
@@ -20,6 +25,7 @@ export async function stillPng({ picture }, caption) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(image, 0, 0);
   image.close();
+  if (heat) drawHeat(context, heat, width, height);
   if (caption?.region) drawRegion(context, caption.region, width, height);
   context.fillStyle = "#14191b";
   context.textBaseline = "top";
@@ -71,6 +77,13 @@ function wrapped(text, fits) {
     }
   }
   return line ? [...lines, line.trimEnd()] : lines;
+}
+
+function drawHeat(context, heat, width, height) {
+  const canvas = document.createElement("canvas");
+  drawMap(canvas, heat, heat.strength);
+  const [x0, y0, x1, y1] = heat.region ?? [0, 0, 1, 1];
+  context.drawImage(canvas, x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height);
 }
 
 function drawRegion(context, [x0, y0, x1, y1], width, height) {

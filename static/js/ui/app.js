@@ -14,6 +14,7 @@ import { mountExplain } from "./explain.js";
 import { mountFind } from "./find.js";
 import { mountFullScreen } from "./full-screen.js";
 import { mountHead } from "./head.js";
+import { mountHeat } from "./heat.js";
 import { mountHistory } from "./history.js";
 import { mountMarks } from "./marks.js";
 import { mountModelCard } from "./model-card.js";
@@ -52,6 +53,7 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountNotice(byId("notice"), act),
     mountOverlay(byId("overlay"), byId("asked"), byId("more")),
     mountMarks(byId("marks"), byId("caption"), dispatch, act),
+    mountHeat(byId("heat")),
     mountBoxes(byId("boxes"), byId("video"), dispatch),
     mountFind(byId("find"), dispatch),
     mountDock(byId("dock"), dispatch),

@@ -5,9 +5,11 @@ import { stillOf } from "../core/view.js";
 import { explainText } from "../words/explain.js";
 import { mountLabels } from "./labels.js";
 import { mountNumbers } from "./numbers.js";
+import { mountExplained } from "./explained.js";
 
 /** The segments in order; each has a template of its name, whose root has that id. */
 const SEGMENTS = [
+  { name: "explained", label: "Words", mount: mountExplained },
   { name: "labels", label: "Labels", mount: mountLabels },
   { name: "numbers", label: "Numbers", mount: mountNumbers },
 ];

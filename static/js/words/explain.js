@@ -26,7 +26,7 @@ export function explainText(state) {
   const still = stillOf(state);
   if (still) return `${pictureOf(still)}.`;
   if (state.view.freezing) return "Taking the picture …";
-  return "Labels need a picture that stands still.";
+  return "Explaining needs a picture that stands still.";
 }
 
 /**

@@ -1,0 +1,45 @@
+// Heat over a still: what the chosen word looked at.
+
+import { setAttribute, setProperty } from "./dom.js";
+import { heatInView } from "../core/explained.js";
+import { contourOf } from "../core/heat.js";
+import { isMirrored } from "../core/source.js";
+import { drawMap } from "../io/heat-picture.js";
+
+export function mountHeat(root) {
+  const [canvas, lines] = root.children;
+  const [grid, ground, contour] = lines.children;
+  let shown = "";
+
+  function draw({ grid: [rows, columns], map, region }, { heat: strength, heatGrid }) {
+    const key = JSON.stringify([map, rows, region, strength, heatGrid]);
+    if (key === shown) return;
+    shown = key;
+    drawMap(canvas, { grid: [rows, columns], map }, strength);
+    const [x0, y0, x1, y1] = region ?? [0, 0, 1, 1];
+    root.style.setProperty(
+      "inset",
+      [y0, 1 - x1, 1 - y1, x0].map((one) => `${one * 100}%`).join(" "),
+    );
+    const pieces = contourOf([rows, columns], map);
+    const path = pieces.map(([ax, ay, bx, by]) => `M${ax} ${ay}L${bx} ${by}`).join("");
+    for (const one of [ground, contour]) setAttribute(one, "d", path);
+    setAttribute(grid, "d", heatGrid ? cellLines(rows, columns) : "");
+  }
+
+  return {
+    update(state) {
+      const heat = heatInView(state);
+      setProperty(root, "hidden", heat === null);
+      setAttribute(root, "data-mirror", isMirrored(state) ? "" : null);
+      if (heat) draw(heat, state.settings);
+    },
+    destroy() {},
+  };
+}
+
+function cellLines(rows, columns) {
+  const down = Array.from({ length: columns + 1 }, (_, at) => `M${at / columns} 0V1`);
+  const across = Array.from({ length: rows + 1 }, (_, at) => `M0 ${at / rows}H1`);
+  return [...down, ...across].join("");
+}
