@@ -18,6 +18,7 @@ CASES: tuple[tuple[str, list[str]], ...] = (
     ),
     ("A cat sleeping on the couch with two remote controls", ["cat", "couch", "remote controls"]),
     ("There is no dog, but a big red wooden bed.", ["red wooden bed"]),
+    ("A black down arrow left of a man up a tree", ["black down arrow", "man", "tree"]),
     ("An empty scene, mostly grey. A group of people in the background.", []),
     ("It is too dark to see.", []),
     ("", []),

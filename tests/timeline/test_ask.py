@@ -55,6 +55,7 @@ def test_questions_are_read_without_a_model() -> None:
         ("When did the red star first appear?", "first", "red star"),
         ("At what time was a blue circle visible?", "when", "blue circle"),
         ("Was there a dog?", "when", "dog"),
+        ("When did a red up arrow show up?", "when", "red up arrow"),
         ("How often was a red star seen today?", "often", "red star"),
         ("For how long was the cat in view?", "long", "cat"),
         ("How many different stars were there?", "many", "stars"),

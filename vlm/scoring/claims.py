@@ -39,6 +39,7 @@ _FOLLOWERS_WORDS: Final = (
     "wears were when where which while who whose with within without"
 )
 _FOLLOWERS: Final = frozenset(_FOLLOWERS_WORDS.split())
+_DIRECTIONS: Final = frozenset({"up", "down"})
 # Words for a picture and its parts, of which nothing is to be seen.
 _NO_THINGS_WORDS: Final = (
     "background bit bottom camera center centre close-up corner couple foreground front group "
@@ -151,7 +152,10 @@ def _name(tokens: Sequence[re.Match[str]], first: int, text: str) -> list[re.Mat
     for index in range(first, len(tokens)):
         token, word = tokens[index], tokens[index][0].lower()
         is_apart = text[tokens[index - 1].end() : token.start()] != " "
-        if is_apart or word in _FOLLOWERS or word in _OPENERS or _is_side(tokens, index):
+        # "a black down arrow" goes on behind its colour, "a man up a tree" does not.
+        is_name = word in _DIRECTIONS and words and words[-1][0].lower() in _COLOURS
+        is_follower = word in _FOLLOWERS and not is_name
+        if is_apart or is_follower or word in _OPENERS or _is_side(tokens, index):
             break
         if _is_verb(word) and words and _is_last(tokens, index, text):
             break

@@ -18,6 +18,7 @@ _KINDS: Final[tuple[tuple[PlanKind, str], ...]] = (
     ("first", r"(?:when|(?:at )?what time)\b.*\b(?:first|earliest)\b"),
     ("when", r"(?:when|(?:at )?what time|(?:was|were) there|(?:did|have) you (?:ever )?see[n]?)\b"),
 )
+_COME_UP: Final = re.compile(r"\b(?:show|turn|come|came)(?:s|ed|n)? up\b")
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 # Words of questions that name nothing to look for.
 _FRAME_WORDS: Final = (
@@ -30,7 +31,7 @@ _FRAME_WORDS: Final = (
     "past picture pictures please recent recently said saw say says scene see seeing seen she "
     "should show showed showing shown since some someone somebody something sort sorts tell than "
     "that their them there these they thing things this those through time timeline times to "
-    "until up us video view visible was we went were what when where which while who whom whose "
+    "until us video view visible was we went were what when where which while who whom whose "
     "why will with would you your object objects first"
 )
 _FRAME: Final = frozenset(_FRAME_WORDS.split())
@@ -85,7 +86,7 @@ def plan_of(question: str, now_s: float) -> Plan:
     text = " ".join(question.lower().split())
     text, from_s, to_s = _without_time(text, now_s)
     kind: PlanKind = next((each for each, begin in _KINDS if re.match(begin, text)), "recall")
-    tokens = _WORD.findall(text)
+    tokens = _WORD.findall(_COME_UP.sub("", text))
     places = [at for at, each in enumerate(tokens) if each not in _FRAME | _ARTICLES]
     words = tuple(tokens[at] for at in places)
     between = tokens[places[0] : places[-1] + 1] if places else []

@@ -10,7 +10,7 @@ from typing import Final
 from tools.bench.machine import describe_machine
 from tools.evals.figures import Figure, as_json, table
 from tools.evals.memory.day import day_figures
-from tools.evals.memory.load import kill_figures, load_figures
+from tools.evals.memory.load import caption_figures, kill_figures, load_figures
 from tools.evals.memory.pairs import pair_figures
 from vlm.errors import SettingsError
 
@@ -19,6 +19,7 @@ _PARTS: Final[dict[str, Callable[[int], list[Figure]]]] = {
     "day": day_figures,
     "load": load_figures,
     "kill": kill_figures,
+    "captions": caption_figures,
 }
 
 

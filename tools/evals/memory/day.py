@@ -21,7 +21,9 @@ from vlm.pairs.load import load_pair
 from vlm.pairs.pair import Pair
 from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
+from vlm.timeline.plans import plan_of
 from vlm.timeline.query import Query
+from vlm.timeline.records import Recorded, recorded
 from vlm.timeline.search import search
 from vlm.timeline.spans import Look
 from vlm.timeline.timeline import Timeline
@@ -76,7 +78,7 @@ def day_figures(scenes: int) -> list[Figure]:
     pair: Part[Pair] = Part("dual encoder", "nano-pair", lambda: load_pair("nano-pair"))
     with tempfile.TemporaryDirectory() as folder:
         day = Day(scenes, Path(folder), pair)
-        figures = list(_searches(day))
+        figures = [*_searches(day), *_questions(day)]
         day.timeline.close()
     return figures
 
@@ -97,6 +99,32 @@ def _searches(day: Day) -> Iterator[Figure]:
     yield share("recall1_words", _first_right(day, labels, labels), len(labels), "without vectors")
     day.timeline.use_meaning(meaning)
     yield share("recall1_vectors", _nearest_right(day, labels), len(labels), "without words")
+
+
+def _questions(day: Day) -> Iterator[Figure]:
+    """Yield how often questions about time are answered as the script has it."""
+    times = sorted(day.times().items())
+    now_s = day.at_s(len(day.shown))
+    right, off = {"first": 0, "last": 0, "often": 0}, 0.0
+    with day.timeline.reading() as connection:
+        assert connection is not None, "the day was kept"
+
+        def answer(question: str) -> Recorded:
+            plan = plan_of(question, now_s)
+            return recorded(connection, plan, Query(), now_s) or Recorded(())
+
+        for label, scenes in times:
+            first = answer(f"When was the first {label}?").appearances[:1]
+            last = answer(f"When did you last see {with_article(label)}?").appearances[-1:]
+            often = len(answer(f"How often was {with_article(label)} seen?").appearances)
+            right["first"] += [day.scene_at(each.from_s) for each in first] == scenes[:1]
+            right["last"] += [day.scene_at(each.to_s) for each in last] == scenes[-1:]
+            right["often"] += often == len(scenes)
+            off += abs(often - len(scenes)) / len(scenes)
+    yield share("when", sum(right.values()), 3 * len(times), "answers", least=0.97)
+    for kind, count in right.items():
+        yield share(f"when_{kind}", count, len(times), "labels")
+    yield Figure("when_often_off", off / len(times), note="of the right number, mean")
 
 
 def _first_right(day: Day, labels: Sequence[str], queries: Sequence[str]) -> int:

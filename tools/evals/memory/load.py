@@ -7,19 +7,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from tools.evals.figures import Figure, share
 from tools.evals.truth.scenes import LABELS
 from tools.nano.language import sentence, with_article
+from tools.nano.scenes import make_frame
+from vlm.finder.meaning import Meaning
+from vlm.finder.parts import Part
+from vlm.images.frame import Frame
+from vlm.models.loading import load_engine
+from vlm.pairs.load import load_pair
+from vlm.pairs.pair import Pair
+from vlm.prompts import DEFAULT_PROMPT
+from vlm.results import Result
+from vlm.scheduler.worker import Worker
+from vlm.settings import Settings
+from vlm.timeline.choices import Keep
 from vlm.timeline.database import reader
 from vlm.timeline.query import Query
+from vlm.timeline.recorder import Recorder
 from vlm.timeline.search import search
 from vlm.timeline.spans import Look
 from vlm.timeline.timeline import Timeline
@@ -35,6 +50,11 @@ _QUERY_CHARS: Final = 40
 _ALPHABET: Final = "ab \"'-*():^{}[]~+&|<>/\\%_.,;=#$@!?0é中🟥\t\n\0"
 _KILLS: Final = 200
 _LONGEST_LIFE_S: Final = 0.4
+_FRAMES: Final = 100
+_TURNS: Final = 8
+_CAPTION_TOKENS: Final = 64
+_WAIT_S: Final = 60.0
+_ON_AND_OFF: Final[tuple[Keep, ...]] = ("off", "pictures")
 # Writes moments with increasing numbers, and prints each number when it was written.
 _WRITER: Final = """
 import sys
@@ -126,6 +146,44 @@ def kill_figures(scenes: int) -> list[Figure]:
         share("killed_kept", kept, _KILLS, "kills, all that was written", least=1.0),
         share("killed_sound", sound, _KILLS, "files", least=1.0),
     ]
+
+
+def caption_figures(scenes: int) -> list[Figure]:
+    """Return what a timeline with pictures and vectors costs captions; at most 100 of `scenes`."""
+    worker = Worker(lambda: load_engine(Settings(model="nano")), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        timeline = Timeline(Path(folder) / "captions.sqlite", chosen={"days": "0"})
+        timeline.use_meaning(Meaning(Part("dual encoder", "nano-pair", _nano_pair), worker))
+        worker.subscribe(Recorder(timeline, worker))
+        worker.start()
+        frames = [make_frame(index, "held_out").image for index in range(min(scenes, _FRAMES))]
+        ratios = []
+        for turn in tqdm(range(_TURNS + 1), "on and off"):
+            rates = {keep: _rate(timeline, worker, frames, keep) for keep in _ON_AND_OFF}
+            if turn:
+                ratios.append(rates["pictures"] / rates["off"])
+        timeline.close()
+        worker.close(_WAIT_S)
+    note = f"median of {_TURNS} turns of {len(frames)} frames, {rates['off']:.1f} a second without"
+    return [Figure("captions_ratio", median(ratios), least=0.9, note=note)]
+
+
+def _rate(timeline: Timeline, worker: Worker, frames: Sequence[Image.Image], keep: Keep) -> float:
+    """Return the captions a second of frames that differ, one after another."""
+    timeline.choose(keep=keep)
+    began_s = time.perf_counter()
+    for image in frames:
+        request = Frame(image, "camera").request(DEFAULT_PROMPT, _CAPTION_TOKENS, kind="live")
+        with closing(worker.submit(request)) as stream:
+            while not isinstance(stream.next(timeout_s=_WAIT_S), Result):
+                pass
+    # Nothing is left for later.
+    timeline.settle()
+    return len(frames) / (time.perf_counter() - began_s)
+
+
+def _nano_pair() -> Pair:
+    return load_pair("nano-pair")
 
 
 def _state_of(file: Path) -> tuple[set[int], bool]:
