@@ -17,6 +17,7 @@ from flask import Blueprint, Response
 from vlm import __version__
 from vlm.images.decode import MAX_IMAGE_BYTES
 from vlm.settings import Settings
+from vlm.timeline.exports import FORMATS
 from web.caption_fields import caption_fields
 from web.closer import HIDING_FIELDS, PATCHES_FIELDS, WHERE_FIELDS
 from web.labels import ASPECTS_FIELDS, LABELS_FIELDS
@@ -32,6 +33,7 @@ from web.things import (
 from web.timeline_fields import (
     ASK_BODY,
     DAYS_FIELDS,
+    EXPORT_FIELDS,
     GAP_BODY,
     KEEP_BODY,
     MOST_ID,
@@ -305,6 +307,16 @@ def _paths(settings: Settings) -> Json:
             "post /api/timeline/moments/{moment}/keep", "keepMoment",
             "Keep a moment, however old it is", _json("Moment"), (400, 404, 503),
             parameters=[moment], requestBody=_body({"application/json": {"schema": KEEP_BODY}}),
+        ),
+        _operation(
+            "get /api/timeline/export", "exportTimeline", "Take moments along as a file",
+            {each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values()},
+            (400, 503), parameters=_query(EXPORT_FIELDS),
+        ),
+        _operation(
+            "post /api/timeline/import", "importTimeline", "Import what was exported as `jsonl`",
+            _json("Imported"), (400, 413, 503),
+            requestBody=_body({"application/jsonl": {"schema": {"type": "string"}}}),
         ),
         _operation(
             "post /api/timeline/undo", "undoDeletion", "Undo a deletion", _json("Undone"),

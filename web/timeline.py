@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import time
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from vlm.errors import BadRequestError, UnknownMomentError
 from vlm.timeline.choices import Keep
+from vlm.timeline.exports import FORMATS
+from vlm.timeline.imports import add_imported, read_lines
 from vlm.timeline.search import (
     Found,
     Gap,
@@ -23,6 +29,7 @@ from vlm.timeline.timeline import Timeline
 from web.json_body import read_json_object
 from web.timeline_fields import (
     DAYS_FIELDS,
+    EXPORT_FIELDS,
     GAP_BODY,
     KEEP_BODY,
     MOST_ID,
@@ -32,6 +39,8 @@ from web.timeline_fields import (
     FieldReader,
     read_query,
 )
+
+MAX_IMPORT_BYTES: Final = 16 * 2**20
 
 _DIGITS: Final = 4
 _NO_MOMENT: Final = "There is no such moment in the timeline."
@@ -106,6 +115,40 @@ def timeline_blueprint(timeline: Timeline) -> Blueprint:
     def delete() -> Response:
         fields = FieldReader(request.args, RANGE_FIELDS)
         return jsonify(timeline.delete(fields.read("from"), fields.read("to")))
+
+    @blueprint.get("/export")
+    def export() -> Response:
+        query = read_query(request.args, paged=False)
+        name = FieldReader(request.args, EXPORT_FIELDS).read("format") or "txt"
+        chosen = FORMATS[name]
+        # An error comes before the first byte, if there is one.
+        with timeline.reading():
+            pass
+
+        def pieces() -> Iterator[str]:
+            with timeline.reading() as connection:
+                if connection is not None:
+                    yield from chosen.write(connection, query)
+
+        # To be saved: as a page of this server it could do what the server's own page can.
+        file = f"timeline-{time.strftime('%Y-%m-%d')}.{chosen.suffix}"
+        headers = {"Content-Disposition": f'attachment; filename="{file}"'}
+        return Response(pieces(), mimetype=chosen.media_type, headers=headers)
+
+    @blueprint.post("/import")
+    def import_lines() -> Response:
+        request.max_content_length = MAX_IMPORT_BYTES
+        try:
+            text = request.get_data(cache=False).decode("utf-8")
+        except RequestEntityTooLarge:
+            raise BadRequestError(
+                f"At most {MAX_IMPORT_BYTES // 2**20} MiB are accepted here. Use "
+                "`python -m vlm.timeline import FILE`."
+            ) from None
+        except UnicodeDecodeError:
+            raise BadRequestError("The lines are not in UTF-8.") from None
+        items = [*read_lines(io.StringIO(text))]
+        return jsonify(timeline.write(lambda connection: add_imported(connection, items)))
 
     @blueprint.post("/undo")
     def undo() -> Response:

@@ -5,7 +5,6 @@ By hand: `from` is a field of most of them, and no name of a class can have it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from vlm.errors import BadRequestError
 from vlm.timeline.choices import DAYS, KEEPS, LEAST_MB, MOST_MB
 from vlm.timeline.database import GAP_REASONS
+from vlm.timeline.exports import FORMATS
 from vlm.timeline.query import DEFAULT_MOMENTS, MOST_MOMENTS, QUERY_MAX_CHARS, Query
 
 Schema = dict[str, Any]
@@ -21,7 +21,7 @@ KINDS: Final = ("caption", "answer", "alert")
 # How a question is answered: by what captions name, by a model over moments, or not at all.
 PLANS: Final = ("when", "first", "last", "often", "long", "many", "recall", "nothing")
 NAME_MAX_CHARS: Final = 200
-# A few thousand years around 1970, in seconds.
+# A few thousand years.
 MOST_TIME_S: Final = 100_000_000_000
 # Whole numbers that JavaScript can have.
 MOST_ID: Final = 2**53 - 1
@@ -42,7 +42,7 @@ def _list(of: str) -> Schema:
 def _time(description: str) -> Schema:
     return {
         "type": "number",
-        "minimum": -MOST_TIME_S,
+        "minimum": 0,
         "maximum": MOST_TIME_S,
         "description": f"{description}, in seconds since 1970.",
     }
@@ -91,6 +91,15 @@ SEARCH_FIELDS: Final[Mapping[str, Schema]] = {
         "pattern": _CURSOR_PATTERN,
         "description": "`before` of the last answer, for the next page.",
     },
+}
+EXPORT_FIELDS: Final[Mapping[str, Schema]] = {
+    "format": {
+        "enum": [*FORMATS],
+        "default": "txt",
+        "description": "`jsonl` can be imported again; `report` is a page about the time from "
+        "`from` to `to`, else about today.",
+    },
+    **FILTER_FIELDS,
 }
 DAYS_FIELDS: Final[Mapping[str, Schema]] = {**RANGE_FIELDS, "camera": FILTER_FIELDS["camera"]}
 ASK_BODY: Final[Schema] = {
@@ -213,6 +222,13 @@ TIMELINE_SCHEMAS: Final[Mapping[str, Schema]] = {
             "undo_s": {"type": "number", "description": "So long it can be undone."},
         }
     ),
+    "Imported": _object(
+        {
+            "moments": _COUNT,
+            "gaps": _COUNT,
+            "known": _COUNT | {"description": "Those that were there already."},
+        }
+    ),
     "Undone": _object({"moments": _COUNT}),
     "Recalled": _object({"plan": {"enum": list(PLANS)}, "moments": _list("Moment")}),
     "TimelineAnswer": _object(
@@ -306,7 +322,7 @@ def _number(name: str, value: Any, schema: Schema) -> float | int:
     if isinstance(value, str) and value.isascii() and _NUMBER.fullmatch(value):
         number = float(value) if not is_whole else int(value) if value.isdecimal() else None
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        is_right = not is_whole or (math.isfinite(value) and value == int(value))
+        is_right = low <= value <= high and (not is_whole or value == int(value))
         number = (int(value) if is_whole else value) if is_right else None
     if number is None or not low <= number <= high:
         kind = "a whole number" if is_whole else "a number"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -98,6 +98,29 @@ def search(connection: sqlite3.Connection, query: Query, vectors: Vectors | None
     return _best(connection, query, terms, vectors)
 
 
+def matching(connection: sqlite3.Connection, query: Query) -> Iterator[Moment]:
+    """Yield all moments of `query` by words and filters, the oldest first."""
+    terms = read_terms(query.text)
+    where, values = _filters(query)
+    if terms.wanted:
+        inner = "SELECT rowid FROM words WHERE words MATCH ?"
+        values.append(terms.words)
+        if terms.parts:
+            inner += " UNION SELECT rowid FROM parts WHERE parts MATCH ?"
+            values.append(terms.parts)
+        where += f" AND m.id IN ({inner})"
+    elif query.text.strip() and not terms.unwanted:
+        return
+    elif terms.unwanted:
+        where += " AND m.id NOT IN (SELECT rowid FROM words WHERE words MATCH ?)"
+        values.append(_any_of(terms.unwanted))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM moments m WHERE {where} ORDER BY m.from_s, m.id", values
+    )
+    for row in rows:
+        yield _moment(row)
+
+
 def moments_of(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Moment]:
     """Return the moments of these ids that are there, by id."""
     found = {}
@@ -152,9 +175,8 @@ def gaps_between(
 def _newest(connection: sqlite3.Connection, query: Query, terms: Terms) -> Found:
     where, values = filters_of(query)
     if terms.unwanted:
-        left_out = " OR ".join(f'"{each}"' for each in terms.unwanted)
         where += " AND m.id NOT IN (SELECT rowid FROM words WHERE words MATCH ?)"
-        values.append(left_out)
+        values.append(_any_of(terms.unwanted))
     to_s = query.to_s
     if (cursor := _CURSOR.fullmatch(query.before)) and cursor[1]:
         where += " AND (m.from_s, m.id) < (?, ?)"
@@ -239,12 +261,15 @@ def _allowed(connection: sqlite3.Connection, ids: Sequence[int], query: Query) -
     return {row[0] for row in rows}
 
 
-def _with_any(connection: sqlite3.Connection, terms: Iterable[str]) -> set[int]:
-    expression = " OR ".join(f'"{each}"' for each in terms)
-    if not expression:
+def _with_any(connection: sqlite3.Connection, terms: Sequence[str]) -> set[int]:
+    if not terms:
         return set()
-    rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (expression,))
+    rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (_any_of(terms),))
     return {row[0] for row in rows}
+
+
+def _any_of(terms: Iterable[str]) -> str:
+    return " OR ".join(f'"{each}"' for each in terms)
 
 
 def _matched(
