@@ -39,6 +39,10 @@ schemathesis.openapi.media_type(
     strategies.builds(_picture, strategies.sampled_from(_FORMATS), _SIDES_PX),
 )
 
+# A line of a timeline's export.
+_MOMENT = b'{"type": "moment", "from": 1, "to": 2, "kind": "caption", "text": "A red star."}\n'
+schemathesis.openapi.media_type("application/jsonl", strategies.just(_MOMENT))
+
 _BASE64 = base64.b64encode(_picture("PNG")).decode()
 _DATA_URI = f"data:image/png;base64,{_BASE64}"
 

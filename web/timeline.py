@@ -61,7 +61,8 @@ def timeline_blueprint(timeline: Timeline) -> Blueprint:
         query = read_query(request.args)
         with timeline.reading() as connection:
             found = Found() if connection is None else search(connection, query, timeline.vectors)
-        return jsonify(found_fields(found, bool(query.text.strip())))
+        has_reason = bool(query.text.strip()) or query.like is not None
+        return jsonify(found_fields(found, has_reason))
 
     @blueprint.get("/days")
     def days() -> Response:
@@ -148,6 +149,8 @@ def timeline_blueprint(timeline: Timeline) -> Blueprint:
         except UnicodeDecodeError:
             raise BadRequestError("The lines are not in UTF-8.") from None
         items = [*read_lines(io.StringIO(text))]
+        if not items:
+            raise BadRequestError("Send the lines of an export as `jsonl`.")
         return jsonify(timeline.write(lambda connection: add_imported(connection, items)))
 
     @blueprint.post("/undo")
@@ -186,17 +189,17 @@ def timeline_blueprint(timeline: Timeline) -> Blueprint:
     return blueprint
 
 
-def found_fields(found: Found, has_words: bool) -> dict[str, Any]:
-    """Return the JSON of a page of moments."""
+def found_fields(found: Found, has_reason: bool) -> dict[str, Any]:
+    """Return the JSON of a page of moments; `has_reason`: each was found for a reason."""
     return {
-        "moments": [moment_fields(each, has_words) for each in found.moments],
+        "moments": [moment_fields(each, has_reason) for each in found.moments],
         "gaps": [gap_fields(each) for each in found.gaps],
         "more": found.next is not None,
         "before": found.next,
     }
 
 
-def moment_fields(moment: Moment, has_words: bool) -> dict[str, Any]:
+def moment_fields(moment: Moment, has_reason: bool) -> dict[str, Any]:
     """Return the JSON of a moment."""
     similarity = moment.why.similarity
     why = {
@@ -218,7 +221,7 @@ def moment_fields(moment: Moment, has_words: bool) -> dict[str, Any]:
         "finish": moment.finish,
         "kept": moment.kept,
         "picture": moment.has_picture,
-        "why": why if has_words else None,
+        "why": why if has_reason else None,
     }
 
 

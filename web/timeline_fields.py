@@ -80,6 +80,13 @@ FILTER_FIELDS: Final[Mapping[str, Schema]] = {
 }
 SEARCH_FIELDS: Final[Mapping[str, Schema]] = {
     **FILTER_FIELDS,
+    "like": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_ID,
+        "description": "The id of a moment: only those whose pictures are like its picture, the "
+        "most like first, on one page. `q` does not count then.",
+    },
     "limit": {
         "type": "integer",
         "minimum": 1,
@@ -298,6 +305,7 @@ def read_query(values: Mapping[str, str], paged: bool = True) -> Query:
         tag=fields.read("tag") or "",
         least_sure=fields.read("min_sure"),
         kept=fields.read("kept") == "1",
+        like=fields.read("like") if paged else None,
         limit=(fields.read("limit") if paged else None) or DEFAULT_MOMENTS,
         before=(fields.read("before") if paged else None) or "",
     )

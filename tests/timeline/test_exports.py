@@ -26,7 +26,7 @@ TEXTS = ("A red star.", "=A <b>café</b> & a star --> here.", "Two\n\nlines.", "
 
 @pytest.fixture
 def timeline(tmp_path: Path) -> Iterator[Timeline]:
-    kept = Timeline(tmp_path / "kept.sqlite3", chosen={"keep": "pictures"})
+    kept = Timeline(tmp_path / "kept.sqlite3", chosen={"keep": "pictures", "days": "0"})
     for at, text in enumerate(TEXTS):
         image = Image.linear_gradient("L").convert("RGB")
         kept.add(Look(NOON_S + 20 * at, text, camera="a", source="Door", model="nano", image=image))
@@ -52,7 +52,7 @@ def test_each_form_has_all_moments(timeline: Timeline) -> None:
     assert exported(timeline, "txt", text="café -red").count("star") == 1
     report = exported(timeline, "report", from_s=NOON_S - 60)
     assert "4 captions, 1 answer and 0 alerts" in report and "<td>red star<td>2" in report
-    assert report.count("stopped by hand") == 3
+    assert report.count("the server was away") == 3
 
 
 def test_subtitles_are_in_order_and_do_not_overlap(timeline: Timeline) -> None:

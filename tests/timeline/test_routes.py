@@ -117,9 +117,31 @@ def test_pages_of_moments_join_without_a_hole(client: FlaskClient) -> None:
         assert ids == [5, 4, 3, 2, 1]
 
 
+def test_what_is_exported_can_be_imported_again(client: FlaskClient) -> None:
+    client.post("/api/timeline/settings", json={"keep": "pictures"})
+    caption(client)
+    caption(client, kind="question", prompt="What is here?")
+    for form in ("txt", "csv", "srt", "vtt", "html", "report"):
+        answer = client.get("/api/timeline/export", query_string={"format": form})
+        assert answer.status_code == 200 and answer.text, form
+        assert "attachment" in answer.headers["Content-Disposition"]
+    lines = client.get("/api/timeline/export?format=jsonl").text
+    known = client.post("/api/timeline/import", data=lines).get_json()
+    assert known == {"moments": 0, "gaps": 0, "known": 2}
+    client.delete("/api/timeline")
+    wrong = client.post("/api/timeline/import", data=lines + "{}\n")
+    assert wrong.status_code == 400 and "Line 3" in wrong.text
+    assert get(client, "")["moments"] == []
+    assert client.post("/api/timeline/import", data=lines).get_json()["moments"] == 2
+    assert client.get("/api/timeline/export?format=jsonl").text == lines
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
+        ("GET", "/export?format=pdf", None),
+        ("GET", "?like=0", None),
+        ("POST", "/import", "no line"),
         ("GET", "?from=1e400", None),
         ("GET", "?limit=0", None),
         ("GET", "?kind=nothing", None),

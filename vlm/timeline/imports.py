@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast, get_args
 
+from PIL import Image
+
 from vlm.errors import BadRequestError
 from vlm.timeline import store
-from vlm.timeline.pictures import MAX_BYTES
+from vlm.timeline.pictures import MAX_BYTES, SIDE_PX
 from vlm.timeline.spans import GapReason, Kind, Look
 
 LINE_MAX_CHARS: Final = 200_000
@@ -144,8 +147,16 @@ def _jpeg(value: object) -> bytes:
         jpeg = base64.b64decode(cast(str, value), validate=True)
     except (binascii.Error, TypeError) as error:
         raise ValueError("its picture is not in base64") from error
-    if not jpeg.startswith(b"\xff\xd8\xff") or len(jpeg) > MAX_BYTES:
-        raise ValueError(f"its picture is no JPEG of at most {MAX_BYTES} bytes")
+    wrong = f"its picture is no JPEG of at most {MAX_BYTES} bytes and {SIDE_PX} pixels"
+    if len(jpeg) > MAX_BYTES:
+        raise ValueError(wrong)
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+            if max(image.size) > SIDE_PX:
+                raise ValueError(wrong)
+            image.load()
+    except (OSError, SyntaxError) as error:
+        raise ValueError(wrong) from error
     return jpeg
 
 
@@ -170,11 +181,7 @@ def _time(fields: dict[str, Any], name: str) -> float:
 
 def _number(fields: dict[str, Any], name: str, low: float, high: float) -> float:
     value = fields.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if (
-        not is_number
-        or not math.isfinite(cast(float, value))
-        or not low <= cast(float, value) <= high
-    ):
+    # NaN is in no range.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name} is no number from {low:g} to {high:g}")
-    return float(cast(float, value))
+    return float(value)

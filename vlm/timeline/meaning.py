@@ -57,6 +57,17 @@ class Vectors:
         """Return the vector of `text`; None without a dual encoder."""
         return None if self.meaning is None else self.meaning.embed_text(text)
 
+    def of_moment(self, connection: sqlite3.Connection, moment: int) -> Vector | None:
+        """Return the vector of a moment's picture; None if there is none of this dual encoder."""
+        if self.meaning is None:
+            return None
+        row = connection.execute(
+            "SELECT vector FROM vectors JOIN moments ON moments.id = moment "
+            "WHERE moment = ? AND space = ? AND deletion IS NULL",
+            (moment, self.meaning.space),
+        ).fetchone()
+        return None if row is None else unpacked(row[0])
+
     def nearest(
         self, connection: sqlite3.Connection, vector: Vector, most: int, floor: float | None = None
     ) -> list[tuple[int, float]]:

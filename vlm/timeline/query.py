@@ -37,6 +37,8 @@ class Query:
     """0 to 1; moments of which nothing is known are left out, too."""
     kept: bool = False
     """Only those that a person keeps."""
+    like: int | None = None
+    """Only moments whose pictures are like that of this moment, the most like first."""
     limit: int = DEFAULT_MOMENTS
     before: str = ""
     """Where the page before ended: `next` of its answer."""

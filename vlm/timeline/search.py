@@ -14,6 +14,8 @@ from vlm.timeline.spans import GapReason, Kind
 
 # Of each ranking so many are looked at.
 _RANKED: Final = 400
+# The least cosine of two pictures that are alike.
+_LEAST_ALIKE: Final = 0.5
 _HALF_HOUR_S: Final = 1800
 _MOST_HALF_HOURS: Final = 20_000
 _MOST_GAPS: Final = 500
@@ -90,6 +92,8 @@ class HalfHour:
 
 def search(connection: sqlite3.Connection, query: Query, vectors: Vectors | None = None) -> Found:
     """Return a page of the moments of `query`: the newest first, or with words the best first."""
+    if query.like is not None:
+        return _alike(connection, query, query.like, vectors)
     terms = read_terms(query.text, query.any_word)
     if not query.text.strip() or (terms.unwanted and not terms.wanted):
         return _newest(connection, query, terms)
@@ -101,7 +105,7 @@ def search(connection: sqlite3.Connection, query: Query, vectors: Vectors | None
 def matching(connection: sqlite3.Connection, query: Query) -> Iterator[Moment]:
     """Yield all moments of `query` by words and filters, the oldest first."""
     terms = read_terms(query.text)
-    where, values = _filters(query)
+    where, values = filters_of(query)
     if terms.wanted:
         inner = "SELECT rowid FROM words WHERE words MATCH ?"
         values.append(terms.words)
@@ -227,6 +231,28 @@ def _best(
     )
     more = len(order) > first + query.limit
     return Found(moments, (), f"rank_{first + query.limit}" if more else None)
+
+
+def _alike(
+    connection: sqlite3.Connection, query: Query, moment: int, vectors: Vectors | None
+) -> Found:
+    """Return the moments whose pictures are nearest to that of `moment`, without itself.
+
+    None if no vector of it is kept. The query's words do not count.
+    """
+    vector = None if vectors is None else vectors.of_moment(connection, moment)
+    if vectors is None or vector is None:
+        return Found()
+    # Another picture of an encoder is nearer than any text, so that its floor says nothing here.
+    near = dict(vectors.nearest(connection, vector, _RANKED, floor=_LEAST_ALIKE))
+    allowed = _allowed(connection, [*near], query)
+    chosen = [each for each in near if each in allowed and each != moment][: query.limit]
+    there = moments_of(connection, chosen)
+    return Found(
+        tuple(
+            replace(there[each], why=Why(similarity=near[each])) for each in chosen if each in there
+        )
+    )
 
 
 def _ranked(
