@@ -42,7 +42,8 @@ class Meaning:
     PartOffError, PartFailedError or NotReadyError.
     """
 
-    def __init__(self, pair: Part[Pair], worker: Worker) -> None:
+    def __init__(self, pair: Part[Pair], worker: Worker | None = None) -> None:
+        """`worker` runs the captioning model; None if no encoder can be shared with it."""
         self._pair = pair
         self._worker = worker
         self._lock = threading.Lock()
@@ -103,8 +104,8 @@ class Meaning:
 
     def _by_worker(self, pair: NanoPair, image: Image.Image) -> Vectors | None:
         """Return the vector of a picture by the loaded model's encoder; None if it is another."""
-        info = self._worker.info
-        if info is None or info.model != BUNDLED_MODEL:
+        info = None if self._worker is None else self._worker.info
+        if self._worker is None or info is None or info.model != BUNDLED_MODEL:
             return None
         try:
             with closing(self._worker.submit(Request(EmbedTask(image)))) as stream:

@@ -118,6 +118,21 @@ MIGRATIONS: Final = (
             (new.id, new.text, iif(new.kind = 'answer', new.question, ''), new.tags);
     END;
     """,
+    """
+    -- Of files the camera of their moments is their path.
+    CREATE TABLE files (
+        path TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        modified_s REAL NOT NULL,
+        content TEXT NOT NULL,
+        until_s REAL
+    ) WITHOUT ROWID;
+    CREATE INDEX files_by_content ON files (content);
+    CREATE TRIGGER file_deleted AFTER DELETE ON moments BEGIN
+        DELETE FROM files WHERE path = old.camera
+            AND NOT EXISTS (SELECT 1 FROM moments WHERE camera = old.camera);
+    END;
+    """,
 )
 
 

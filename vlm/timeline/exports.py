@@ -19,6 +19,8 @@ from vlm.timeline.search import Moment, gaps_between, matching, picture_of
 
 # A subtitle stays so long at least, if there is room before the next one.
 _LEAST_CUE_S: Final = 1.0
+# A chapter lasts so long at least.
+_LEAST_CHAPTER_S: Final = 10.0
 _CSV_COLUMNS: Final = ("date", "time", "to", "source", "question", "text", "sure", "model")
 # Spreadsheets take a cell that begins so for a formula.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -97,6 +99,17 @@ def write_vtt(connection: sqlite3.Connection, query: Query) -> Iterator[str]:
     for begin_s, end_s, text in _cues(connection, query):
         safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         yield f"{_stamp(begin_s, '.')} --> {_stamp(end_s, '.')}\n{safe}\n\n"
+
+
+def write_chapters(connection: sqlite3.Connection, query: Query) -> Iterator[str]:
+    """Yield the chapters of a video, "0:01:10 A red star.", as video sites read them."""
+    last_s: float | None = None
+    for begin_s, _, text in _cues(connection, query):
+        if last_s is None or begin_s - last_s >= _LEAST_CHAPTER_S:
+            # The first one must begin the video.
+            last_s = 0.0 if last_s is None else begin_s
+            minutes, seconds = divmod(int(last_s), 60)
+            yield f"{minutes // 60}:{minutes % 60:02}:{seconds:02} {text}\n"
 
 
 def write_html(connection: sqlite3.Connection, query: Query) -> Iterator[str]:

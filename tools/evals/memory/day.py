@@ -6,7 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from tqdm import tqdm
 
@@ -19,7 +19,6 @@ from vlm.finder.meaning import Meaning
 from vlm.finder.parts import Part
 from vlm.pairs.load import load_pair
 from vlm.pairs.pair import Pair
-from vlm.scheduler.worker import Worker
 from vlm.settings import Settings
 from vlm.timeline.plans import plan_of
 from vlm.timeline.query import Query
@@ -40,7 +39,7 @@ class Day:
 
     def __init__(self, scenes: int, folder: Path, pair: Part[Pair]) -> None:
         self.timeline = Timeline(folder / "day.sqlite", chosen={"keep": "words", "days": "0"})
-        self.timeline.use_meaning(Meaning(pair, Worker(_no_engine, 1)))
+        self.timeline.use_meaning(Meaning(pair))
         self.shown: list[frozenset[str]] = []
         model = LocalModel(Settings(model="nano"))
         for index in tqdm(range(scenes), "a day", scenes):
@@ -150,7 +149,3 @@ def _nearest_right(day: Day, labels: Sequence[str]) -> int:
             found = vectors.nearest(connection, vector, 1, floor=-1.0)
             right += bool(found) and label in day.shown[day.scene_at(times[found[0][0]])]
     return right
-
-
-def _no_engine() -> NoReturn:
-    raise AssertionError("the worker of an evaluation is never started")
