@@ -190,7 +190,7 @@ def test_labels_are_compared_by_keyboard(open_page, url, still_camera):
     page.keyboard.type("red star\nblue ring | blue hoop")
     expect(page.locator(".labels-hint")).to_have_text("2 labels")
     page.keyboard.press("Control+Enter")
-    bars = page.locator(".bar")
+    bars = page.locator("#labels .bar")
     expect(bars).to_have_count(3)
     assert bars.last.locator(".bar-label").text_content() == "none of these"
     expect(page.locator(".labels-note")).to_contain_text("Likeliest: ")

@@ -130,6 +130,7 @@ export const requestHandlers = {
       caption,
       session: (inDetail ? withAnswer : withCaption)(state.session, {
         ...{ ...said, kind: inDetail ? "answer" : "caption", thing: null },
+        unsure: sure?.unsure === true,
         asked: askedOf(state, prompt),
         model: titleOf(state, model),
         source: sourceTitle(state),

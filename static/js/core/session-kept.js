@@ -82,7 +82,8 @@ function validEntry(entry) {
   const texts = Object.fromEntries(TEXTS.map((name) => [name, entry[name]]));
   const [thing, cut] = [validThing(entry.thing), validCut(entry.cut)];
   const [seconds, toSeconds] = [validSeconds(entry.seconds), validSeconds(entry.toSeconds)];
-  return { id, kind, ...texts, thing, cut, from, to, seconds, toSeconds };
+  const unsure = entry.unsure === true;
+  return { id, kind, ...texts, thing, cut, unsure, from, to, seconds, toSeconds };
 }
 
 /** What the words need of a thing in the picture, or null. */

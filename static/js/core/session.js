@@ -5,9 +5,9 @@
 // time in which nobody looked. Such a time is a gap. Moments of captions and gaps follow each other
 // without a hole; answers about a part of the picture stand among them and cover no time.
 //
-// A moment: { id, kind: "caption" | "answer", text, lang, prompt, asked, by, thing, cut, model, source,
-// from, to, seconds, toSeconds }. `asked` is the question as a person reads it, "" for the server's first
-// preset; `thing` and `cut` are those of the caption (shown.js); `model` and `source` are titles; `from` and `to`
+// A moment: { id, kind: "caption" | "answer", text, lang, prompt, asked, by, thing, cut, unsure, model,
+// source, from, to, seconds, toSeconds }. `asked` is the question as a person reads it, "" for the server's first
+// preset; `thing` and `cut` are those of the caption (shown.js); `unsure` tells that the model was; `model` and `source` are titles; `from` and `to`
 // are milliseconds since 1970, `seconds` and `toSeconds` the places in a video, else null. A gap:
 // { id, kind: "gap", whys, from, to }.
 

@@ -148,7 +148,7 @@ export const threadHandlers = {
     const asked = thing ? askedOf(state, prompt) : questionText(state, prompt);
     const session = withAnswer(state.session, {
       ...{ ...said, id: `turn-${turn.id}`, kind: "answer", prompt, asked, thing },
-      ...{ model, source: still.source },
+      ...{ model, source: still.source, unsure: sure?.unsure === true },
       from: Math.min(clock, still.clock),
     });
     const caption = { ...said, checks, stats, sure, finished: true };

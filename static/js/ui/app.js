@@ -53,7 +53,7 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountNotice(byId("notice"), act),
     mountOverlay(byId("overlay"), byId("asked"), byId("more")),
     mountMarks(byId("marks"), byId("caption"), dispatch, act),
-    mountHeat(byId("heat")),
+    mountHeat(byId("heat"), byId("stage")),
     mountBoxes(byId("boxes"), byId("video"), dispatch),
     mountFind(byId("find"), dispatch),
     mountDock(byId("dock"), dispatch),

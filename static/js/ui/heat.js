@@ -3,15 +3,18 @@
 import { setAttribute, setProperty } from "./dom.js";
 import { heatInView } from "../core/explained.js";
 import { contourOf } from "../core/heat.js";
+import { mirrored } from "../core/geometry.js";
 import { isMirrored } from "../core/source.js";
 import { drawMap } from "../io/heat-picture.js";
 
-export function mountHeat(root) {
+/** Words over the picture give way to the heat; they stand in the panel, too. */
+export function mountHeat(root, stage) {
   const [canvas, lines] = root.children;
   const [grid, ground, contour] = lines.children;
   let shown = "";
 
-  function draw({ grid: [rows, columns], map, region }, { heat: strength, heatGrid }) {
+  /** `region` is where the grid lies on the screen, null for all of the picture. */
+  function draw({ grid: [rows, columns], map }, region, { heat: strength, heatGrid }) {
     const key = JSON.stringify([map, rows, region, strength, heatGrid]);
     if (key === shown) return;
     shown = key;
@@ -31,8 +34,12 @@ export function mountHeat(root) {
     update(state) {
       const heat = heatInView(state);
       setProperty(root, "hidden", heat === null);
-      setAttribute(root, "data-mirror", isMirrored(state) ? "" : null);
-      if (heat) draw(heat, state.settings);
+      setAttribute(stage, "data-heat", heat ? "" : null);
+      const mirrors = isMirrored(state);
+      setAttribute(root, "data-mirror", mirrors ? "" : null);
+      if (!heat) return;
+      const { region } = heat;
+      draw(heat, region && mirrors ? mirrored(region) : region, state.settings);
     },
     destroy() {},
   };

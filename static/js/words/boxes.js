@@ -144,11 +144,16 @@ export function readingHint({ server: { status } }) {
   return status.finder?.problem || "This server runs no text reader, so the model answers.";
 }
 
-/** What stands before an entry of the history: who made it, what it is about, that it was cut; or "". */
-export function entryNote({ by, thing, cut }) {
+/**
+ * What stands before an entry of the history: who made it, what it is about, that the model was unsure, that it was
+ * cut; or "".
+ */
+export function entryNote({ by, thing, cut, unsure }) {
   const maker = { finder: "Object finder", reader: "Text reader" }[by] ?? "";
   const about = thing ? `About ${thingText(thing)}` : "";
-  return [maker, about, capitalised(cutText(cut))].filter(Boolean).join(". ");
+  return [maker, about, unsure ? "Unsure" : "", capitalised(cutText(cut))]
+    .filter(Boolean)
+    .join(". ");
 }
 
 /** How an answer was cut, or "". */

@@ -7,6 +7,7 @@ import { gradeOf } from "../core/sure.js";
 import { stillOf } from "../core/view.js";
 import { cutText, placeText } from "./boxes.js";
 import { dateText, clockTime } from "./session.js";
+import { cell } from "./session-files.js";
 import { GRADES, percentText, quoted } from "./sure.js";
 
 const FAILURES = {
@@ -113,8 +114,11 @@ function lookedText(state, { text, map }) {
   const where = [...new Set(names)].map((name) =>
     name === "middle" ? "in the middle" : `at the ${name}`,
   );
-  if (where.length === 0) return `${quoted(text)} looked nowhere in particular.`;
-  const verb = method === "occlusion" ? "depends mostly on what is" : "looked mostly";
+  const isEstimate = method === "occlusion";
+  if (where.length === 0) {
+    return `${quoted(text)} ${isEstimate ? "depends on no part" : "looked nowhere"} in particular.`;
+  }
+  const verb = isEstimate ? "depends mostly on what is" : "looked mostly";
   return `${quoted(text)} ${verb} ${where.join(" and ")}.`;
 }
 
@@ -185,9 +189,8 @@ export function wordsJson({ text, method, grid, region, model, words }) {
 
 /** The same as CSV: a row for each word, its map as numbers with blanks between. */
 export function wordsCsv({ words }) {
-  const cell = (value) => `"${String(value).replaceAll('"', '""')}"`;
   const rows = words.map(({ text, start, end, probability, map }) =>
-    [cell(text), start, end, probability, cell((map ?? []).join(" "))].join(","),
+    [cell(text), start, end, probability, (map ?? []).join(" ")].join(","),
   );
   return `${["word,start,end,probability,map", ...rows].join("\r\n")}\r\n`;
 }

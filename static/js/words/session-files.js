@@ -55,7 +55,8 @@ export function csvFile(entries) {
 
 const secondsText = (seconds) => (Number.isFinite(seconds) ? seconds.toFixed(2) : "");
 
-function cell(value) {
+/** A value as a cell of CSV. */
+export function cell(value) {
   const safe = FORMULA.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
