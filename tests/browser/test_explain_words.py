@@ -108,6 +108,11 @@ def test_doubts_are_placed_and_named(core):
             ["left out, as the model denied it: “a dog”"],
         ),
         ({"sure": {"unsure": True, "words": []}, "stats": STATS}, [], ["unsure"]),
+        (
+            {"sure": {"unsure": True, "words": [word("A", 0, 0.9), word("cup.", 7, 0.6)]}},
+            [],
+            ["unsure, most of “cup” (60 %)"],
+        ),
         ({"sure": None, "stats": None}, [], []),
     ]
     for caption, places, texts in cases:

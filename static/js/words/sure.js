@@ -20,17 +20,18 @@ export const quoted = (word) => `“${word.replace(MARKS, "") || word}”`;
 
 /** How sure the model is of a caption or an answer, as parts of a line: [] if there is nothing to say. */
 export function doubtTexts({ sure, stats }) {
-  const words = (sure?.words ?? []).filter(({ probability }) => gradeOf(probability) === "unsure");
-  const least = [...words].sort((one, other) => one.probability - other.probability);
-  const named = least
-    .slice(0, NAMED)
-    .map(({ text, probability }) => `${quoted(text)} (${percentText(probability)})`);
+  const least = [...(sure?.words ?? [])].sort((one, other) => one.probability - other.probability);
+  const nameOf = ({ text, probability }) => `${quoted(text)} (${percentText(probability)})`;
+  const isUnsure = ({ probability }) => gradeOf(probability) === "unsure";
+  const named = least.filter(isUnsure).slice(0, NAMED).map(nameOf);
+  // Several words of which each is fairly sure may be unsure together.
+  const together = least.length > 1 ? `unsure, most of ${nameOf(least[0])}` : "unsure";
   const claims = (stats?.claims ?? []).filter(({ supported }) => !supported);
   const phrases = (isLeft) =>
     claims.filter(({ start }) => (start === null) === isLeft).map(({ phrase }) => quoted(phrase));
   const [left, denied] = [phrases(true), phrases(false)];
   return [
-    named.length > 0 ? `unsure of ${named.join(", ")}` : sure?.unsure ? "unsure" : "",
+    named.length > 0 ? `unsure of ${named.join(", ")}` : sure?.unsure ? together : "",
     denied.length > 0 ? `the model denies when asked: ${denied.join(", ")}` : "",
     left.length > 0 ? `left out, as the model denied it: ${left.join(", ")}` : "",
   ].filter(Boolean);
