@@ -9,6 +9,7 @@ import { createLooker } from "./core/looker.js";
 import { keptText, sessionOf } from "./core/session-kept.js";
 import { initialState } from "./core/state.js";
 import { changesOf, sharedOf } from "./core/settings.js";
+import { createTimekeeper } from "./core/timekeeper.js";
 import { createStore } from "./core/store.js";
 import { claimOf } from "./core/tabs.js";
 import * as server from "./io/api.js";
@@ -39,6 +40,7 @@ import { watchPage } from "./io/page-life.js";
 import { createSessionStore, loadSession } from "./io/session-store.js";
 import { createSpeech } from "./io/speech.js";
 import { createTabs } from "./io/tabs.js";
+import * as timelineServer from "./io/timeline.js";
 import { createTone } from "./io/tone.js";
 import { mountApp } from "./ui/app.js";
 
@@ -137,6 +139,12 @@ const stills = createStills(frames);
 const asker = createAsker({ server, stills, dispatch, now });
 const labeller = createLabeller({ server, stills, dispatch, now });
 const explainer = createExplainer({ server, stills, dispatch, now });
+const timekeeper = createTimekeeper({
+  server: timelineServer,
+  dispatch,
+  now,
+  cameraName: pageName,
+});
 const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
 const tone = createTone();
 
@@ -182,6 +190,7 @@ store.subscribe(asker.update);
 store.subscribe(labeller.update);
 store.subscribe(explainer.update);
 store.subscribe(looker.update);
+store.subscribe(timekeeper.update);
 store.subscribe((state) => tone.update(toneHz(state)));
 store.subscribe((state) => tabs.update(claimOf(state)));
 store.notify();

@@ -150,7 +150,7 @@ FAULTS: dict[str, tuple[Callable[[Core], None], str, str]] = {
     "picture gone": (
         still_gone,
         NOTICE,
-        "That frozen picture is no longer here | Open the session",
+        "That frozen picture is no longer here | Open the timeline",
     ),
     "compared picture gone": (compared_still_gone, NOTE, "That picture is no longer here"),
     "context full": (context_full, NOTE, "the first questions are no longer remembered"),

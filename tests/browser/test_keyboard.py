@@ -57,7 +57,7 @@ def test_keyboard_starts_and_stops_captions(open_page, url, still_camera):
 def test_panel_takes_the_focus_and_returns_it(open_page, url, still_camera):
     page = open_page(url, still_camera)
     for key, panel, focus in (
-        ("h", "history", "tab-history"),
+        ("t", "history", "tab-history"),
         (",", "preferences", "preferences-title"),
     ):
         page.keyboard.press(key)
@@ -80,7 +80,7 @@ def test_shortcuts_work_as_listed(open_page, url, still_camera):
     expect(page.locator("[name=captionScale]")).to_have_value("1.1")
     listed = page.locator("#keys .key-button").all_text_contents()
     keys = ["S", "Space", "A", "←", "→", "P", "1-9", "M", "B", "V", "N", "R", "D"]
-    assert listed == [*keys, "F", "+", "-", "H", "E", ",", "Esc"]
+    assert listed == [*keys, "F", "+", "-", "T", "/", "E", ",", "Esc"]
 
 
 def test_keys_can_be_changed_moved_and_switched_off(open_page, url, still_camera):
@@ -94,19 +94,19 @@ def test_keys_can_be_changed_moved_and_switched_off(open_page, url, still_camera
     expect(status).to_contain_text("S is the key of “Start or stop”")
     page.keyboard.press("x")
     expect(status).to_have_text("Mirror the picture: X")
-    rows.filter(has_text="Session").locator("select").select_option("chord")
+    rows.filter(has_text="Timeline").first.locator("select").select_option("chord")
     rows.filter(has_text="Start or stop").locator("select").select_option("off")
     page.reload()
     video = page.locator("#video")
     page.keyboard.press("m")
     page.keyboard.press("s")
-    page.keyboard.press("h")
+    page.keyboard.press("t")
     expect(video).not_to_have_attribute("data-mirror", "")
     assert not is_running(page)
     expect(page.locator("#history")).to_be_hidden()
     page.keyboard.press("x")
     expect(video).to_have_attribute("data-mirror", "")
-    page.keyboard.press("Alt+Shift+h")
+    page.keyboard.press("Alt+Shift+t")
     expect(page.locator("#history")).to_be_visible()
 
 
@@ -114,10 +114,10 @@ def test_typing_a_question_triggers_no_shortcut(open_page, url, still_camera):
     page = open_page(url, still_camera)
     page.keyboard.press("a")
     expect(page.locator("#question-text")).to_be_focused()
-    page.keyboard.type("smh, +-")
+    page.keyboard.type("smt/, +-")
     assert not is_running(page)
     assert page.locator("#history").is_hidden()
-    expect(page.locator("#question-text")).to_have_value("smh, +-")
+    expect(page.locator("#question-text")).to_have_value("smt/, +-")
     # Left with Escape, nothing is asked.
     page.keyboard.press("Escape")
     page.keyboard.press("s")

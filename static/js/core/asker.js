@@ -57,6 +57,7 @@ export function createAsker({ server, stills, dispatch, now }) {
       } = await server.fetchCaption({
         ...{ blob, prompt, reading, detail, maxTokens, claims, camera: null, kind: "question" },
         turns: historyOf(thread, turn),
+        source: about.source,
         onText: (soFar) => report({ type: "ask-text", text: soFar }),
         signal,
       });

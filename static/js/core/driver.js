@@ -6,6 +6,7 @@ import { createDirectLooks } from "./direct-looks.js";
 import { createLooks } from "./looks.js";
 import { mustSend } from "./pace.js";
 import { plan } from "./plan.js";
+import { sourceTitle } from "./source.js";
 
 /**
  * Returns { update(state), listCameras(changed), destroy() }. `update` starts and cancels work as the
@@ -161,7 +162,8 @@ export function createDriver({ server, cameras, frames, wakeLock, dispatch, now,
         textSoFar = text;
         if (isConfirmed) report({ type: "text-received", text });
       };
-      const asked = { prompt, reading, kind, maxTokens, claims, camera: cameraName };
+      const from = { camera: cameraName, source: sourceTitle(state) };
+      const asked = { prompt, reading, kind, maxTokens, claims, ...from };
       const options = { ...asked, blob: frame.blob, signal, onText };
       const { text, finish_reason: end, stats, sure } = await server.fetchCaption(options);
       await confirmation;

@@ -8,7 +8,15 @@
 export const OWN_KEYS = {
   ...{ start: "S", freeze: "Space", ask: "A", earlier: "←", later: "→", play: "P", preset: "1-9" },
   ...{ mirror: "M", boxes: "B", voice: "V", now: "N", again: "R", detail: "D", full: "F" },
-  ...{ larger: "+", smaller: "-", session: "H", explain: "E", settings: ",", escape: "Esc" },
+  ...{
+    larger: "+",
+    smaller: "-",
+    timeline: "T",
+    search: "/",
+    explain: "E",
+    settings: ",",
+    escape: "Esc",
+  },
 };
 export const MODES = ["on", "chord", "off"];
 /** More than one key, or the one that always leads out: they keep theirs. */

@@ -22,6 +22,8 @@ import { settingsHandlers, validSettings } from "./settings.js";
 import { NO_CAPTION, withWhole } from "./shown.js";
 import { initialSource } from "./source.js";
 import { sourceHandlers } from "./source-changes.js";
+import { initialTimeline, timelineHandlers } from "./timeline.js";
+import { timelineAnswerHandlers } from "./timeline-answer.js";
 import { initialTabs, tabsHandlers } from "./tabs.js";
 import { initialThread, threadHandlers, withoutCompared } from "./thread.js";
 import { initialView, viewHandlers } from "./view.js";
@@ -70,6 +72,8 @@ export function initialState(start) {
     whole: NO_CAPTION,
     /** This tab's moments and gaps; see session.js. */
     session: kept.session,
+    /** What the server keeps; see timeline.js. */
+    timeline: initialTimeline,
     /** Who says what is to be said, and what was said. */
     voice: initialVoice,
     /** Whether this tab's storage keeps the session for a reload, and the browser's the settings. */
@@ -101,6 +105,8 @@ const handlers = {
   ...hiddenHandlers,
   ...tabsHandlers,
   ...threadHandlers,
+  ...timelineHandlers,
+  ...timelineAnswerHandlers,
   ...labelsHandlers,
   ...explainedHandlers,
   ...runningHandlers,

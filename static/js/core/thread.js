@@ -51,6 +51,24 @@ export function withTurn(state, stillId, question) {
   return { ...state, stills, lastTurnId: id, askAt: -Infinity };
 }
 
+/**
+ * What was said of a moment of the timeline as the first turn of its still; `fields` are its id, the still that it is
+ * about, and the title and language of its model.
+ */
+export function keptTurn({ question, text, finish, model: modelName }, fields) {
+  const asked = { prompt: question, reading: null, part: null, thing: null, detail: "low" };
+  const said = {
+    text,
+    by: "model",
+    cut: cutOf(finish, {}),
+    stats: null,
+    sure: null,
+    seconds: null,
+  };
+  const turn = { ...UNASKED, ...asked, ...said, step: "done", remembers: MAX_TURNS };
+  return { ...turn, modelName, ...fields };
+}
+
 /** The turn to ask next, or the one in flight: { stillId, turn }; null if there is none. */
 export function dueTurn({ stills, asking }) {
   for (const { id: stillId, thread } of stills) {
@@ -70,7 +88,9 @@ export function nextAsk(state) {
 function turnsBefore(thread, turn) {
   const key = ({ about, part }) => `${about} ${part}`;
   const before = thread.slice(0, thread.indexOf(turn));
-  return before.filter((one) => one.step === "done" && one.text.trim() && key(one) === key(turn));
+  // An imported picture's words may have no question.
+  const isWhole = ({ step, text, prompt }) => step === "done" && text.trim() && prompt.trim();
+  return before.filter((one) => isWhole(one) && key(one) === key(turn));
 }
 
 /** The earlier questions and answers that go with a turn, as the server takes them. */

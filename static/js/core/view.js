@@ -1,7 +1,7 @@
 // What is in view: the live picture, or a still, one frame that stays. Pure, as state.js.
 //
 // A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread, labels,
-// words }.
+// words }, and `momentId`, the id of the moment of the timeline whose small picture it is, if it is one.
 // `picture` is a JPEG of the whole frame, `clock` when it was taken in milliseconds since 1970, `source` where
 // from, `seconds` the place in a video, or null, `isFile` whether it is a picture file, `mirrors` whether it is shown
 // mirrored if the person wants that, `part` the region that the next question is about, or null, `detail` how
@@ -83,7 +83,7 @@ export function withPictureInView(state, id) {
 }
 
 /** `state` with the last answer about a still as its caption, or none. */
-function withStillInView(state, still) {
+export function withStillInView(state, still) {
   const liveCaption = state.view.liveCaption ?? wholeCaption(state);
   const view = { ...state.view, stillId: still.id, freezing: null, liveCaption };
   return { ...state, view, caption: lastAnswer(still), request: null };

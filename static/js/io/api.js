@@ -1,11 +1,11 @@
-// The one module that talks to the server.
+// Talks to the server, as io/timeline.js does.
 
 import { captionFields } from "../core/caption-fields.js";
 import { readSse } from "./sse.js";
 
 // The server sends at least a comment every second, so a stream without a byte for this long is dead
 // even if its socket is open.
-const STREAM_TIMEOUT_MS = 20_000;
+export const STREAM_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 8_000;
 // Such as hundreds of labels: they take a large model long, and the answer comes in one piece.
 const LONG_TIMEOUT_MS = 120_000;
@@ -161,6 +161,7 @@ function formOf(blob, fields) {
  * Sends one JPEG and streams its caption: calls `onText(textSoFar)` for each token and resolves to
  * the `done` event's { text, finish_reason, stats, sure, tokens } with `looks`, null without that event. `kind` is
  * "live" or "question" (a person waits for the answer); `camera` is null for a picture that is no frame of a camera;
+ * `source` is where the picture is from, in words;
  * `reading` says who reads text, null to leave it open; `maxTokens` bounds the answer, null for the server's bound.
  * `detail` is "low" or "high"; `turns` are earlier questions about the picture, [{ question, answer }]; `claims` is
  * "off", "mark" or "strict"; `explain` is "1" or "estimate"; the answer goes on from `begin`; `alternatives` is how
@@ -207,7 +208,7 @@ async function readCaption(byteStream, onText, onBytes) {
   return { ...done, looks };
 }
 
-async function errorOfResponse(response) {
+export async function errorOfResponse(response) {
   const body = await response.json().catch(() => null);
   const retryAfterS = Number(response.headers.get("retry-after")) || 1;
   return (
@@ -216,13 +217,13 @@ async function errorOfResponse(response) {
 }
 
 /** The server's error as an ApiError, or undefined if the body is not one. */
-function errorOf(code, message, retryAfterS) {
+export function errorOf(code, message, retryAfterS) {
   if (typeof message !== "string") return undefined;
   const kind = KINDS[code] ?? "refused";
   return new ApiError(kind, message, retryAfterS);
 }
 
-function parse(json) {
+export function parse(json) {
   try {
     return Object(JSON.parse(json));
   } catch {
@@ -230,13 +231,13 @@ function parse(json) {
   }
 }
 
-function badAnswer(status) {
+export function badAnswer(status) {
   const detail = status ? ` (status ${status})` : "";
   return new ApiError("bad_answer", `The response is not from Sightline's server${detail}.`);
 }
 
 /** Any failure as an ApiError, except an abort by the caller, which stays an AbortError. */
-function toApiError(error, timeout) {
+export function toApiError(error, timeout) {
   if (timeout.expired()) return new ApiError("timeout", "The server has sent nothing for a while.");
   if (error instanceof ApiError || error.name === "AbortError") return error;
   if (error instanceof SyntaxError) return badAnswer();
@@ -244,7 +245,7 @@ function toApiError(error, timeout) {
 }
 
 /** An abort signal that fires with `outer`, or after `limitMs` without `restart()`. */
-function createTimeout(limitMs, outer) {
+export function createTimeout(limitMs, outer) {
   const controller = new AbortController();
   const abort = () => controller.abort();
   let expired = false;

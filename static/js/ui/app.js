@@ -31,6 +31,7 @@ import { mountSave } from "./save.js";
 import { mountShortcuts } from "./shortcuts.js";
 import { mountSource } from "./source.js";
 import { mountStage } from "./stage.js";
+import { mountTimeline } from "./timeline.js";
 import { mountThings } from "./things.js";
 import { mountUpstreams } from "./upstreams.js";
 import { mountVoice } from "./voice.js";
@@ -68,6 +69,7 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountSave(byId("save"), byId("save-still"), dispatch),
     mountPanelEdge(byId("panel-edge"), byId("app"), dispatch),
     mountHistory(byId("history"), dispatch),
+    mountTimeline(byId("history"), dispatch),
     mountPreferences(byId("preferences"), dispatch),
     mountThings(byId("things")),
     mountModelPicker(byId("models"), dispatch),

@@ -22,7 +22,7 @@ const SCROLLED_PX = 8;
 
 export function mountHistory(root, dispatch) {
   const find = (name) => root.querySelector(`.history-${name}`);
-  const [body, list] = [root.querySelector(".panel-body"), find("list")];
+  const [body, list] = [find("body"), find("list")];
   const [news, open, more, gone] = [find("new"), find("open"), find("more"), find("gone")];
   const [format, copy, save] = [find("format"), find("copy"), find("save")];
   const [clear, undo, status] = [find("clear"), find("undo"), find("status")];

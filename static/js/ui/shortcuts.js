@@ -57,7 +57,14 @@ export const SHORTCUTS = [
   { id: "full", label: "Full screen", events: () => [], press: "full-screen" },
   { id: "larger", label: "Larger captions", events: (state) => [resize(state, 0.1)] },
   { id: "smaller", label: "Smaller captions", events: (state) => [resize(state, -0.1)] },
-  { id: "session", label: "Session", events: () => [toggle("history")] },
+  { id: "timeline", label: "Timeline", events: () => [toggle("history")] },
+  {
+    id: "search",
+    label: "Search the timeline",
+    events: ({ panel, view }) =>
+      panel === "history" ? [] : [{ type: "view-opened", stillId: view.stillId, panel: "history" }],
+    focus: "timeline-words",
+  },
   { id: "explain", label: "Explain the picture", events: () => [toggle("explain")] },
   { id: "settings", label: "Settings", events: () => [toggle("preferences")] },
   {

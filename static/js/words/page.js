@@ -154,9 +154,9 @@ function goneNotice(state, at) {
     id: "still-gone",
     tone: "wait",
     title: "That frozen picture is no longer here",
-    text: "This tab keeps the newest 20, until it is loaded again. The answers about it are in the session.",
+    text: "This tab keeps the newest 20, until it is loaded again. The answers about it are in the timeline.",
     until: null,
-    actions: [{ action: "session", label: "Open the session" }],
+    actions: [{ action: "session", label: "Open the timeline" }],
   };
 }
 
