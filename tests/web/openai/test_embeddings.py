@@ -79,6 +79,7 @@ def test_bad_bodies_are_refused(web: FlaskClient) -> None:
         (EMBEDDINGS, {"input": "a", "encoding_format": "int8"}, 400, "encoding_format"),
         (EMBEDDINGS, {"input": broken}, 400, "input[0]"),
         (EMBEDDINGS, {"input": [{"image": "https://localhost/a.png"}]}, 400, "input[0]"),
+        (EMBEDDINGS, {"input": [{"image": ""}]}, 400, "input[0]"),
         (RERANK, {"documents": ["a"]}, 400, "query"),
         (RERANK, {"query": "a", "documents": []}, 400, "documents"),
         (RERANK, {"query": "a", "documents": ["a"], "top_n": 0}, 400, "top_n"),
