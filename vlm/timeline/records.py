@@ -69,7 +69,7 @@ def recorded(
 
 
 def time_of(at_s: float, now_s: float) -> str:
-    """Return a time for people: "today at 14:02", "on 3 May at 9:10"."""
+    """Return a time for people: "today at 14:02", "on 3 May at 09:10"."""
     return f"{_day(at_s, now_s)} at {_clock(at_s)}"
 
 
@@ -206,8 +206,7 @@ def _day(at_s: float, now_s: float) -> str:
 
 
 def _clock(at_s: float) -> str:
-    at = datetime.fromtimestamp(at_s)
-    return f"{at.hour}:{at:%M}"
+    return f"{datetime.fromtimestamp(at_s):%H:%M}"
 
 
 def _duration(seconds: float) -> str:
