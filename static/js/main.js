@@ -4,12 +4,14 @@ import { createAsker } from "./core/asker.js";
 import { createDriver } from "./core/driver.js";
 import { createExplainer } from "./core/explainer.js";
 import { toneHz } from "./core/find.js";
+import { createGauger } from "./core/gauger.js";
 import { createLabeller } from "./core/labeller.js";
 import { createLooker } from "./core/looker.js";
 import { keptText, sessionOf } from "./core/session-kept.js";
 import { initialState } from "./core/state.js";
 import { changesOf, sharedOf } from "./core/settings.js";
 import { createTimekeeper } from "./core/timekeeper.js";
+import { createStudier } from "./core/studier.js";
 import { createStore } from "./core/store.js";
 import { claimOf } from "./core/tabs.js";
 import * as server from "./io/api.js";
@@ -145,6 +147,8 @@ const timekeeper = createTimekeeper({
   now,
   cameraName: pageName,
 });
+const studier = createStudier({ server, stills, dispatch, now });
+const gauger = createGauger({ server, frames, dispatch, now });
 const looker = createLooker({ server, glances: createGlances(video), dispatch, now });
 const tone = createTone();
 
@@ -189,6 +193,8 @@ store.subscribe(driver.update);
 store.subscribe(asker.update);
 store.subscribe(labeller.update);
 store.subscribe(explainer.update);
+store.subscribe(studier.update);
+store.subscribe(gauger.update);
 store.subscribe(looker.update);
 store.subscribe(timekeeper.update);
 store.subscribe((state) => tone.update(toneHz(state)));

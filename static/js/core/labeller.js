@@ -18,8 +18,8 @@ export function createLabeller({ server, stills, dispatch, now }) {
     try {
       // The bytes of a question about the same picture: the server has encoded it already.
       const blob = await stills.cut(still, cutFor(state, still));
-      const { text, mode } = still.labels;
-      const asked = { blob, labels: text, mode, detail: still.detail, signal };
+      const { text, mode, withPair } = still.labels;
+      const asked = { blob, labels: text, mode, withPair, detail: still.detail, signal };
       const answer = signal.aborted ? null : await server.fetchLabels(asked);
       event = { type: "labels-done", answer, seconds: (now() - beganAt) / 1000 };
     } catch ({ kind = "no_frame", message }) {

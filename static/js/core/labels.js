@@ -1,9 +1,11 @@
 // A person's own labels for the still in view, and how likely the model finds each. Pure, as state.js.
 //
-// A still's `labels`: null, or { step, text, mode, part, found, none, calibrated, model, seconds, error } of the
+// A still's `labels`: null, or { step, text, mode, part, found, none, calibrated, model, seconds, modelSeconds, pair,
+// error } of the
 // last ones. step: asked | done | failed. `text` and `mode` are the settings that were asked with, `part` the
 // region of the still or null. Of finished ones, `found` is [{ label, probability }], the likeliest first, `none` the
-// probability that none fits, null if unknown, `model` the one that answered; `error` is { kind, message }.
+// probability that none fits, null if unknown, `model` the one that answered, `modelSeconds` what it took of `seconds`, `pair` null or what the dual encoder
+// says, { model, labels, seconds, problem }; `error` is { kind, message }.
 
 import { titleOf } from "./server.js";
 import { stillOf, withStill } from "./view.js";
@@ -46,6 +48,9 @@ export function mayLabel(state) {
   return isReady && stillOf(state) !== null && !labelProblem(labelsOf(state.settings.labels));
 }
 
+/** Whether the labels of the settings can be pinned to the live picture. */
+export const mayPin = (state) => canLabel(state) && !labelProblem(labelsOf(state.settings.labels));
+
 /** `state` without labels in flight; `fields` are then those of their still's labels. */
 function ended(state, fields) {
   const { stillId } = state.labelling;
@@ -61,9 +66,9 @@ export const labelsHandlers = {
     if (!mayLabel(before)) return before;
     const state = before.labelling ? ended(before, STOPPED) : before;
     const still = stillOf(state);
-    const { labels: text, labelMode: mode } = state.settings;
+    const { labels: text, labelMode: mode, labelPair: withPair } = state.settings;
     const id = state.lastLabellingId + 1;
-    const labels = { step: "asked", text, mode, part: still.part, error: null };
+    const labels = { step: "asked", text, mode, withPair, part: still.part, error: null };
     const next = { ...state, labelling: { id, stillId: still.id }, lastLabellingId: id };
     return withStill(next, { ...still, labels });
   },
@@ -71,8 +76,10 @@ export const labelsHandlers = {
   /** `answer` is as in fetchLabels of io/api.js. */
   "labels-done"(state, { id, answer, seconds }) {
     if (state.labelling?.id !== id) return state;
-    const { labels: found, none, calibrated, model } = answer;
-    const fields = { found, none, calibrated, model: titleOf(state, model), seconds };
+    const { labels: found, none, calibrated, model, pair = null } = answer;
+    const modelSeconds = answer.seconds ?? seconds;
+    const who = { model: titleOf(state, model), seconds, modelSeconds };
+    const fields = { found, none, calibrated, pair, ...who };
     return ended(state, { step: "done", ...fields });
   },
 

@@ -2,10 +2,12 @@
 
 import { sendsPictures } from "./camera.js";
 import { isExplainDue } from "./explained.js";
+import { gaugeToRun, nextGauge } from "./gauges.js";
 import { changeOf } from "./server.js";
 import { isAwake, sleepAt } from "./hidden.js";
 import { promptOf } from "./prompt.js";
 import { isAtRest, isVideo, mayOpen } from "./source.js";
+import { studyToRun } from "./studies.js";
 import { nextAsk } from "./thread.js";
 import { isFrozen } from "./view.js";
 
@@ -22,6 +24,9 @@ import { isFrozen } from "./view.js";
  * - `labelsId`: the only labels of a still that may be in flight.
  * - `explainId`: the only request about words of a still that may be in flight; `explainDue`: whether what the words
  *   of the answer in view looked at is to be asked by itself.
+ * - `studyId`: the only study of a still that may be in flight.
+ * - `gaugeAt`: when to ask for the pinned labels of the live picture, or null for not now; `gaugeId`: the only such
+ *   request that may be in flight.
  * - `requestId`: the only frame request that may be in flight; any other is cancelled.
  * - `modelRequest`: the request about models to send, { id, action, model }, or null.
  * - `keepAwake`: whether the screen stays on.
@@ -51,6 +56,9 @@ export function plan(state) {
     labelsId: state.labelling?.id ?? null,
     explainId: state.explaining?.id ?? null,
     explainDue: isExplainDue(state),
+    studyId: studyToRun(state),
+    gaugeAt: nextGauge(state),
+    gaugeId: gaugeToRun(state),
     requestId: request?.id ?? null,
     modelRequest: state.models.request,
     keepAwake: state.visible && camera.phase === "live",

@@ -114,7 +114,7 @@ export const serverHandlers = {
 };
 
 /** `state` with a new model request; unchanged while another one is in flight. */
-function withRequest(state, action, model) {
+export function withRequest(state, action, model) {
   if (state.models.request) return state;
   const id = state.models.lastRequestId + 1;
   const request = { id, action, model };

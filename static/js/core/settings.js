@@ -41,6 +41,11 @@ const SETTINGS = {
   /** Own labels of a still, one a line, and whether they exclude each other. */
   labels: ["", text(LABELS_TEXT_CHARS)],
   labelMode: ["one", oneOf("one", "many")],
+  /** Whether the dual encoder answers beside the model. */
+  labelPair: [false, boolean],
+  /** The labels that are shown as gauges under live captions. */
+  pinned: ["", text(LABELS_TEXT_CHARS)],
+  pinnedMode: ["one", oneOf("one", "many")],
   /** Whether the model is asked about what its captions name, and what it denies is marked or left out. */
   claims: ["off", oneOf("off", "mark", "strict")],
   /** How strong the heat over a still is, and whether it has the lines of its cells. */
@@ -89,6 +94,8 @@ const OF_A_TAB = [
   "ownPrompt",
   "labels",
   "labelMode",
+  "pinned",
+  "pinnedMode",
 ];
 
 /** The settings that differ between `before` and `after`. */

@@ -9,6 +9,7 @@ import { cameraHandlers, initialCamera } from "./camera.js";
 import { explainedHandlers, initialExplained } from "./explained.js";
 import { initialFind } from "./find.js";
 import { hiddenHandlers, initialHidden } from "./hidden.js";
+import { gaugesHandlers, initialGauges, withoutOldGauges } from "./gauges.js";
 import { freshPace } from "./pace.js";
 import { initialRequest, requestHandlers } from "./request.js";
 import { initialRunning, runningHandlers } from "./running.js";
@@ -24,6 +25,7 @@ import { initialSource } from "./source.js";
 import { sourceHandlers } from "./source-changes.js";
 import { initialTimeline, timelineHandlers } from "./timeline.js";
 import { timelineAnswerHandlers } from "./timeline-answer.js";
+import { initialStudies, studyHandlers, withModelBack } from "./studies.js";
 import { initialTabs, tabsHandlers } from "./tabs.js";
 import { initialThread, threadHandlers, withoutCompared } from "./thread.js";
 import { initialView, viewHandlers } from "./view.js";
@@ -53,6 +55,8 @@ export function initialState(start) {
     ...initialThread,
     ...initialLabels,
     ...initialExplained,
+    ...initialStudies,
+    ...initialGauges,
     lastTurnId: lastTurnOf(kept.session),
     ...initialHidden,
     ...initialTabs,
@@ -87,7 +91,8 @@ export function initialState(start) {
 }
 
 export function reduce(state, event) {
-  const next = withoutOldBoxes(handlers[event.type](state, event));
+  const done = withModelBack(handlers[event.type](state, event));
+  const next = withoutOldGauges(withoutOldBoxes(done));
   return withInterruptions(withoutCompared(state, withWhole(state, next)), event);
 }
 
@@ -109,6 +114,8 @@ const handlers = {
   ...timelineAnswerHandlers,
   ...labelsHandlers,
   ...explainedHandlers,
+  ...studyHandlers,
+  ...gaugesHandlers,
   ...runningHandlers,
   ...requestHandlers,
 };

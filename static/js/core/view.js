@@ -1,11 +1,12 @@
 // What is in view: the live picture, or a still, one frame that stays. Pure, as state.js.
 //
 // A still: { id, picture, width, height, clock, source, seconds, isFile, mirrors, part, detail, thread, labels,
-// words }, and `momentId`, the id of the moment of the timeline whose small picture it is, if it is one.
+// words, studies }, and `momentId`, the id of the moment of the timeline whose small picture it is, if it is one.
 // `picture` is a JPEG of the whole frame, `clock` when it was taken in milliseconds since 1970, `source` where
 // from, `seconds` the place in a video, or null, `isFile` whether it is a picture file, `mirrors` whether it is shown
 // mirrored if the person wants that, `part` the region that the next question is about, or null, `detail` how
-// finely it is looked at, "low" or "high"; thread.js describes the questions, labels.js the labels, explained.js the words.
+// finely it is looked at, "low" or "high"; thread.js describes the questions, labels.js the labels, explained.js the words,
+// studies.js its `studies`.
 
 import { backToLive } from "./live.js";
 import { promptOf, readingOf } from "./prompt.js";
@@ -65,7 +66,8 @@ const wholeCaption = ({ caption, whole }) => (caption.finished ? caption : whole
 
 /** `state` with one more still; the oldest goes if there are too many. */
 export function withNewStill(state, fields) {
-  const empty = { part: null, detail: "low", thread: [], labels: null, words: null };
+  const asked = { thread: [], labels: null, words: null, studies: {} };
+  const empty = { part: null, detail: "low", ...asked };
   const still = { ...empty, isFile: false, seconds: null, ...fields };
   return { ...state, stills: [...withoutOldest(state), still] };
 }

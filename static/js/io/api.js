@@ -34,14 +34,19 @@ const KINDS = {
  * - "upstream": the server that runs the model sent no complete caption, `message` has the reason;
  * - "refused": the server rejected this request, `message` has the reason;
  * - "bad_answer": the response is not one of Sightline's server.
+ * `code` is the server's, "" if it is no error of its own.
  */
 export class ApiError extends Error {
-  constructor(kind, message, retryAfterS = 1) {
+  constructor(kind, message, retryAfterS = 1, code = "") {
     super(message);
     this.kind = kind;
+    this.code = code;
     this.retryAfterS = retryAfterS;
   }
 }
+
+/** One of the small models is off or failed. */
+const PART_CODES = ["part_off", "part_failed"];
 
 // The page may stand under a path prefix, behind a proxy.
 const ROOT = new URL("../../../", import.meta.url);
@@ -109,15 +114,61 @@ export async function fetchBoxes({ blob, words, signal }) {
 
 /**
  * Sends one JPEG with `labels`, one a line, and their `mode`, "one" or "many", and resolves to { labels, none,
- * calibrated, model }: labels are [{ label, probability }], the likeliest first.
+ * calibrated, model, seconds, pair }: labels are [{ label, probability }], the likeliest first. With `withPair` `pair` is
+ * what the dual encoder says, { model, labels, seconds, problem }, labels [] with a `problem` if it does not answer; else null.
  */
-export async function fetchLabels({ blob, labels, mode, detail, signal }) {
-  const fields = { labels, mode, detail };
-  const answer = await postPicture({ path: "api/labels", blob, fields, signal });
-  const isScore = (one) => typeof one?.label === "string" && Number.isFinite(one.probability);
-  if (!Array.isArray(answer.labels) || !answer.labels.every(isScore)) throw badAnswer();
-  const { none, calibrated, model } = answer;
-  return { labels: answer.labels, none: none ?? null, calibrated: calibrated === true, model };
+export async function fetchLabels(options) {
+  const { blob, labels, mode, detail, withPair = false, signal } = options;
+  const fields = { labels, mode, detail, ...(withPair ? { pair: "1" } : {}) };
+  try {
+    const answer = await postPicture({ path: "api/labels", blob, fields, signal });
+    const { none, calibrated, model, total_s: seconds, pair } = answer;
+    if (![answer, ...(pair ? [pair] : [])].every(hasScores)) throw badAnswer();
+    const given = pair && { ...pair, seconds: pair.total_s, problem: "" };
+    const rest = { none: none ?? null, calibrated: calibrated === true, model, seconds };
+    return { labels: answer.labels, pair: given ?? null, ...rest };
+  } catch (error) {
+    if (!withPair || !PART_CODES.includes(error.code)) throw error;
+    const alone = await fetchLabels({ ...options, withPair: false });
+    return { ...alone, pair: { model: "", labels: [], seconds: 0, problem: error.message } };
+  }
+}
+
+const isScore = (one) => typeof one?.label === "string" && Number.isFinite(one.probability);
+const hasScores = ({ labels }) => Array.isArray(labels) && labels.every(isScore);
+
+/** Sends one JPEG and resolves to { aspects: [{ id, labels }], calibrated, model }, labels as in fetchLabels. */
+export async function fetchAspects({ blob, detail, signal }) {
+  const answer = await postPicture({ path: "api/aspects", blob, fields: { detail }, signal });
+  const { aspects, calibrated, model } = answer;
+  if (!Array.isArray(aspects) || !aspects.every(hasScores)) throw badAnswer();
+  return { aspects, calibrated: calibrated === true, model };
+}
+
+/**
+ * Sends one JPEG and a place in it, 0..1, and resolves to { grid, map, size, tiles, tokens }: the likeness of its patches
+ * to the one at that place, and the picture as the model sees it.
+ */
+export async function fetchPatches({ blob, x, y, detail, signal }) {
+  const fields = { x: x.toFixed(5), y: y.toFixed(5), detail };
+  const answer = await postPicture({ path: "api/patches", blob, fields, signal });
+  const { grid, map, size_px: size, tiles, tokens } = answer;
+  if (![grid, map, size].every(Array.isArray) || grid[0] * grid[1] !== map.length)
+    throw badAnswer();
+  return { grid, map, size, tiles, tokens };
+}
+
+/** Sends one JPEG and the name of a thing, and resolves to { boxes: [{ box, score, by }] }, the surest first. */
+export async function fetchWhere({ blob, phrase, detail, signal }) {
+  const { boxes } = await postPicture({
+    path: "api/where",
+    blob,
+    fields: { phrase, detail },
+    signal,
+  });
+  const isBox = (one) => Array.isArray(one?.box) && Number.isFinite(one.score);
+  if (!Array.isArray(boxes) || !boxes.every(isBox)) throw badAnswer();
+  return { boxes };
 }
 
 /**
@@ -220,7 +271,7 @@ export async function errorOfResponse(response) {
 export function errorOf(code, message, retryAfterS) {
   if (typeof message !== "string") return undefined;
   const kind = KINDS[code] ?? "refused";
-  return new ApiError(kind, message, retryAfterS);
+  return new ApiError(kind, message, retryAfterS, code);
 }
 
 export function parse(json) {

@@ -13,6 +13,7 @@ import { mountCues, mountTouch } from "./ear.js";
 import { mountExplain } from "./explain.js";
 import { mountFind } from "./find.js";
 import { mountFullScreen } from "./full-screen.js";
+import { mountGauges } from "./gauges.js";
 import { mountHead } from "./head.js";
 import { mountHeat } from "./heat.js";
 import { mountHistory } from "./history.js";
@@ -23,6 +24,7 @@ import { mountNotice } from "./notice.js";
 import { mountOverlay } from "./overlay.js";
 import { mountPanel, mountTabs } from "./panel.js";
 import { mountPart } from "./part.js";
+import { mountPatchLayer } from "./patch-layer.js";
 import { mountPlayer } from "./player.js";
 import { mountPreferences } from "./preferences.js";
 import { mountPanelEdge } from "./panel-edge.js";
@@ -55,6 +57,8 @@ export function mountApp(dispatch, act, { voice, earcons, openFiles, isKiosk }) 
     mountOverlay(byId("overlay"), byId("asked"), byId("more")),
     mountMarks(byId("marks"), byId("caption"), dispatch, act),
     mountHeat(byId("heat"), byId("stage")),
+    mountPatchLayer(byId("patch-layer"), byId("stage"), dispatch),
+    mountGauges(byId("gauges"), dispatch),
     mountBoxes(byId("boxes"), byId("video"), dispatch),
     mountFind(byId("find"), dispatch),
     mountDock(byId("dock"), dispatch),

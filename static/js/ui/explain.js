@@ -6,11 +6,17 @@ import { explainText } from "../words/explain.js";
 import { mountLabels } from "./labels.js";
 import { mountNumbers } from "./numbers.js";
 import { mountExplained } from "./explained.js";
+import { mountPatches } from "./patches.js";
+import { mountSides } from "./sides.js";
+import { mountWhere } from "./where.js";
 
 /** The segments in order; each has a template of its name, whose root has that id. */
 const SEGMENTS = [
   { name: "explained", label: "Words", mount: mountExplained },
   { name: "labels", label: "Labels", mount: mountLabels },
+  { name: "where", label: "Where", mount: mountWhere },
+  { name: "patches", label: "Patches", mount: mountPatches },
+  { name: "sides", label: "Compare", mount: mountSides },
   { name: "numbers", label: "Numbers", mount: mountNumbers },
 ];
 

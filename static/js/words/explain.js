@@ -1,12 +1,14 @@
 // The texts of the panel that explains. Pure.
 
+import { gaugesOf, likeliestOf } from "../core/gauges.js";
 import { canLabel, labelProblem, labelsOf, MAX_LABEL_CHARS, MAX_LABELS } from "../core/labels.js";
 import { isMirrored } from "../core/source.js";
 import { stillOf } from "../core/view.js";
 import { pictureOf, regionText } from "./ask.js";
 import { percentText } from "./sure.js";
 
-const FAILURES = {
+/** What is said of a failure of what is asked about a still, by its kind. */
+export const FAILURES = {
   stopped: "Stopped before an answer came.",
   no_frame: "The picture could not be read. Freeze another one.",
   busy: "The server is busy. Try again in a moment.",
@@ -57,29 +59,89 @@ function problemText({ kind, count, label }) {
 }
 
 /**
- * What came of the labels of the still in view: { note, bars, about }. `note` is for a person who does not see the
- * bars, too; `bars` are [{ label, probability, isNone }]; `about` is what is to be known of them.
+ * What came of the labels of the still in view: { note, bars, about, pair }. `note` is for a person who does not see the
+ * bars, too; `bars` are [{ label, probability, isNone, pair }], `pair` what the dual encoder says, or null; `about` is
+ * what is to be known of them.
  */
 export function labelsAnswer(state) {
   const asked = stillOf(state)?.labels;
-  if (!asked) return { note: "", bars: [], about: "" };
-  const { step, error, found, none } = asked;
+  if (!asked) return { note: "", bars: [], about: "", pair: null };
+  const { step, error, found, none, pair } = asked;
   if (step === "asked") {
-    return { note: `Asking about ${countOf(labelsOf(asked.text))} …`, bars: [], about: "" };
+    return {
+      note: `Asking about ${countOf(labelsOf(asked.text))} …`,
+      bars: [],
+      about: "",
+      pair: null,
+    };
   }
   if (step === "failed") {
-    return { note: FAILURES[error.kind] ?? error.message, bars: [], about: "" };
+    return { note: FAILURES[error.kind] ?? error.message, bars: [], about: "", pair: null };
   }
+  const theirs = new Map((pair?.labels ?? []).map((one) => [one.label, one.probability]));
   const bars = found.map(({ label, probability }) => ({
     ...{ label: label.replaceAll("|", " | "), probability },
-    isNone: false,
+    ...{ isNone: false, pair: theirs.get(label) ?? null },
   }));
-  if (none !== null) bars.push({ label: "none of these", probability: none, isNone: true });
+  if (none !== null) bars.push({ ...NONE, probability: none, isNone: true, pair: null });
   const likeliest = bars.reduce((one, other) =>
     other.probability > one.probability ? other : one,
   );
   const note = `Likeliest: ${likeliest.label}, ${percentText(likeliest.probability)}.`;
-  return { note, bars, about: aboutAnswer(state, asked) };
+  const compared = pairTexts(asked, likeliest);
+  return {
+    note: `${note} ${compared?.agreement ?? ""}`.trim(),
+    bars,
+    about: aboutAnswer(state, asked),
+    pair: compared,
+  };
+}
+
+const NONE = { label: "none of these" };
+const LIMITS =
+  "What each cannot do: the dual encoder sees the picture as a whole. “Red star, blue circle” and “blue star, red circle” are nearly the same to it, and it neither counts nor reads. Its numbers stand for each label alone and know no “none of these”. The model reads the parts of the picture and tells such pairs apart better, but takes longer, and a small one miscounts many things and misreads small text.";
+
+/** What the dual encoder says beside the model: { names, agreement, about }, or null if it was not asked. */
+function pairTexts({ pair, model, modelSeconds }, likeliest) {
+  if (!pair) return null;
+  if (pair.labels.length === 0) {
+    return {
+      names: null,
+      agreement: "",
+      about: `The dual encoder does not answer. ${pair.problem}`,
+    };
+  }
+  const [{ label, probability }] = pair.labels;
+  const theirs = label.replaceAll("|", " | ");
+  const isSame = theirs === likeliest.label;
+  const agreement = isSame
+    ? `The dual encoder agrees, ${percentText(probability)}.`
+    : `The dual encoder differs: ${theirs}, ${percentText(probability)}.`;
+  const times = `${model} took ${secondsText(modelSeconds)}, ${pair.model} ${secondsText(pair.seconds)}.`;
+  return { names: [model, pair.model], agreement, about: `${times} ${LIMITS}` };
+}
+
+const secondsText = (seconds) => `${seconds.toFixed(seconds < 0.095 ? 3 : 1)} s`;
+
+/** The pinned labels under the live caption: { bars, note }; `bars` is [] if nothing is known yet. */
+export function gaugesTexts(state) {
+  const found = gaugesOf(state);
+  const bars = found ? likeliestOf(found) : [];
+  const named = bars.map((one) => ({
+    ...one,
+    label: one.isNone ? NONE.label : one.label.split("|")[0],
+  }));
+  return { bars: named, note: gaugesNote(state, found) };
+}
+
+function gaugesNote(state, found) {
+  const { gauges, server } = state;
+  if (!canLabel(state) || (gauges.unable !== null && gauges.unable === server.status?.model)) {
+    return "This model tells no probabilities of the pinned labels.";
+  }
+  if (gauges.failures > 1) return `The pinned labels are not answered. ${gauges.problem}`.trim();
+  if (!found) return "The pinned labels are asked about …";
+  return found.calibrated ? "" : "Uncalibrated: an order, not shares.";
 }
 
 function aboutAnswer(state, { text, mode, part, calibrated, model, seconds }) {
