@@ -60,7 +60,7 @@ def test_everything_fits_at_every_size_with_every_panel(open_page, url, still_ca
         expect(page.locator(".aspect")).not_to_have_count(0)
         assert_fits(page, size, "frozen, with aspects")
         page.locator("#tab-where").click()
-        page.locator(".where-phrase").fill(LABELS.split("\n")[0])
+        page.locator(".where-phrase").fill(LABELS.split("\n", maxsplit=1)[0])
         page.locator(".where-ask").click()
         expect(page.locator(".where-clear")).to_be_visible()
         assert_fits(page, size, "frozen, with a place")

@@ -22,7 +22,7 @@ import { patchText } from "../words/studies.js";
 const STRONGEST = 190;
 const HUE = [111, 220, 196];
 
-/** Words over the picture give way to the patches. */
+/** Words over the picture give way to them. */
 export function mountPatchLayer(root, stage, dispatch) {
   const grid = root.querySelector("#patch-grid");
   const canvas = grid.querySelector("canvas");
@@ -130,7 +130,7 @@ export function mountPatchLayer(root, stage, dispatch) {
       const isOpen = state.panel === "explain";
       const [hasGrid, hasBoxes] = isOpen ? [showGrid(), showBoxes()] : [false, false];
       setProperty(root, "hidden", !hasGrid && !hasBoxes);
-      setAttribute(stage, "data-patches", hasGrid ? "" : null);
+      setAttribute(stage, "data-patches", hasGrid || hasBoxes ? "" : null);
     },
     destroy,
   };

@@ -98,8 +98,12 @@ export function labelsAnswer(state) {
 }
 
 const NONE = { label: "none of these" };
-const LIMITS =
-  "What each cannot do: the dual encoder sees the picture as a whole. “Red star, blue circle” and “blue star, red circle” are nearly the same to it, and it neither counts nor reads. Its numbers stand for each label alone and know no “none of these”. The model reads the parts of the picture and tells such pairs apart better, but takes longer, and a small one miscounts many things and misreads small text.";
+const LIMITS = [
+  "What each cannot do: the dual encoder sees the picture as a whole. It hardly tells “red star, blue circle” from",
+  "“blue star, red circle”, and neither counts nor reads well. Its numbers stand for each label alone and know no “none of",
+  "these”. The model reads the parts of the picture and tells such pairs apart better, but takes longer, and a small one",
+  "miscounts many things and misreads small text.",
+].join(" ");
 
 /** What the dual encoder says beside the model: { names, agreement, about }, or null if it was not asked. */
 function pairTexts({ pair, model, modelSeconds }, likeliest) {
