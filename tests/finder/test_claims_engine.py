@@ -23,6 +23,7 @@ from vlm.runtimes.openvino.runtime import OpenVinoRuntime
 from vlm.scheduler.protocol import never, stream_alone
 from vlm.scoring.calibration import Calibration
 from vlm.scoring.claims import phrases_of
+from vlm.scoring.second_look import around
 from vlm.types import ClaimCheck, Request
 
 
@@ -166,3 +167,43 @@ def test_the_boxes_witness_counts(
         assert claims is not None
         values.append(claims[0].probability)
     assert values == sorted(values) and values[0] < values[1]
+
+
+def test_doubtful_things_are_looked_at_once_more(
+    nano_dir: Path, stops: frozenset[int], scene: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, runtime = counting(nano_dir, stops, "nano")
+    engine = ClaimsEngine(inner)
+
+    def judged(doubtful: float) -> tuple[tuple[int, int, int], Result]:
+        made = Calibration(1.0, -6.0, 1.0, 0.0, 0.5, 0.5, doubtful)
+        monkeypatch.setattr(claims_engine, "calibration_of", lambda *_: made)
+        runtime.encoded_tiles = runtime.scores = runtime.looked = 0
+        text, result = run(engine, ask(scene, "mark"))
+        assert text == result.text
+        return (runtime.encoded_tiles, runtime.scores, runtime.looked), result
+
+    engine.begin(ask(scene, "off"), never).close()
+    judged(0.0)
+    costs, plain = judged(0.0)
+    assert costs == (0, 1, 0)
+    # All three: the patches of the frame once, then a part of it for each; parts may be the same.
+    (tiles, *others), doubted = judged(1.1)
+    assert 1 < tiles <= 1 + 3 and others == [1 + 3, 3]
+    assert doubted.text == plain.text
+    assert doubted.stats.claims is not None and plain.stats.claims is not None
+    assert all(each.supported for each in doubted.stats.claims)
+    assert [(each.phrase, each.start) for each in doubted.stats.claims] == [
+        (each.phrase, each.start) for each in plain.stats.claims
+    ]
+    # A runtime that does not tell what it looked at leaves it at the first judgement.
+    runtime.capabilities -= {"looks"}
+    assert judged(1.1)[1].stats.claims == plain.stats.claims
+
+
+def test_the_part_around_a_box_is_a_square_as_far_as_the_image_goes() -> None:
+    image = Image.new("RGB", (200, 100))
+    assert around(image, (0.4, 0.4, 0.5, 0.6)).size == pytest.approx((36, 36), abs=1)
+    assert around(image, (0.0, 0.0, 1.0, 1.0)).size == (200, 100)
+    assert around(image, (0.95, 0.9, 1.0, 1.0)).size == pytest.approx((14, 14), abs=1)
+    assert min(around(Image.new("RGB", (1, 1)), (0, 0, 1, 1)).size) == 1

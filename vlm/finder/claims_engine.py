@@ -3,29 +3,32 @@
 After a caption the model is asked for all of them in one tree, on the frame that is cached. How
 sure it was of their words counts too: a model that mistook a thing mostly confirms that, but it had
 hesitated (of nano's captions, AUROC of invented things: 0.87 by the questions alone, 0.97 by both).
-So does the boxes' witness, if there was one. What is not supported is marked, or left out. A
-camera's caption that is as its last one, of a frame that is as then, is not checked again.
+Doubtful ones are asked about once more, on the part of the frame that the model looked at
+(`vlm.scoring.second_look`). The boxes' witness counts, too, if there was one. What is not supported
+is marked, or left out. A camera's caption that is as its last one, of a frame that is as then, is
+not checked again.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from vlm.errors import NotSupportedError
+from vlm.errors import BadRequestError, NotSupportedError
 from vlm.finder.speaker import image_of, images_of
 from vlm.finder.wrapped import Event, WrappedEngine
 from vlm.images.change import Thumbnail, has_changed, thumbnail_of
 from vlm.results import Check, Claim, Result, Scored, TokenChunk, TokenLogprob
 from vlm.scheduler.protocol import PullEngine
 from vlm.scoring.calibration import calibration_of, logit, sigmoid
-from vlm.scoring.claims import Phrase, phrases_of, said_probabilities, support, without
+from vlm.scoring.claims import Phrase, phrases_of, said_probabilities, without
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.phrasing import phrasing_of
+from vlm.scoring.second_look import Doubts, second_look
 from vlm.scoring.sure import sure_of
-from vlm.types import AnswerTask, Request, ScoreTask
+from vlm.types import AnswerTask, Request, ScoreTask, Task
 
 # Added to the log odds of a thing that detector and classifier found, or did not find.
 _WITNESS_ODDS: Final = {"found": 2.0, "not_found": -2.0, "not_checkable": 0.0}
@@ -84,22 +87,23 @@ class ClaimsEngine(WrappedEngine):
         is_other = has_changed(last.thumbnail, thumbnail_of(image_of(request)))
         return None if is_other else last
 
-    def keep(self, request: Request, text: str, said: Sequence[float], scored: Scored) -> _Checked:
-        """Return how likely the phrases are, and keep it for the camera's next frame.
+    def step(self, request: Request, task: Task, is_cancelled: Callable[[], bool]) -> Any:
+        """Return a job of the engine for a step of a second look.
 
-        `said` are the probabilities of their words.
+        Raise NotSupportedError. A part of the frame is no frame of its camera.
         """
-        phrasing, calibration = (
-            phrasing_of(scored.model),
-            calibration_of(scored.model, scored.dtype),
-        )
+        is_frame = not isinstance(task, ScoreTask)
+        own = replace(request, task=task, chosen=None) if is_frame else Request(task, request.kind)
+        return self._engine.begin(own, is_cancelled)
+
+    def keep(
+        self, request: Request, text: str, probabilities: Sequence[float], scored: Scored
+    ) -> _Checked:
+        """Return how likely the phrases are, and keep it for the camera's next frame."""
         checked = _Checked(
             text,
             thumbnail_of(image_of(request)),
-            tuple(
-                support(existence(each, phrasing, calibration).probability, words)
-                for each, words in zip(scored.logprobs, said, strict=True)
-            ),
+            tuple(probabilities),
             scored.model,
             scored.dtype,
         )
@@ -130,6 +134,10 @@ class ClaimsJob:
         self._result: Result | None = None
         self._phrases: tuple[Phrase, ...] = ()
         self._said: list[float] = []
+        # The answers to the questions, and the second look at what is doubtful.
+        self._scored: Scored | None = None
+        self._doubts: list[float] = []
+        self._second: Generator[Task, Result, list[float]] | None = None
         self._tokens: list[TokenLogprob] = []
 
     def close(self) -> None:
@@ -182,12 +190,57 @@ class ClaimsJob:
         """Return the end of the caption once its questions are answered."""
         if last is None:
             return []
-        if not isinstance(last, Scored):
+        if not isinstance(last, Result):
             return [last]
-        if not last.logprobs:
+        if last.finish_reason == "cancelled":
             return self._whole(replace(result, finish_reason="cancelled"))
         assert self._request is not None, "only checked answers have questions"
-        return self._end(result, self._engine.keep(self._request, result.text, self._said, last))
+        if self._second is not None:
+            return self._look_again(self._request, result, self._second, last)
+        assert isinstance(last, Scored), "the questions' result"
+        self._scored = last
+        phrasing = phrasing_of(last.model)
+        calibration = calibration_of(last.model, last.dtype)
+        doubts = Doubts(
+            image_of(self._request),
+            self._phrases,
+            [existence(each, phrasing, calibration).probability for each in last.logprobs],
+            self._said,
+            last.model,
+            self._request.task.detail,
+        )
+        self._doubts = doubts.first()
+        if calibration is None:
+            return self._judged(self._request, result, self._doubts)
+        self._second = second_look(doubts, calibration)
+        return self._look_again(self._request, result, self._second, None)
+
+    def _look_again(
+        self,
+        request: Request,
+        result: Result,
+        second: Generator[Task, Result, list[float]],
+        found: Result | None,
+    ) -> list[Event]:
+        """Begin the next step of the second look; return the end of the caption after the last."""
+        try:
+            task = next(second) if found is None else second.send(found)
+        except StopIteration as end:
+            return self._judged(request, result, end.value)
+        self.inner.close()
+        try:
+            self.inner = self._engine.step(request, task, self._is_cancelled)
+        except (BadRequestError, NotSupportedError):
+            # Such as a runtime that does not tell what it looked at.
+            return self._judged(request, result, self._doubts)
+        return []
+
+    def _judged(
+        self, request: Request, result: Result, probabilities: Sequence[float]
+    ) -> list[Event]:
+        assert self._scored is not None, "the questions were answered"
+        checked = self._engine.keep(request, result.text, probabilities, self._scored)
+        return self._end(result, checked)
 
     def _end(self, result: Result, checked: _Checked) -> list[Event]:
         calibration = calibration_of(checked.model, checked.dtype)

@@ -33,6 +33,8 @@ class Calibration:
     """An answer whose tokens together have less probability is unsure."""
     unsupported: float
     """A claim with a smaller probability is not supported by the picture."""
+    doubtful: float = 0.0
+    """A claim with a smaller probability is looked at once more."""
 
 
 @cache

@@ -20,10 +20,11 @@ from vlm.results import Explained, Hidden, Looked, Patched, Result, Scored, Toke
 from vlm.scheduler.protocol import stream_alone
 from vlm.scheduler.worker import Worker
 from vlm.scoring.aspects import Aspects, aspects_of, aspects_task, read_aspects
-from vlm.scoring.calibration import calibration_of
+from vlm.scoring.calibration import Calibration, calibration_of
 from vlm.scoring.existence import existence, existence_choices
 from vlm.scoring.labels import LabelQuestion, Labels, Mode
 from vlm.scoring.phrasing import phrasing_of
+from vlm.scoring.second_look import Doubts, second_look
 from vlm.scoring.where import WhereBox, WhereQuestion, boxes_of, read_phrase
 from vlm.settings import Settings
 from vlm.types import ClaimCheck, HideTask, Request, ScoreTask
@@ -77,6 +78,18 @@ class LocalModel:
         patched, _ = self._run(Request(question.patches))
         assert isinstance(looked, Looked) and isinstance(patched, Patched), "results of the tasks"
         return boxes_of(looked, patched.features, probability)
+
+    def second_look(self, doubts: Doubts, calibration: Calibration) -> list[float]:
+        """Return the probability of each claim after a second look at the doubtful ones."""
+        steps = second_look(doubts, calibration)
+        result: Result | None = None
+        while True:
+            try:
+                task = next(steps) if result is None else steps.send(result)
+            except StopIteration as end:
+                values: list[float] = end.value
+                return values
+            result, _ = self._run(Request(task))
 
     def answer_tokens(self, image: Image.Image, prompt: str) -> tuple[str, list[TokenLogprob]]:
         """Return the answer to a question, and its tokens."""

@@ -6,10 +6,11 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from tools.evals.truth.answers import asked_about
@@ -26,7 +27,8 @@ from tools.evals.truth.scenes import (
 from tools.nano.scenes import Split, make_frame
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.scoring.calibration import FOLDER, Calibration, log_sum, logit, sigmoid
-from vlm.scoring.claims import phrases_of, said_probabilities, support
+from vlm.scoring.claims import phrases_of, said_probabilities
+from vlm.scoring.second_look import Doubts
 from vlm.scoring.sure import sure_of
 from vlm.settings import DTYPES, RUNTIMES, Settings
 
@@ -36,7 +38,9 @@ _STEPS: Final = 50
 # Shares of the right answers that are called unsure, and of the right claims that are not
 # supported: what is wrong is mostly far below.
 _RIGHT_UNSURE: Final = 0.02
-_RIGHT_UNSUPPORTED: Final = 0.025
+_RIGHT_UNSUPPORTED: Final = 0.02
+# Of the right claims that are looked at once more.
+_RIGHT_DOUBTFUL: Final = 0.2
 
 
 def run(argv: Sequence[str]) -> int:
@@ -52,10 +56,11 @@ def run(argv: Sequence[str]) -> int:
         yes_temperature=temperature,
         yes_bias=bias,
         unsure=_unsure(model, options.scenes),
-        unsupported=_unsupported(model, options.scenes, temperature, bias),
+        unsupported=0.0,
     )
+    made = _claims(model, options.scenes, made)
     model.close()
-    values = {key: float(f"{value:.4g}") for key, value in asdict(made).items()}
+    values = {key: float(f"{value:.6g}") for key, value in asdict(made).items()}
     file = FOLDER / f"{model.name}-{model.dtype}.json"
     file.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
     print(json.dumps(values))
@@ -138,24 +143,40 @@ def _unsure(model: LocalModel, scenes: int) -> float:
     return float(np.quantile(right, _RIGHT_UNSURE))
 
 
-def _unsupported(model: LocalModel, scenes: int, temperature: float, bias: float) -> float:
-    """Return the probability that few right claims fall below."""
-    right: list[float] = []
-    wrong: list[float] = []
+def _claims(model: LocalModel, scenes: int, made: Calibration) -> Calibration:
+    """Return `made` with the probabilities that some, and few, right claims fall below."""
+    judged: list[tuple[Doubts, list[bool]]] = []
     for seed in tqdm(range(scenes), "claims"):
         frame = make_frame(seed, _SPLIT)
         text, tokens = model.answer_tokens(frame.image, DEFAULT_PROMPT)
         phrases = phrases_of(text)
+        if not phrases:
+            continue
         things = [each.thing for each in phrases]
-        asked = model.existence(frame.image, things, calibrated=False) if things else []
+        raw = model.existence(frame.image, things, calibrated=False)
+        asked = [sigmoid(logit(each) / made.yes_temperature + made.yes_bias) for each in raw]
         said = said_probabilities(phrases, sure_of(text, tokens, None))
-        for thing, value, words in zip(things, asked, said, strict=True):
-            probability = support(sigmoid(logit(value) / temperature + bias), words)
-            (right if thing in names_in(frame.scene) else wrong).append(probability)
-    least = float(np.quantile(right, _RIGHT_UNSUPPORTED))
-    caught = sum(each < least for each in wrong)
-    print(f"{len(right)} right claims, {len(wrong)} wrong ones, {caught} of them below {least:.3f}")
-    return math.nextafter(least, 0)
+        doubts = Doubts(frame.image, phrases, asked, said, model.name)
+        judged.append((doubts, [each in names_in(frame.scene) for each in things]))
+    first = [value for doubts, _ in judged for value in doubts.first()]
+    truths = np.array([is_right for _, rights in judged for is_right in rights])
+    doubtful = float(np.quantile(np.array(first)[truths], _RIGHT_DOUBTFUL))
+    made = replace(made, doubtful=doubtful)
+    second: list[float] = []
+    for doubts, _ in tqdm(judged, "second looks"):
+        second += model.second_look(doubts, made)
+    least = float(np.quantile(np.array(second)[truths], _RIGHT_UNSUPPORTED))
+    caught = int((np.array(second)[~truths] < least).sum())
+    print(
+        f"{int(truths.sum())} right claims, {int((~truths).sum())} wrong ones, {caught} of them "
+        f"below {least:.4f}; without a second look "
+        f"{_caught(np.array(first), truths)}"
+    )
+    return replace(made, unsupported=math.nextafter(least, 0))
+
+
+def _caught(values: Floats, truths: npt.NDArray[np.bool_]) -> int:
+    return int((values[~truths] < np.quantile(values[truths], _RIGHT_UNSUPPORTED)).sum())
 
 
 def _parser() -> argparse.ArgumentParser:
