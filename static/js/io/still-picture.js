@@ -1,5 +1,6 @@
 // Pictures that leave the page: a still as PNG, alone or with its words under it.
 
+import { contourOf } from "../core/heat.js";
 import { drawMap } from "./heat-picture.js";
 
 /** Of the width of the picture. */
@@ -83,10 +84,25 @@ function drawHeat(context, heat, width, height) {
   const canvas = document.createElement("canvas");
   drawMap(canvas, heat, heat.strength);
   const [x0, y0, x1, y1] = heat.region ?? [0, 0, 1, 1];
-  context.drawImage(canvas, x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height);
+  const [left, top, wide, high] = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height];
+  context.drawImage(canvas, left, top, wide, high);
+  strokeTwice(context, width, () => {
+    context.beginPath();
+    for (const [ax, ay, bx, by] of contourOf(heat.grid, heat.map)) {
+      context.moveTo(left + ax * wide, top + ay * high);
+      context.lineTo(left + bx * wide, top + by * high);
+    }
+    context.stroke();
+  });
 }
 
 function drawRegion(context, [x0, y0, x1, y1], width, height) {
+  const box = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height];
+  strokeTwice(context, width, () => context.strokeRect(...box));
+}
+
+/** A line of light in one of dark is seen on any picture. */
+function strokeTwice(context, width, stroke) {
   const lineWidth = Math.max(2, width / 320);
   for (const [color, extra] of [
     ["#000000", 2],
@@ -94,6 +110,6 @@ function drawRegion(context, [x0, y0, x1, y1], width, height) {
   ]) {
     context.strokeStyle = color;
     context.lineWidth = lineWidth + extra;
-    context.strokeRect(x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height);
+    stroke();
   }
 }
