@@ -28,6 +28,7 @@ SAMPLED: Final = (
     ("high_one_tile_ttft_s", "detail high, one tile changed: first token, s", 3),
     ("high_one_tile_caption_s", "detail high, one tile changed: caption, s", 3),
     ("labels_ratio", "50 labels of a captioned frame, to a prefill", 2),
+    ("looks_ratio", "a caption with what its words looked at, to one without", 2),
     ("together_ratio", "captions a second, sharing passes to not", 2),
     ("load_cold_s", "start to ready, empty cache, s", 2),
     ("load_cached_s", "start to ready, cached, s", 2),

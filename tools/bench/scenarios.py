@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
@@ -16,9 +17,11 @@ from tools.bench.options import LLAMA_CPP
 from tools.bench.setup import Setup
 from vlm.engine.engine import Engine
 from vlm.errors import BadRequestError
+from vlm.finder.looks_engine import LooksEngine
 from vlm.processing.image_processor import TileGrid
 from vlm.prompts import PRESETS
 from vlm.results import Result, Stats
+from vlm.scheduler.protocol import never, stream_alone
 from vlm.scoring.labels import LabelQuestion
 from vlm.types import AnswerTask, Detail, Message, Request
 
@@ -47,6 +50,7 @@ class Scenarios:
     def __init__(self, engine: Engine, image: Image.Image, prompt: str, tokens: int) -> None:
         """Raise BadRequestError if the model's context is too short for that many tokens."""
         self._engine = engine
+        self._looks_engine = LooksEngine(engine)
         self._image = image
         self._prompt = prompt
         self._other_prompt = next(each.prompt for each in PRESETS if each.prompt != prompt)
@@ -135,6 +139,20 @@ class Scenarios:
         question = LabelQuestion(LABELS, "one", self._engine.info.model)
         labels_s = self._engine.run(Request(question.task(frame))).stats.total_s
         return labels_s / self._engine.run(self._prefill()).stats.ttft_s
+
+    def looks(self) -> float:
+        """Return the time of a caption with what its words looked at, over that of one without."""
+        took = []
+        for explain in (False, True):
+            frame = self._frame()
+            request = Request.about(frame, self._prompt, self._tokens)
+            task = replace(request.answer_task, explain=explain)
+            started = time.perf_counter()
+            job = self._looks_engine.begin(replace(request, task=task), never)
+            for _ in stream_alone(self._looks_engine, job):
+                pass
+            took.append(time.perf_counter() - started)
+        return took[1] / took[0]
 
     def _prefill(self) -> Request:
         """Return a question of PREFILL_TOKENS tokens without an image, and an answer of one."""
@@ -265,6 +283,7 @@ def _round(
     measured.add("second_ttft_s", second.ttft_s)
     measured.add("prompt_tokens", new.prompt_tokens)
     measured.add("labels_ratio", scenarios.labels())
+    measured.add("looks_ratio", scenarios.looks())
     if scenarios.shares_passes:
         measured.add("together_ratio", scenarios.together())
 
