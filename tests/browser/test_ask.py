@@ -198,7 +198,8 @@ def test_frozen_picture_is_saved_with_its_words(open_page, url, still_camera, tm
     page.mouse.up()
     assert page.evaluate(width) == 560
     page.reload()
-    page.keyboard.press("h")
+    page.keyboard.press("t")
+    expect(page.locator("#panel")).to_be_visible()
     assert page.evaluate(width) == 560
 
 
