@@ -213,6 +213,8 @@ def test_pinned_labels_give_way_to_captions(core):
     assert core.plan["gaugeAt"] is None
     core.captioned(at=500)
     assert core.plan["gaugeAt"] == 3_410
+    old = "return rest[0].map((at) => M.areGaugesOld(state, at));"
+    assert run(core, old, [3_000, 3_200]) == [False, True]
     # A still, a hidden page and an end drop what is in flight; live, it goes on.
     core.dispatch("gauges-asked", 3_500).dispatch("visibility-changed", 3_600, visible=False)
     assert core.plan["gaugeId"] is None and core.plan["gaugeAt"] is None

@@ -10,6 +10,8 @@ import { isFrozen } from "./view.js";
 
 export const GAUGES = 3;
 const EVERY_MS = 2_000;
+/** Older numbers of another scene turn grey. */
+const OLD_MS = 3_000;
 const REST_FACTOR = 10;
 /** After this long the gauges do not wait for a pause between captions any more. */
 const PATIENCE_MS = 10_000;
@@ -40,6 +42,10 @@ const keyOf = ({ settings }) => `${settings.pinnedMode}\n${settings.pinned}`;
 
 /** What is shown under the live caption: `found` of the labels that are pinned now, or null. */
 export const gaugesOf = (state) => (state.gauges.of === keyOf(state) ? state.gauges.found : null);
+
+/** Whether the gauges are of an older scene than the newest caption, and have been for a while. */
+export const areGaugesOld = ({ gauges, pace }, at) =>
+  pace.sentAt > gauges.at && at - gauges.at > OLD_MS;
 
 /** Whether the gauges are to be seen, and kept up to date. */
 export function showsGauges(state) {

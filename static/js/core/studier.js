@@ -4,6 +4,17 @@ import { maxTokensOf } from "./length.js";
 import { plan } from "./plan.js";
 import { cutFor, historyOf } from "./thread.js";
 
+/** What the other answer has in common with that of `turn`, so that only what is compared differs. */
+function asAsked(state, { way }, turn) {
+  const { maxTokens = maxTokensOf(state), claims = "off", reading = null } = turn ?? {};
+  return {
+    maxTokens,
+    // Another model may be unable to check claims.
+    claims: way === "model" ? "off" : claims,
+    reading: way === "question" ? null : reading,
+  };
+}
+
 /**
  * Returns { update(state), destroy() }. `stills` cuts pictures, as io/stills.js; `server` has the functions of
  * io/api.js. Results go to `dispatch(event)`.
@@ -40,8 +51,7 @@ export function createStudier({ server, stills, dispatch, now }) {
         aspects: () => server.fetchAspects(asked),
         other: () =>
           server.fetchCaption({
-            ...{ ...asked, reading: null, camera: null, kind: "question", claims: "off" },
-            maxTokens: maxTokensOf(state),
+            ...{ ...asked, ...asAsked(state, study.ask, turn), camera: null, kind: "question" },
             turns: turn && isHere ? historyOf(still.thread, turn) : [],
             onText: (text) => report({ type: "study-text", text }),
           }),

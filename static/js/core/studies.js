@@ -6,7 +6,7 @@
 // - where: { phrase }; { boxes }
 // - aspects: {}; { aspects, calibrated, model }
 // - other: { way, prompt, detail, about, model }, another answer than that of the still's turn `turnId`; `way` is what
-//   differs: question | detail | moment | model; { text, cut, sure, model }
+//   differs: question | detail | moment | model; { text, by, cut, sure, model }
 
 import { cutOf } from "./length.js";
 import { changeOf, mayChangeModels, titleOf, withRequest } from "./server.js";
@@ -86,7 +86,7 @@ export const studyHandlers = {
     const still = stillOf(state);
     const last = still.studies[kind];
     const turn = kind === "other" ? turnOf(still) : null;
-    const { part, detail } = turn ?? still;
+    const { part, detail = still.detail } = turn ?? still;
     // The patches that were found stay until the next ones are there, so that nothing flickers.
     const stays = kind === "patches" && last?.part === part && last.detail === detail;
     const found = stays ? last.found : null;
@@ -137,7 +137,8 @@ export const studyHandlers = {
 
 function otherAnswer(state, { text, finish_reason: end, stats, sure }) {
   const model = titleOf(state, state.server.status?.model);
-  return { text, cut: cutOf(end, stats), sure: sure ?? null, model };
+  const { by = "model" } = stats;
+  return { text, by, cut: cutOf(end, stats), sure: sure ?? null, model };
 }
 
 /**

@@ -63,11 +63,11 @@ export function mountExplain(root, dispatch) {
   }
 
   return {
-    update(state) {
+    update(state, at) {
       if (state.panel !== "explain") return;
       const still = stillOf(state);
       if ((still?.picture ?? null) !== picture) showThumb(still?.picture ?? null);
-      setText(about, explainText(state));
+      setText(about, explainText(state, at));
       setProperty(freeze, "hidden", still !== null || state.view.freezing !== null);
       segment = state.view.segment;
       for (const { name, tab, shown } of tabs) {

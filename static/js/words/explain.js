@@ -3,7 +3,7 @@
 import { gaugesOf, likeliestOf } from "../core/gauges.js";
 import { canLabel, labelProblem, labelsOf, MAX_LABEL_CHARS, MAX_LABELS } from "../core/labels.js";
 import { isMirrored } from "../core/source.js";
-import { stillOf } from "../core/view.js";
+import { isStillGone, stillOf } from "../core/view.js";
 import { pictureOf, regionText } from "./ask.js";
 import { percentText } from "./sure.js";
 
@@ -24,10 +24,13 @@ const WAITS = {
 const MODES = { one: "One of them", many: "Any of them" };
 
 /** What the panel is about. */
-export function explainText(state) {
+export function explainText(state, at) {
   const still = stillOf(state);
   if (still) return `${pictureOf(still)}.`;
   if (state.view.freezing) return "Taking the picture …";
+  if (isStillGone(state, at)) {
+    return "That picture is no longer here; only its words were kept. Freeze another one.";
+  }
   return "Explaining needs a picture that stands still.";
 }
 

@@ -254,8 +254,9 @@ function aboutSide(state, still, { prompt, about, part, detail }) {
   return marks.filter(Boolean).join(" · ");
 }
 
-function metaText({ model, sure, seconds, cut }) {
+function metaText({ by, model, sure, seconds, cut }) {
+  const maker = { finder: "object finder", reader: "text reader" }[by] ?? model;
   const how = sure ? `${percentText(sure.probability)} for all words` : "how sure is not known";
   const time = Number.isFinite(seconds) ? took(seconds) : "";
-  return [model, how, sure?.unsure ? "unsure" : "", time, cutText(cut)].filter(Boolean).join(" · ");
+  return [maker, how, sure?.unsure ? "unsure" : "", time, cutText(cut)].filter(Boolean).join(" · ");
 }
