@@ -142,9 +142,7 @@ export const timelineHandlers = {
 
   /** What is to be kept: any of { keep, days, mb }. */
   "timeline-keep-chosen"(state, { changes }) {
-    const isOther = changes.keep !== undefined;
-    const next = changed(state, isOther ? { choice: null, isLater: true } : {});
-    return withJob(next, { what: "choose", changes });
+    return withJob(state, { what: "choose", changes });
   },
 
   /** Other words or filters: the fields of timeline-query.js that change. */
@@ -231,7 +229,11 @@ export const timelineHandlers = {
 /** What the answer to each job means, (state, job, { answer, at, clock }) => state. */
 const DONE = {
   settings: withSettings,
-  choose: withSettings,
+
+  choose(state, { changes }, event) {
+    const next = withSettings(state, null, event);
+    return changes.keep === undefined ? next : changed(next, { choice: null, isLater: true });
+  },
 
   list(state, { part }, { answer }) {
     const { list, filter } = state.timeline;

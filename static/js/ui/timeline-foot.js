@@ -93,7 +93,8 @@ export function mountTimelineFoot(root, dispatch) {
       if (!isHere) return;
       const shows = showsKept(state);
       for (const button of tools.children) {
-        if (button.dataset.tool !== "keep") setProperty(button, "hidden", !shows);
+        if (["export", "delete"].includes(button.dataset.tool))
+          setProperty(button, "hidden", !shows);
       }
       if (!shows && open !== null && open !== "keep") toggle(open);
       if (!save.hasAttribute("href")) setAddress();

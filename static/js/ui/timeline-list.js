@@ -45,6 +45,8 @@ export function mountTimelineList(root, dispatch) {
   /** The rows that `tops` is of. */
   let placed = [];
   let lastChosen = null;
+  /** `listTop()` when the rows were laid out last. */
+  let topThen = 0;
   let tops = topsOf([], heights);
   let state = null;
   let shown = { list: null, filter: null };
@@ -109,7 +111,8 @@ export function mountTimelineList(root, dispatch) {
 
   /** Lays the rows out so that the one at the top of the view stays where it is. */
   function layOut(isAnew) {
-    const at = scroller.scrollTop - listTop();
+    // What stands above the list may have another height since.
+    const at = scroller.scrollTop - topThen;
     const keeps = !isAnew && at > SCROLLED_PX && tops.length > 1;
     const anchor = keeps ? (placed[rowAt(tops, at)]?.key ?? null) : null;
     const offset = keeps ? at - tops[rowAt(tops, at)] : 0;
@@ -122,6 +125,7 @@ export function mountTimelineList(root, dispatch) {
       if (!measure()) break;
     }
     placed = rows;
+    topThen = listTop();
   }
   function fill(element, row) {
     if (row.type === "day") setText(element, dayText(row.clock, clock));
@@ -298,6 +302,7 @@ export function mountTimelineList(root, dispatch) {
 
   listen(scroller, "scroll", () => {
     if (!state) return;
+    topThen = listTop();
     place();
     if (measure()) layOut(false);
     if (scroller.scrollTop - listTop() <= SCROLLED_PX) showUnseen(0);
@@ -333,7 +338,7 @@ export function mountTimelineList(root, dispatch) {
   function render() {
     const { list: page, filter } = state.timeline;
     const isAnew = filter !== shown.filter && page !== shown.list;
-    const isScrolled = scroller.scrollTop - listTop() > SCROLLED_PX;
+    const isScrolled = scroller.scrollTop - topThen > SCROLLED_PX;
     const arrived = page.arrived - (shown.list?.arrived ?? 0);
     if (page.isLoaded && !isAnew && arrived > 0) showUnseen(isScrolled ? unseen + arrived : 0);
     if (isAnew) showUnseen(0);

@@ -106,10 +106,13 @@ export function mountTimeline(root, dispatch) {
   listen(find(".timeline-day"), "click", ({ target }) => {
     const { step } = target.closest("button")?.dataset ?? {};
     const { day } = state.timeline.strip;
+    clearTimeout(typing);
     if (step && day) dispatch({ type: "timeline-day-stepped", step: Number(step) });
   });
   const jump = (to) => {
     if (!(to in slots)) return;
+    // A jump forgets the words, also those that are still being typed.
+    clearTimeout(typing);
     slot = to;
     dispatch({ type: "timeline-jumped", until: slots[to].to });
   };
@@ -141,6 +144,7 @@ export function mountTimeline(root, dispatch) {
     dispatch({ type: "moment-chosen", moment });
   });
   listen(narrowed.querySelector("button"), "click", () => {
+    clearTimeout(typing);
     dispatch({ type: "timeline-jumped", until: null });
     words.focus();
   });

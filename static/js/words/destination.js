@@ -35,6 +35,12 @@ function joinNames(names) {
  */
 export function privacyText(status, host) {
   if (!status) return "";
+  const keeps = status.timeline === "pictures";
+  const kept = keeps ? ` Small ones are kept on ${machineOf(host)}: see Timeline.` : "";
+  return `${routeText(status, host)}${kept}`;
+}
+
+function routeText(status, host) {
   const origins = originsOf(status);
   const machine = machineOf(host);
   if (origins.length === 0) {
