@@ -25,7 +25,7 @@ const LETTERS_PER_S = 14;
 const TYPING_MS = 2_000;
 const TEXT_FIELDS = "textarea, input:not([type=checkbox], [type=radio], [type=range])";
 /** While the focus is in one of these, a screen reader reads it. */
-const READ = ".history .panel-body";
+const READ = ".history :is(.panel-body, .timeline-list)";
 
 /** `regions` are { caption, answer, alert, news }; `voice` is as in io/speech.js. */
 export function mountAnnouncer(regions, voice, dispatch) {

@@ -57,6 +57,7 @@ export function mountTimeline(root, dispatch) {
   let counting;
   let counted = "";
   let shownStrip = null;
+  let answerId = null;
 
   const filtered = (changes) => dispatch({ type: "timeline-filtered", changes });
   const search = () => filtered({ words: words.value });
@@ -174,6 +175,8 @@ export function mountTimeline(root, dispatch) {
   function showAnswer({ timeline }) {
     const { answer: shown } = timeline;
     setProperty(answer, "hidden", shown === null);
+    const isNew = shown !== null && shown.id !== answerId;
+    answerId = shown?.id ?? null;
     if (!shown) return;
     const [question, , note] = answer.children;
     setText(question, shown.question);
@@ -191,6 +194,7 @@ export function mountTimeline(root, dispatch) {
         setAttribute(link, "aria-label", `Show the moment of ${time}`);
       });
     });
+    if (isNew) answer.scrollIntoView({ block: "center" });
   }
 
   /** A count that stays is told; while a person types it changes too often. */
