@@ -50,14 +50,29 @@ def run(argv: Sequence[str]) -> int:
     else:
         settings = Settings(model=options.model, runtime=options.runtime, dtype=options.dtype)
         model = LocalModel(settings)
-        figures = [] if options.looks_only else _local(model, options.scenes, options.photos)
-        figures += _looks(model, options.scenes)
-        figures += _where(model, options.scenes)
+        figures = _of_model(model, options)
         model.close()
     print(f"{options.scenes} held-out scenes")
     print(table(figures))
     print(json.dumps({"figures": as_json(figures), "machine": describe_machine()}))
     return 0
+
+
+def _of_model(model: LocalModel, options: argparse.Namespace) -> list[Figure]:
+    if options.captions_only:
+        return _captions(model, options.scenes)
+    figures = _looks(model, options.scenes) + _where(model, options.scenes)
+    return (
+        figures if options.looks_only else _local(model, options.scenes, options.photos) + figures
+    )
+
+
+def _captions(model: LocalModel, scenes: int) -> list[Figure]:
+    captions = Captions()
+    for seed in tqdm(range(scenes), "captions"):
+        frame = make_frame(seed, _SPLIT)
+        captions.add(frame.scene, model.caption(frame.image), model.caption(frame.image, "strict"))
+    return captions.figures()
 
 
 def _local(model: LocalModel, scenes: int, photos: Path) -> list[Figure]:
@@ -77,12 +92,11 @@ def _local(model: LocalModel, scenes: int, photos: Path) -> list[Figure]:
         )
     )
     figures += _labels(model, scenes, photos)
-    captions, asked = Captions(), Answers(model)
-    for seed in tqdm(range(scenes), "captions"):
-        frame = make_frame(seed, _SPLIT)
-        asked.add(frame, seed)
-        captions.add(frame.scene, model.caption(frame.image), model.caption(frame.image, "strict"))
-    return [*figures, *captions.figures(), *asked.figures()]
+    figures += _captions(model, scenes)
+    asked = Answers(model)
+    for seed in tqdm(range(scenes), "answers"):
+        asked.add(make_frame(seed, _SPLIT), seed)
+    return [*figures, *asked.figures()]
 
 
 def _looks(model: LocalModel, scenes: int) -> list[Figure]:
@@ -219,8 +233,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--photos", type=Path, default=DEFAULT_FOLDER, help="photographs without taught objects"
     )
-    parser.add_argument(
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument(
         "--looks-only", action="store_true", help="only where words look, and where things are"
+    )
+    some.add_argument(
+        "--captions-only", action="store_true", help="only invented things of captions"
     )
     parser.add_argument(
         "--engine",
