@@ -129,7 +129,8 @@ export const timelineHandlers = {
     const isNewest = !isRanked(filter) && filter.until === null;
     if (!list.isLoaded) next = reading(next, "first", clock);
     else if (isNewest) next = reading(next, "newest", clock);
-    return counting(next, strip.day ? strip.day.from * 1000 : clock);
+    const isDue = strip.day === null || at - settingsAt >= SETTINGS_EVERY_MS;
+    return isDue ? counting(next, strip.day ? strip.day.from * 1000 : clock) : next;
   },
 
   "timeline-view-chosen"(state, { view, at }) {
@@ -242,8 +243,12 @@ const DONE = {
     const sources = [...new Set([...state.timeline.sources, ...found])].slice(0, MOST_SOURCES);
     const next = changed(state, { list: join(list, answer), sources });
     const [newest] = answer.moments;
-    const isFar = part === "first" && newest && !isRanked(filter) && filter.until === null;
-    return isFar ? counting(next, newest.from * 1000) : next;
+    const isPlain = !isRanked(filter) && filter.until === null;
+    if (part === "first" && newest && isPlain) return counting(next, newest.from * 1000);
+    const { day } = state.timeline.strip;
+    return next.timeline.list.arrived > list.arrived && day
+      ? counting(next, day.from * 1000)
+      : next;
   },
 
   days(state, { day }, { answer }) {
