@@ -29,8 +29,11 @@ log = logging.getLogger("sightline.requests")
 # Pages and supervisors poll these every second or so, clients of Ollama's API twice a minute; only
 # their failures are logged.
 POLLED: Final = frozenset(
-    {"/api/ps", "/api/status", "/api/tags", "/healthz", "/metrics", "/static/<path:filename>"}
-)
+    {
+        "/api/ps", "/api/status", "/api/tags", "/api/timeline", "/api/timeline/days",
+        "/api/timeline/settings", "/healthz", "/metrics", "/static/<path:filename>",
+    }
+)  # fmt: skip
 
 _ENVIRON_KEY: Final = "sightline.request_log"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
@@ -131,7 +134,8 @@ def install_request_log(
             entry.model = info.model
         if on_end is not None:
             on_end(entry)
-        polled = entry.route in POLLED and (entry.status or 500) < 400
+        is_read = entry.method in ("GET", "HEAD") and (entry.status or 500) < 400
+        polled = is_read and entry.route in POLLED
         if not polled and log.isEnabledFor(logging.INFO):
             log.info("request", extra={"fields": entry.fields(settings.log_text)})
 

@@ -61,6 +61,8 @@ def test_nothing_is_kept_before_a_yes_and_everything_can_be_deleted(
     said = caption(client)
     caption(client)
     answered = caption(client, kind="question", prompt="What is here?")
+    # The page asks once more for what the words of an answer looked at.
+    caption(client, kind="question", prompt="What is here?", explain="1", alternatives="5")
     answer, moment = get(client, "")["moments"]
     assert (moment["text"], moment["kind"], moment["source"]) == (said, "caption", "Front door")
     assert moment["from"] < moment["to"]

@@ -31,6 +31,10 @@ class Recorder:
         request, frame = record.request, record.request.frame
         if not self._timeline.keeps or frame is None or not isinstance(request.task, AnswerTask):
             return
+        # An answer that is kept already, asked for once more to see how it came about.
+        is_closer = request.task.explain or request.task.top_logprobs is not None
+        if is_closer and request.kind != "live":
+            return
         result, camera = record.result, request.camera or ""
         if record.outcome != "done" or result is None:
             if request.kind == "live" and record.error_code in _TROUBLES:
