@@ -14,7 +14,10 @@ from PIL import Image
 
 from tools.nano.scenes import make_frame
 from vlm.engine.engine import Engine
+from vlm.finder.meaning import Meaning
+from vlm.finder.parts import Part
 from vlm.images.frame import Frame
+from vlm.pairs.load import load_pair
 from vlm.timeline.adding import Added, add_files, find_files
 from vlm.timeline.exports import write_chapters, write_srt
 from vlm.timeline.query import Query
@@ -64,6 +67,7 @@ def describe(engine: Engine) -> Callable[[Image.Image], str]:
 @pytest.fixture
 def timeline(tmp_path: Path) -> Iterator[Timeline]:
     kept = Timeline(tmp_path / "kept.sqlite3")
+    kept.use_meaning(Meaning(Part("dual encoder", "nano-pair", lambda: load_pair("nano-pair"))))
     yield kept
     kept.close()
 
@@ -91,6 +95,14 @@ def test_each_file_is_added_once_and_broken_ones_stop_nothing(
     assert len(first) == added.moments == 4 + SCENES
     again = add(timeline, album, describe)
     assert (again.known, again.moments, rows(timeline)) == (5, 0, first)
+    # A picture that was saved anew, smaller, is nearly the same; another one is not.
+    assert added.alike == []
+    smaller = album / "sub" / "smaller.jpg"
+    scene(0).save(smaller, quality=60)
+    assert add(timeline, album, describe).alike == [
+        (str(smaller.resolve()), str((album / "0.jpg").resolve()))
+    ]
+    smaller.unlink()
     # A file with another content is another picture.
     changed = album / "sub" / "1.jpg"
     before = changed.read_bytes()
@@ -99,7 +111,7 @@ def test_each_file_is_added_once_and_broken_ones_stop_nothing(
         assert add(timeline, album, describe).pictures == 1
     finally:
         changed.write_bytes(before)
-    assert len(rows(timeline)) == len(first) and rows(timeline) != first
+    assert len(rows(timeline)) == len(first) + 1 and rows(timeline)[: len(first)] != first
 
 
 def test_a_video_gets_moments_subtitles_and_chapters(

@@ -15,7 +15,7 @@ from vlm.errors import BadImageError, ImageTooLargeError, SightlineError, Unsupp
 from vlm.images.decode import MAX_IMAGE_BYTES, decode_image
 
 # The exit code of shells for a command that Ctrl-C ended.
-_INTERRUPTED: Final = 130
+INTERRUPTED: Final = 130
 _PICTURE_ERRORS: Final = (BadImageError, ImageTooLargeError, UnsupportedImageError)
 
 
@@ -47,7 +47,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def print_findings(

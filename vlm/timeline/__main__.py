@@ -21,7 +21,7 @@ from vlm.console import make_consoles_safe
 from vlm.errors import BadRequestError, SettingsError, TimelineError
 from vlm.finder.finder import Finder
 from vlm.finder.meaning import Meaning
-from vlm.images.files import exit_code_of
+from vlm.images.files import INTERRUPTED, exit_code_of
 from vlm.images.frame import Frame
 from vlm.models.candidates import best_here, find_models
 from vlm.models.loading import load_engine
@@ -133,15 +133,22 @@ def _add(arguments: argparse.Namespace, settings: Settings, timeline: Timeline) 
         return engine.run(request).text.strip()
 
     files = [*find_files(arguments.paths)]
-    with tqdm(files, "files", unit="file", disable=not sys.stderr.isatty()) as bar:
-        added = add_files(
-            timeline,
-            bar,
-            describe,
-            engine.info.model,
-            with_pictures=not arguments.words,
-            told=bar.set_postfix_str,
-        )
+    added = Added()
+    try:
+        with tqdm(files, "files", unit="file", disable=not sys.stderr.isatty()) as bar:
+            add_files(
+                timeline,
+                bar,
+                describe,
+                engine.info.model,
+                with_pictures=not arguments.words,
+                told=bar.set_postfix_str,
+                done=added,
+            )
+    except KeyboardInterrupt:
+        _print(added, timeline)
+        print("Stopped. The same command goes on where this one was.", file=sys.stderr)
+        return INTERRUPTED
     _print(added, timeline)
     if arguments.subtitles is not None:
         _write_subtitles(arguments.subtitles, files, timeline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,8 +20,9 @@ from vlm.images.change import has_changed, thumbnail_of
 from vlm.images.files import read_image
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.timeline import files, store
-from vlm.timeline.meaning import unpacked
+from vlm.timeline.meaning import Vector, unpacked
 from vlm.timeline.pictures import small_picture
+from vlm.timeline.search import picture_of
 from vlm.timeline.spans import Look
 from vlm.timeline.timeline import Timeline
 from vlm.timeline.videos import VIDEO_SUFFIXES, frames_of
@@ -48,7 +50,7 @@ class Added:
     broken: list[tuple[Path, str]] = field(default_factory=list)
     """Files that could not be read, with the reason."""
     alike: list[tuple[str, str]] = field(default_factory=list)
-    """New pictures with one that is nearly the same."""
+    """New pictures with one that is nearly the same, of those whose small pictures are kept."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class _File:
     size: int
     modified_s: float
     content: str
-    """A hash of its size, its first and its last mebibyte."""
+    """A hash of its bytes."""
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -85,15 +87,16 @@ def add_files(
     *,
     with_pictures: bool,
     told: Callable[[str], None] = lambda _: None,
+    done: Added | None = None,
 ) -> Added:
-    """Add the files of `paths` to `timeline`, and return what became of them.
+    """Add the files of `paths` to `timeline`, and return what became of them; `done`, if given.
 
     `describe` returns the caption of an RGB image; `model` is its name. Each picture and each
     moment of a video is written as it is captioned, so that a run that was stopped goes on where it
     was. A file that cannot be read stops nothing. `told` receives what is being done. Moments are
     kept whatever their age. Raise TimelineError if the timeline cannot be written.
     """
-    done = Added()
+    done = Added() if done is None else done
     adder = _Adder(timeline, describe, model, with_pictures, done)
     for path in paths:
         told(path.name)
@@ -122,6 +125,9 @@ class _Adder:
         self._done = done
 
     def add(self, path: Path) -> None:
+        if self._is_unchanged(path):
+            self._done.known += 1
+            return
         file = _file_of(path)
         known, until_s, copy = self._known(file)
         if known:
@@ -135,13 +141,22 @@ class _Adder:
             image = read_image(path)
             at_s = _taken_s(path, file.modified_s)
             look = self._look(file, at_s, self._describe(image), image)
+            made = self._timeline.vectors.of_image(image)
 
             def write(connection: sqlite3.Connection) -> None:
-                self._insert(connection, look)
+                self._insert(connection, look, made)
                 files.set_file(connection, *_row(file), None)
 
             self._timeline.write(write)
             self._done.pictures += 1
+
+    def _is_unchanged(self, path: Path) -> bool:
+        """Return whether a file was added to its end, and has its size and time still."""
+        stat = path.stat()
+        row = self._timeline.write(lambda each: files.find_file(each, str(path)))
+        if row is None or row.until_s is not None:
+            return False
+        return (row.size, row.modified_s) == (stat.st_size, stat.st_mtime)
 
     def _known(self, file: _File) -> tuple[bool, float, bool]:
         """Return whether a file is in the timeline, a video's place to go on, and whether it is a
@@ -153,7 +168,8 @@ class _Adder:
         def read(connection: sqlite3.Connection) -> tuple[bool, float, bool]:
             row = files.find_file(connection, file.path)
             if row is not None:
-                if row.size == file.size and row.content == file.content:
+                if row.content == file.content:
+                    files.set_file(connection, *_row(file), row.until_s)
                     return row.until_s is None, row.until_s or 0.0, False
                 files.forget_file(connection, file.path)
             return False, 0.0, files.has_content(connection, file.content)
@@ -174,17 +190,19 @@ class _Adder:
                 is_new = text != last or not moment
             look = self._look(file, at_s, text, frame.image)
             row = (*_row(file), frame.at_s)
+            made = self._timeline.vectors.of_image(frame.image) if is_new else None
 
             def write(
                 connection: sqlite3.Connection,
                 look: Look = look,
+                made: tuple[str, bytes] | None = made,
                 is_new: bool = is_new,
                 moment: int = moment,
                 row: tuple[str, int, float, str, float] = row,
             ) -> int:
                 files.set_file(connection, *row)
                 if is_new:
-                    return self._insert(connection, look)
+                    return self._insert(connection, look, made)
                 files.prolong(connection, moment, look.at_s)
                 return moment
 
@@ -204,32 +222,44 @@ class _Adder:
             image=image,
         )
 
-    def _insert(self, connection: sqlite3.Connection, look: Look) -> int:
+    def _insert(
+        self, connection: sqlite3.Connection, look: Look, made: tuple[str, bytes] | None
+    ) -> int:
+        """Insert a moment with its small picture and its vector `made`; return its id."""
         moment = store.insert_moment(connection, look, kept=True)
         self._done.moments += 1
         assert look.image is not None
         jpeg = small_picture(look.image) if self._with_pictures else None
         if jpeg is not None:
             store.insert_picture(connection, moment, jpeg)
-        made = self._timeline.vectors.of_image(look.image)
         if made is not None:
-            vectors = self._timeline.vectors
-            for other, _ in vectors.nearest(connection, unpacked(made[1]), 1, NEARLY_SAME):
-                name = files.camera_of(connection, other)
-                if name not in (None, look.camera):
-                    self._done.alike.append((look.camera, str(name)))
+            self._compare(connection, look, look.image, unpacked(made[1]))
             store.insert_vector(connection, moment, *made)
         return moment
+
+    def _compare(
+        self, connection: sqlite3.Connection, look: Look, image: Image.Image, vector: Vector
+    ) -> None:
+        """Note that a moment of another file looks nearly the same.
+
+        A vector says what a picture shows; two that show the same are not yet the same picture.
+        """
+        for other, _ in self._timeline.vectors.nearest(connection, vector, 1, NEARLY_SAME):
+            name, jpeg = files.camera_of(connection, other), picture_of(connection, other)
+            if name in (None, look.camera) or jpeg is None:
+                continue
+            with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as small:
+                before = thumbnail_of(small.convert("RGB"))
+            if not has_changed(before, thumbnail_of(image)):
+                self._done.alike.append((look.camera, str(name)))
 
 
 def _file_of(path: Path) -> _File:
     stat = path.stat()
-    digest = hashlib.sha256(str(stat.st_size).encode())
+    digest = hashlib.sha256()
     with path.open("rb") as opened:
-        digest.update(opened.read(_PIECE_BYTES))
-        if stat.st_size > 2 * _PIECE_BYTES:
-            opened.seek(-_PIECE_BYTES, os.SEEK_END)
-        digest.update(opened.read(_PIECE_BYTES))
+        while piece := opened.read(_PIECE_BYTES):
+            digest.update(piece)
     return _File(str(path), stat.st_size, stat.st_mtime, digest.hexdigest())
 
 

@@ -10,6 +10,7 @@ class KnownFile(NamedTuple):
     """A file as it was when it was added."""
 
     size: int
+    modified_s: float
     content: str
     """A hash."""
     until_s: float | None
@@ -19,7 +20,7 @@ class KnownFile(NamedTuple):
 def find_file(connection: sqlite3.Connection, path: str) -> KnownFile | None:
     """Return what is known of a file; None if nothing of it is kept."""
     row = connection.execute(
-        "SELECT size, content, until_s FROM files WHERE path = ?", (path,)
+        "SELECT size, modified_s, content, until_s FROM files WHERE path = ?", (path,)
     ).fetchone()
     return None if row is None else KnownFile(*row)
 

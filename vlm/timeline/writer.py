@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -38,7 +39,7 @@ _TICK_S: Final = 1.0
 _RETENTION_S: Final = 60.0
 # After a fault the file is tried again so often.
 _RETRY_S: Final = 5.0
-_ANSWER_S: Final = 120.0
+_ANSWER_S: Final = 60.0
 _MEGABYTE: Final = 1_000_000
 
 _log = logging.getLogger("sightline")
@@ -165,10 +166,11 @@ class Writer:
         try:
             self._waiting.put(run, timeout=_ANSWER_S)
             return answer.result(timeout=_ANSWER_S)
+        # First: a TimeoutError is an OSError. (Of futures it is one from Python 3.11 on.)
+        except (queue.Full, TimeoutError, FutureTimeoutError) as error:
+            raise TimelineError((self.fault or fault("too_slow")).why) from error
         except (sqlite3.Error, OSError) as error:
             raise TimelineError(fault_of(error).why) from error
-        except (queue.Full, TimeoutError) as error:
-            raise TimelineError(fault("too_slow").why) from error
 
     # -- the thread --
 
