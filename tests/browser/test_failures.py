@@ -124,7 +124,7 @@ def test_restarted_server_is_found_again(open_page, still_camera):
     expect(page.locator("#chip")).to_contain_text("no captions")
     page.locator("#question-text").fill("What colour is it?")
     page.keyboard.press("Enter")
-    expect(page.locator(".turn-note")).to_contain_text("Your question waits")
+    expect(page.locator(".turn-note").last).to_contain_text("Your question waits")
     with SightlineProcess(["--port", str(first.port)]) as second:
         # The new server has neither the frame nor the thread: both come with the question.
         expect(page.locator(".turn-answer")).not_to_be_empty()
