@@ -6,17 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import get_args
 
 from PIL import Image
 
-from vlm.checkpoints.catalogue import BUNDLED_MODEL
-from vlm.errors import SettingsError
 from vlm.images.files import Findings, exit_code_of, picture_parser, print_findings
-from vlm.models.candidates import best_here, find_models
+from vlm.models.candidates import settings_here
 from vlm.models.loading import load_engine
-from vlm.option_types import AUTO_MODEL
 from vlm.results import Scored
 from vlm.scoring.aspects import aspects_of, aspects_task, read_aspects
 from vlm.scoring.labels import LabelQuestion, Mode, read_labels
@@ -58,12 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
-    if settings.engine != "local":
-        raise SettingsError("Labels need a model that runs here: leave out SIGHTLINE_ENGINE.")
+    settings = settings_here(settings, "Labels need")
     labels = () if arguments.aspects else read_labels(arguments.labels)
-    if settings.model == AUTO_MODEL:
-        best = best_here(find_models(settings))
-        settings = replace(settings, model=best.model if best else BUNDLED_MODEL)
     engine = load_engine(settings)
     asked = aspects_of(engine.info.model)
     question = LabelQuestion(labels, arguments.mode, engine.info.model)

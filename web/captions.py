@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from flask import Blueprint, Response, request
 from flask import Request as HttpRequest
@@ -29,9 +28,14 @@ from web.errors import error_body
 from web.estimating import estimate
 from web.picture_body import read_picture
 from web.request_log import request_log
-from web.streaming import Admission, Place, read_events
-
-_WAITING: Final = ": waiting\n\n"
+from web.streaming import (
+    WAITING,
+    Admission,
+    Place,
+    event_stream,
+    read_events,
+    server_sent,
+)
 
 # Makes an estimate of a result and its tokens, step by step.
 Estimate: TypeAlias = Callable[
@@ -100,11 +104,7 @@ def captions_blueprint(
                 explained = partial(
                     estimate, entry.request, worker, admission, entry, request.environ
                 )
-            response = Response(
-                _server_sent(events, entry.request, worker, timeline, explained),
-                mimetype="text/event-stream",
-                headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-            )
+            response = event_stream(_events_of(events, entry.request, worker, timeline, explained))
             # Runs however the answer ends: read to its end, cancelled, or never started.
             response.call_on_close(held.pop_all().close)
             return response
@@ -112,7 +112,7 @@ def captions_blueprint(
     return blueprint
 
 
-def _server_sent(
+def _events_of(
     events: Iterator[StreamEvent | None],
     request: Request,
     worker: Worker,
@@ -124,22 +124,24 @@ def _server_sent(
     try:
         for event in events:
             if event is None:
-                yield _WAITING
+                yield WAITING
             elif isinstance(event, Result):
                 looks = event.looks if isinstance(event, Explained) else None
                 if explained is not None:
                     looks = yield from _comments(explained(event, tokens))
                 if looks is not None:
-                    yield _event("looks", asdict(looks))
+                    yield server_sent("looks", asdict(looks))
                 sure = _sure(event, tokens, worker) if task.sure else None
                 if sure is not None and frame is not None:
                     timeline.add_sure(frame.camera or "", frame.captured_at, sure.probability)
-                yield _event("done", _done(event, sure, _tokens(event, tokens, task.top_logprobs)))
+                yield server_sent(
+                    "done", _done(event, sure, _tokens(event, tokens, task.top_logprobs))
+                )
             else:
                 tokens += event.logprobs
-                yield _event("token", asdict(Token(event.text)))
+                yield server_sent("token", asdict(Token(event.text)))
     except SightlineError as error:
-        yield _event("error", error_body(error.code, str(error)))
+        yield server_sent("error", error_body(error.code, str(error)))
 
 
 def _comments(steps: Generator[None, None, Looks | None]) -> Generator[str, None, Looks | None]:
@@ -150,7 +152,7 @@ def _comments(steps: Generator[None, None, Looks | None]) -> Generator[str, None
         except StopIteration as end:
             looks: Looks | None = end.value
             return looks
-        yield _WAITING
+        yield WAITING
 
 
 def _done(
@@ -207,10 +209,6 @@ def _sure(result: Result, tokens: Sequence[TokenLogprob], worker: Worker) -> Sur
     if result.stats.by != "model" or info is None:
         return None
     return sure_of(result.text, tokens, calibration_of(info.model, info.dtype))
-
-
-def _event(name: str, data: object) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
 def read_caption_request(

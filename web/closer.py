@@ -142,9 +142,11 @@ class FoundPlace:
 
 @dataclass(frozen=True)
 class WhereAnswer:
-    """The boxes of a thing, the surest first; none if it is not there."""
+    """The boxes of a thing, the surest first; none if it is not there, or not known."""
 
     boxes: tuple[FoundPlace, ...]
+    # False if the model was not taught this word, so that it cannot tell.
+    known: bool
     # Seconds of work.
     total_s: float
 
@@ -226,6 +228,8 @@ def closer_blueprint(worker: Worker, finder: Finder, admission: Admission) -> Bl
             model = running_model(worker)
             frame = Frame(image, fields.camera)
             question = WhereQuestion(image, phrase, model.model, fields.detail or "low")
+            if not question.is_known:
+                return jsonify(_where((), total_s, known=False))
 
             def run(task: Task) -> Result | None:
                 nonlocal total_s
@@ -273,14 +277,14 @@ def _detected(finder: Finder, image: Image.Image, phrase: str) -> tuple[WhereBox
     return tuple(sorted(boxes, key=lambda each: -each.score))
 
 
-def _where(boxes: Sequence[WhereBox], total_s: float) -> WhereAnswer:
+def _where(boxes: Sequence[WhereBox], total_s: float, known: bool = True) -> WhereAnswer:
     places = (
         FoundPlace(
             tuple(round(side, _DIGITS) for side in each.box), round(each.score, _DIGITS), each.by
         )
         for each in boxes
     )
-    return WhereAnswer(tuple(places), round(total_s, _DIGITS))
+    return WhereAnswer(tuple(places), known, round(total_s, _DIGITS))
 
 
 def _pointed(asked: _Hide, looked: Looked) -> tuple[int, ...]:

@@ -169,8 +169,8 @@ _STATUS: Final[Mapping[type[SightlineError], int]] = {
 
 # For errors that Flask raises: the code and the message.
 _HTTP_ERRORS: Final = {
-    400: ("bad_request", "The request is malformed. The README lists what each route accepts."),
-    404: ("not_found", "There is nothing at this address. The README lists the routes."),
+    400: ("bad_request", "The request is malformed. docs/http.md lists what each route accepts."),
+    404: ("not_found", "There is nothing at this address. docs/http.md lists the routes."),
     405: ("method_not_allowed", "This address does not accept this method; see the Allow header."),
     413: ("request_too_large", "The body is larger than this address accepts. Send less."),
     415: ("unsupported_media_type", "Send the image itself, or multipart with the field `image`."),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import flask
+from flask import Response
 from PIL import Image
 
 from vlm.errors import BusyError, ModelFailedError, NotReadyError, StreamClosedError
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 # After so long without an event the client receives a comment line, as a sign of life.
 KEEPALIVE_S = 1.0
 RETRY_AFTER_S = 1
+# A comment line of server-sent events, as a sign of life.
+WAITING = ": waiting\n\n"
 # Of the bodies, then the pictures, of all requests in flight. Those up to ORDINARY_BYTES, about a
 # megapixel, are counted and always accepted.
 MAX_HELD_BYTES = 512 * 2**20
@@ -183,3 +187,14 @@ def read_events(
         yield event
         if isinstance(event, Result):
             return
+
+
+def server_sent(name: str, data: object) -> str:
+    """Return a server-sent event whose data is JSON."""
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def event_stream(events: Iterator[str]) -> Response:
+    """Return a response that streams server-sent events, which no proxy holds back."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(events, mimetype="text/event-stream", headers=headers)

@@ -12,20 +12,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from vlm.errors import BadRequestError, UnknownMomentError
 from vlm.timeline.choices import Keep
+from vlm.timeline.days import Gap, gaps_between, half_hours
 from vlm.timeline.exports import FORMATS
 from vlm.timeline.imports import add_imported, read_lines
-from vlm.timeline.search import (
-    Found,
-    Gap,
-    Moment,
-    gaps_between,
-    half_hours,
-    moments_of,
-    picture_of,
-    search,
-)
+from vlm.timeline.search import Found, Moment, moments_of, picture_of, search
 from vlm.timeline.spans import GapReason
 from vlm.timeline.timeline import Timeline
+from web.field_reader import FieldReader
 from web.json_body import read_json_object
 from web.timeline_fields import (
     DAYS_FIELDS,
@@ -36,7 +29,6 @@ from web.timeline_fields import (
     RANGE_FIELDS,
     SETTINGS_BODY,
     UNDO_BODY,
-    FieldReader,
     read_query,
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from vlm.timeline.query import Query
 from vlm.timeline.recall import (
     MOST_PICTURES,
     NOTHING,
+    NOTHING_YET,
     chat_of,
     quoted,
     relevant,
@@ -33,14 +33,24 @@ from vlm.timeline.recall import (
 )
 from vlm.timeline.records import Sentence, recorded
 from vlm.timeline.search import Moment, moments_of, picture_of
+from vlm.timeline.store import count_moments
 from vlm.timeline.timeline import Timeline
 from vlm.types import AnswerTask, Request, ScoreTask
 from web.errors import error_body
+from web.field_reader import FieldReader
 from web.json_body import read_json_object
 from web.request_log import request_log
-from web.streaming import Admission, read_events, run_task, running_model
+from web.streaming import (
+    WAITING,
+    Admission,
+    event_stream,
+    read_events,
+    run_task,
+    running_model,
+    server_sent,
+)
 from web.timeline import moment_fields
-from web.timeline_fields import ASK_BODY, FieldReader
+from web.timeline_fields import ASK_BODY
 
 _MAX_TOKENS: Final = 96
 _DIGITS: Final = 4
@@ -70,6 +80,7 @@ def timeline_ask_blueprint(timeline: Timeline, worker: Worker, admission: Admiss
         answer: tuple[Sentence, ...] | None = None
         pictures: dict[int, Image.Image] = {}
         with timeline.reading() as connection:
+            has_moments = connection is not None and count_moments(connection) > 0
             if connection is not None and plan.kind != "recall":
                 found = recorded(connection, plan, query, now_s)
                 if found is not None:
@@ -83,11 +94,14 @@ def timeline_ask_blueprint(timeline: Timeline, worker: Worker, admission: Admiss
                 pictures = {each: _opened(jpeg) for each, jpeg in jpegs.items() if jpeg}
         if not moments:
             said = _Said("nothing", (), began_s)
-            is_name = plan.words and plan.kind != "recall"
-            text = f"No caption names {with_article(plan.phrase)}." if is_name else NOTHING
-            return _stream(said.told((Sentence(text, ()),)))
+            text = NOTHING
+            if not has_moments:
+                text = NOTHING_YET
+            elif plan.words and plan.kind != "recall":
+                text = f"No caption names {with_article(plan.phrase)}."
+            return event_stream(said.told((Sentence(text, ()),)))
         if answer is not None:
-            return _stream(_Said(plan.kind, moments, began_s).told(answer))
+            return event_stream(_Said(plan.kind, moments, began_s).told(answer))
         with ExitStack() as held:
             held.enter_context(admission.place()).hold_images(pictures.values())
             model = running_model(worker).model
@@ -99,7 +113,7 @@ def timeline_ask_blueprint(timeline: Timeline, worker: Worker, admission: Admiss
             said = _Said("recall", moments, began_s)
             if model == BUNDLED_MODEL:
                 # It answers about one picture.
-                return _stream(said.told(quoted(moments, now_s)))
+                return event_stream(said.told(quoted(moments, now_s)))
             shown = {each.id: pictures[each.id] for each in moments if each.id in pictures}
             shown = dict([*shown.items()][:MOST_PICTURES])
             entry = request_log()
@@ -107,7 +121,7 @@ def timeline_ask_blueprint(timeline: Timeline, worker: Worker, admission: Admiss
             chat = chat_of(question, moments, shown, now_s)
             entry.request = Request(AnswerTask(chat, _MAX_TOKENS, stop_loops=True, reading="model"))
             stream = held.enter_context(admission.submitted(worker, entry))
-            response = _stream(said.written(read_events(stream, admission, entry)))
+            response = event_stream(said.written(read_events(stream, admission, entry)))
             response.call_on_close(held.pop_all().close)
             return response
 
@@ -126,7 +140,7 @@ class _Said:
         """Yield the events of an answer that no model wrote."""
         yield self._found()
         for index, each in enumerate(sentences):
-            yield _event("token", {"text": (" " if index else "") + each.text})
+            yield server_sent("token", {"text": (" " if index else "") + each.text})
         yield self._done(" ".join(each.text for each in sentences), "stop", sentences)
 
     def written(self, events: Iterator[StreamEvent | None]) -> Iterator[str]:
@@ -135,24 +149,24 @@ class _Said:
         try:
             for event in events:
                 if event is None:
-                    yield ": waiting\n\n"
+                    yield WAITING
                 elif isinstance(event, Result):
                     text = event.text.strip()
                     yield self._done(text, event.finish_reason, sourced(text, self._moments))
                 else:
-                    yield _event("token", {"text": event.text})
+                    yield server_sent("token", {"text": event.text})
         except SightlineError as error:
-            yield _event("error", error_body(error.code, str(error)))
+            yield server_sent("error", error_body(error.code, str(error)))
 
     def _found(self) -> str:
         moments = [moment_fields(each, False) for each in self._moments]
-        return _event("found", {"plan": self._plan, "moments": moments})
+        return server_sent("found", {"plan": self._plan, "moments": moments})
 
     def _done(self, text: str, finish: str, sentences: Sequence[Sentence]) -> str:
         told = [{"text": each.text, "moments": [*each.moments]} for each in sentences]
         total_s = round(time.perf_counter() - self._began_s, _DIGITS)
         done = {"text": text, "finish": finish, "plan": self._plan, "sentences": told}
-        return _event("done", done | {"total_s": total_s})
+        return server_sent("done", done | {"total_s": total_s})
 
 
 def _yes(
@@ -189,12 +203,3 @@ def _latest(*times: float | None) -> float | None:
 
 def _earliest(*times: float | None) -> float | None:
     return min((each for each in times if each is not None), default=None)
-
-
-def _stream(events: Iterator[str]) -> Response:
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Response(events, mimetype="text/event-stream", headers=headers)
-
-
-def _event(name: str, data: object) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

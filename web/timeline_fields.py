@@ -1,32 +1,27 @@
-"""The fields and answers of the timeline's routes in JSON Schema, and their reader.
+"""The fields and answers of the timeline's routes in JSON Schema.
 
 By hand: `from` is a field of most of them, and no name of a class can have it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from vlm.errors import BadRequestError
 from vlm.timeline.choices import DAYS, KEEPS, LEAST_MB, MOST_MB
 from vlm.timeline.database import GAP_REASONS
 from vlm.timeline.exports import FORMATS
 from vlm.timeline.query import DEFAULT_MOMENTS, MOST_MOMENTS, QUERY_MAX_CHARS, Query
-
-Schema = dict[str, Any]
+from web.field_reader import NAME_MAX_CHARS, FieldReader, Schema
 
 KINDS: Final = ("caption", "answer", "alert")
 # How a question is answered: by what captions name, by a model over moments, or not at all.
 PLANS: Final = ("when", "first", "last", "often", "long", "many", "recall", "nothing")
-NAME_MAX_CHARS: Final = 200
 # A few thousand years.
 MOST_TIME_S: Final = 100_000_000_000
 # Whole numbers that JavaScript can have.
 MOST_ID: Final = 2**53 - 1
 
-_NUMBER: Final = re.compile(r"-?\d{1,40}(\.\d{1,40})?(e[+-]?\d{1,3})?", re.IGNORECASE)
 _CURSOR_PATTERN: Final = r"^[0-9a-z_.-]{0,64}$"
 
 
@@ -262,37 +257,6 @@ TIMELINE_SCHEMAS: Final[Mapping[str, Schema]] = {
 }
 
 
-class FieldReader:
-    """Reads the fields of a query or of a JSON object by their schemas."""
-
-    def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Schema]) -> None:
-        self._values = values
-        self._schema = schema
-
-    def read(self, name: str) -> Any:
-        """Return the value of a field, None if it is absent; raise BadRequestError with the rule.
-
-        An empty field of a query counts as absent, except a text.
-        """
-        if name not in self._values:
-            return None
-        schema, value = self._schema[name], self._values[name]
-        if value == "" and schema.get("type") != "string":
-            return None
-        if "enum" in schema:
-            # True is 1 to Python.
-            if value not in schema["enum"] or isinstance(value, bool):
-                raise BadRequestError(f"{name} must be one of: {_listed(schema['enum'])}.")
-            return value
-        if schema["type"] == "boolean":
-            if not isinstance(value, bool):
-                raise BadRequestError(f"{name} must be true or false.")
-            return value
-        if schema["type"] == "string":
-            return _text(name, value, schema)
-        return _number(name, value, schema)
-
-
 def read_query(values: Mapping[str, str], paged: bool = True) -> Query:
     """Return the query of the fields of SEARCH_FIELDS, or FILTER_FIELDS if not `paged`."""
     fields = FieldReader(values, SEARCH_FIELDS if paged else FILTER_FIELDS)
@@ -309,30 +273,3 @@ def read_query(values: Mapping[str, str], paged: bool = True) -> Query:
         limit=(fields.read("limit") if paged else None) or DEFAULT_MOMENTS,
         before=(fields.read("before") if paged else None) or "",
     )
-
-
-def _listed(values: list[Any]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _text(name: str, value: Any, schema: Schema) -> str:
-    longest = schema.get("maxLength", NAME_MAX_CHARS)
-    is_text = isinstance(value, str) and schema.get("minLength", 0) <= len(value) <= longest
-    if not is_text or not re.search(schema.get("pattern", ""), value):
-        raise BadRequestError(f"{name} must be a text of at most {longest} characters.")
-    # Lone surrogates cannot be stored.
-    return str(value).encode("utf-8", "replace").decode().replace("\0", " ")
-
-
-def _number(name: str, value: Any, schema: Schema) -> float | int:
-    is_whole, low, high = schema["type"] == "integer", schema["minimum"], schema["maximum"]
-    number: float | int | None = None
-    if isinstance(value, str) and value.isascii() and _NUMBER.fullmatch(value):
-        number = float(value) if not is_whole else int(value) if value.isdecimal() else None
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        is_right = low <= value <= high and (not is_whole or value == int(value))
-        number = (int(value) if is_whole else value) if is_right else None
-    if number is None or not low <= number <= high:
-        kind = "a whole number" if is_whole else "a number"
-        raise BadRequestError(f"{name} must be {kind} from {low} to {high}.")
-    return number

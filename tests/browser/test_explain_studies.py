@@ -1,4 +1,4 @@
-"""What is found out about a still: patches, places, aspects, another answer; and gauges."""
+"""Studies of a still (patches, places, aspects, a second answer), and pinned labels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(core, body: str, *rest: Any) -> Any:
 
 
 def told(core, name: str) -> str:
-    """Return what is told of a study, by the name of its function."""
+    """Return the texts of a study; `name` is the function of words/studies.js."""
     note: str = run(core, f"return M.{name}(state).note;")
     return note
 
@@ -108,7 +108,7 @@ def test_studies_belong_to_their_still_and_can_be_stopped(core):
     assert "by the object finder" in told(core, "whereTexts")
     core.dispatch("study-cleared", 130, kind="where")
     assert told(core, "whereTexts") == ""
-    # Cleared or stopped on its way; a server's refusal is told in its words.
+    # Cleared or cancelled in flight; a refusal of the server is shown word for word.
     ask(core, "where", 140, phrase="cup").dispatch("study-cleared", 141, kind="where")
     assert core.plan["studyId"] is None
     ask(core, "aspects", 150).dispatch("study-stopped", 151)

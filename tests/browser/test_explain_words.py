@@ -62,7 +62,7 @@ def answered(core, status=STATUS):
 
 
 def shown(core) -> Any:
-    """Return what the segment shows: note, button, words, what is told of the chosen one."""
+    """Return the segment's note, button and words, and the texts of the chosen word."""
     return core.run(
         "const { note, button } = M.explanation(arg); const words = M.wordsInView(arg);"
         "const units = M.answerOf(words) ? M.unitTexts(words).map(({ label }) => label) : [];"

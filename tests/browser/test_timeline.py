@@ -117,15 +117,19 @@ def test_keeps_finds_asks_exports_and_deletes(open_page, kept_server, drawing, t
     answer.locator("[data-moment]").first.click()
     expect(page.locator(".timeline-narrowed")).to_contain_text("Before")
     expect(entries(page).first).to_contain_text("A red star")
+    page.get_by_role("button", name="Show all").click()
+    words.fill("nothing like this")
+    expect(page.locator(".timeline-empty")).to_contain_text("Nothing found")
     words.fill("When was the last dragon?")
     page.locator(".timeline-find [type=submit]").click()
     expect(answer).to_contain_text("Nothing was found, and the model was not asked")
+    # The note of the search before is gone.
+    expect(page.locator(".timeline-empty")).to_be_hidden()
     assert_accessible_at_all_zooms(page)
     answer.get_by_role("button", name="Close answer").click()
     expect(answer).to_be_hidden()
 
     # Export what is filtered.
-    page.get_by_role("button", name="Show all").click()
     words.fill(OLDEST)
     expect(count).not_to_have_text("0 moments")
     expect(entries(page).first).to_contain_text(f"{OLDEST}.")

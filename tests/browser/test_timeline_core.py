@@ -211,7 +211,7 @@ def test_each_state_of_the_server_is_said(core):
     said = run(core, texts, with_settings(core, fault=fault).state)[0]
     assert said.startswith("Nothing more is kept since ")
     assert said.endswith(": the disk is full. Captions go on.")
-    # Who may not change it is told that it is kept, and offered nothing.
+    # A client that may not change the timeline sees that it is kept, and no offer.
     status = {**STATUS, "can_change_models": False, "timeline": "words"}
     core.begin().dispatch("status-received", status=status)
     core.dispatch("panel-toggled", panel="history")

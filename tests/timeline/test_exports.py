@@ -1,4 +1,4 @@
-"""What is taken along: each form has all moments, and lines of JSON come back as they were."""
+"""Exports: each format has all moments, and JSON lines are imported unchanged."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ import pytest
 from vlm.errors import TimelineError, UnknownMomentError
 from vlm.timeline.choices import UNDO_S, Clock
 from vlm.timeline.database import MIGRATIONS, open_writer, reader, transaction
+from vlm.timeline.days import gaps_between
 from vlm.timeline.query import Query
-from vlm.timeline.search import gaps_between, search
+from vlm.timeline.search import search
 from vlm.timeline.spans import MOST_PAUSE_S, Look
 from vlm.timeline.store import DAY_S
 from vlm.timeline.timeline import Timeline

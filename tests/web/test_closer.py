@@ -167,7 +167,7 @@ def test_a_model_that_cannot_says_so(nano_dir: Path) -> None:
 
 def boxes(client: FlaskClient, image: Image.Image, phrase: str) -> list[dict[str, Any]]:
     told = post(client, "where", image, phrase=phrase)
-    assert set(told) == {"boxes", "total_s"}
+    assert set(told) == {"boxes", "known", "total_s"}
     for each in told["boxes"]:
         x0, y0, x1, y1 = each["box"]
         assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 and 0 < each["score"] <= 1
@@ -201,6 +201,16 @@ def test_the_detector_knows_some_names(client: FlaskClient) -> None:
     x0, y0, x1, y1 = first["box"]
     assert (first["by"], x0 < 0.4, x1 > 0.6, y0 < 0.4, y1 > 0.6) == ("detector", *[True] * 4)
     assert boxes(client, cat, "dog") == []
+
+
+def test_words_that_the_model_was_not_taught_have_no_box(client: FlaskClient) -> None:
+    image = png(make_frame(43, "test", "objects").image)
+    for phrase, known in (("zebra", False), ("a red dragon", False), ("Red stars!", True)):
+        answer = client.post(
+            "/api/where", query_string={"phrase": phrase}, data=image, headers=JPEG
+        ).get_json()
+        assert answer["known"] == known, phrase
+        assert known or answer["boxes"] == [], phrase
 
 
 def test_phrases_of_any_text_are_answered_or_refused(client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""What may go wrong while a person looks closer, for each route: a clear answer, and no loss."""
+"""Faults of the routes that explain an answer: each has a clear error, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -17,6 +17,7 @@ from vlm.checkpoints.catalogue import (
 )
 from vlm.checkpoints.files import model_size
 from vlm.checkpoints.hub_cache import CachedRepository
+from vlm.errors import SettingsError
 from vlm.option_types import AUTO_MODEL
 from vlm.settings import Settings
 
@@ -186,6 +187,19 @@ def best_here(found: Iterable[ModelEntry]) -> ModelEntry | None:
     if live:
         return max(live, key=lambda each: each.parameters)
     return min(usable, key=lambda each: each.parameters, default=None)
+
+
+def settings_here(settings: Settings, what: str) -> Settings:
+    """Return `settings` for a command, with the best model here in place of "auto".
+
+    `what` needs the model, as in "Labels need". Raise SettingsError if another server is to run it.
+    """
+    if settings.engine != "local":
+        raise SettingsError(f"{what} a model that runs here: leave out SIGHTLINE_ENGINE.")
+    if settings.model != AUTO_MODEL:
+        return settings
+    best = best_here(find_models(settings))
+    return replace(settings, model=best.model if best else BUNDLED_MODEL)
 
 
 def best_to_fetch(found: Iterable[ModelEntry]) -> ModelEntry | None:

@@ -27,6 +27,17 @@ class Phrasing:
     existence_question: str = "Is there {thing} in this image?"
     yes: tuple[str, ...] = ("Yes", "yes")
     no: tuple[str, ...] = ("No", "no")
+    nouns: frozenset[str] = frozenset()
+    """The names of things that the model was taught, in the singular; empty: it knows any."""
+
+    def knows(self, thing: str) -> bool:
+        """Return whether the model can tell of `thing`, such as "red stars", if it is there.
+
+        A model that was taught few words says yes to others as it likes.
+        """
+        last = re.findall(r"\w+", thing.lower())[-1:]
+        forms = {each.removesuffix(end) for each in last for end in ("", "s", "es")}
+        return not self.nouns or not self.nouns.isdisjoint(forms)
 
     def label_texts(self, label: str) -> tuple[str, ...]:
         """Return the answers that name `label`, each with a capital letter."""
@@ -41,10 +52,15 @@ _GENERAL: Final = Phrasing(
     label_question="What is in this image?",
     label_answers=("{thing}.",),
 )
+_NANO_NOUNS: Final = (
+    "arrow circle crescent cross diamond face heart number rectangle ring square star text "
+    "triangle word"
+)
 _NANO: Final = Phrasing(
     label_question=DEFAULT_PROMPT,
     # It names the pattern of a thing, too.
     label_answers=("{thing}.", "an outlined {plain}.", "a striped {plain}.", "a dotted {plain}."),
+    nouns=frozenset(_NANO_NOUNS.split()),
 )
 
 

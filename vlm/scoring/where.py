@@ -76,6 +76,8 @@ class WhereQuestion:
     def __init__(self, image: Image.Image, phrase: str, model: str, detail: Detail = "low") -> None:
         """`phrase` is that of `read_phrase`, `model` the one that runs, as in `EngineInfo`."""
         self._phrasing = phrasing_of(model)
+        self.is_known = self._phrasing.knows(phrase)
+        """Whether the model was taught what the phrase names."""
         self._choices = existence_choices([phrase], self._phrasing)
         self._image = image
         self._detail = detail

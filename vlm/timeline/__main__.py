@@ -6,9 +6,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -16,16 +15,14 @@ from typing import Final
 from PIL import Image
 from tqdm import tqdm
 
-from vlm.checkpoints.catalogue import BUNDLED_MODEL
 from vlm.console import make_consoles_safe
 from vlm.errors import BadRequestError, SettingsError, TimelineError
 from vlm.finder.finder import Finder
 from vlm.finder.meaning import Meaning
 from vlm.images.files import INTERRUPTED, exit_code_of
 from vlm.images.frame import Frame
-from vlm.models.candidates import best_here, find_models
+from vlm.models.candidates import settings_here
 from vlm.models.loading import load_engine
-from vlm.option_types import AUTO_MODEL
 from vlm.prompts import DEFAULT_PROMPT
 from vlm.settings import Settings
 from vlm.timeline.adding import Added, add_files, find_files
@@ -96,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     delete = commands.add_parser("delete", help="delete for good")
     which = delete.add_mutually_exclusive_group(required=True)
     which.add_argument("--last-hour", action="store_true")
-    which.add_argument("--day", metavar="YYYY-MM-DD", type=_time)
+    which.add_argument("--day", metavar="YYYY-MM-DD", type=_day)
     which.add_argument("--all", action="store_true")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     delete.set_defaults(run=_delete)
@@ -111,17 +108,28 @@ def _time(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text} is no time such as 2026-05-04T18:00") from None
 
 
+def _day(text: str) -> float:
+    """Return the begin of a local day."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{text} is no day such as 2026-05-04") from None
+
+
 def _add(arguments: argparse.Namespace, settings: Settings, timeline: Timeline) -> int:
     for path in arguments.paths:
         if not path.exists():
             raise SettingsError(f"{path} does not exist.")
-    # Whether it can be written is known before the model is loaded.
+    # Whether they can be written is known before the model is loaded.
     timeline.write(lambda connection: None)
-    if settings.engine != "local":
-        raise SettingsError("This needs a model that runs here: leave out SIGHTLINE_ENGINE.")
-    if settings.model == AUTO_MODEL:
-        best = best_here(find_models(settings))
-        settings = replace(settings, model=best.model if best else BUNDLED_MODEL)
+    if arguments.subtitles is not None:
+        try:
+            arguments.subtitles.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{arguments.subtitles} cannot be made: {error.strerror}."
+            ) from None
+    settings = settings_here(settings, "New pictures need")
     engine = load_engine(settings)
     finder = Finder(settings)
     if finder.pair.is_usable:
@@ -171,7 +179,6 @@ def _print(added: Added, timeline: Timeline) -> None:
 
 
 def _write_subtitles(folder: Path, files: Sequence[Path], timeline: Timeline) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     with timeline.reading() as connection:
         assert connection is not None, "something was written"
         for file in files:
@@ -180,7 +187,7 @@ def _write_subtitles(folder: Path, files: Sequence[Path], timeline: Timeline) ->
                 for write, suffix in ((write_srt, ".srt"), (write_chapters, ".chapters.txt")):
                     text = "".join(write(connection, query))
                     if text:
-                        (folder / f"{file.stem}{suffix}").write_text(text, "utf-8")
+                        _write_text(folder / f"{file.stem}{suffix}", [text])
 
 
 def _search(arguments: argparse.Namespace, settings: Settings, timeline: Timeline) -> int:
@@ -204,6 +211,8 @@ def _search(arguments: argparse.Namespace, settings: Settings, timeline: Timelin
 def _export(arguments: argparse.Namespace, settings: Settings, timeline: Timeline) -> int:
     del settings
     query = Query(from_s=arguments.from_s, to_s=arguments.to_s, camera=arguments.camera)
+    if query.from_s is not None and query.to_s is not None and query.to_s <= query.from_s:
+        raise BadRequestError("--to must be later than --from.")
     with timeline.reading() as connection:
         if connection is None:
             raise TimelineError("Nothing was ever kept.")
@@ -212,12 +221,16 @@ def _export(arguments: argparse.Namespace, settings: Settings, timeline: Timelin
             for piece in pieces:
                 sys.stdout.write(piece)
             return 0
-        try:
-            with arguments.out.open("w", encoding="utf-8", newline="") as out:
-                out.writelines(pieces)
-        except OSError as error:
-            raise SettingsError(f"{arguments.out} cannot be written: {error.strerror}.") from None
+        _write_text(arguments.out, pieces)
     return 0
+
+
+def _write_text(file: Path, pieces: Iterable[str]) -> None:
+    try:
+        with file.open("w", encoding="utf-8", newline="") as out:
+            out.writelines(pieces)
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written: {error.strerror}.") from None
 
 
 def _import(arguments: argparse.Namespace, settings: Settings, timeline: Timeline) -> int:

@@ -38,7 +38,7 @@ Describe = Callable[[Image.Image], str]
 
 @dataclass
 class Added:
-    """What became of the files."""
+    """The files that were added, and those that were not."""
 
     pictures: int = 0
     videos: int = 0
@@ -182,8 +182,8 @@ class _Adder:
         moment, text = self._timeline.write(lambda each: files.last_moment(each, file.path))
         for frame in frames_of(path, from_s):
             thumbnail = thumbnail_of(frame.image)
-            # When it was recorded is not known; its clock goes on from the file's time.
-            at_s, is_new = file.modified_s + frame.at_s, False
+            # A camera writes the end last, so the file's time is that of the video's end.
+            at_s, is_new = file.modified_s - frame.length_s + frame.at_s, False
             if captioned is None or has_changed(captioned, thumbnail):
                 captioned, last = thumbnail, text
                 text = self._describe(frame.image)

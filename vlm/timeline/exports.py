@@ -13,9 +13,10 @@ from datetime import datetime
 from html import escape
 from typing import Any, Final
 
+from vlm.timeline.days import gaps_between
 from vlm.timeline.query import Query
 from vlm.timeline.report import PAGE_END, day_report, page_begin, picture_tag
-from vlm.timeline.search import Moment, gaps_between, matching, picture_of
+from vlm.timeline.search import Moment, matching, picture_of
 
 # A subtitle stays so long at least, if there is room before the next one.
 _LEAST_CUE_S: Final = 1.0

@@ -46,7 +46,7 @@ class ImportedGap:
 
 @dataclass
 class Imported:
-    """What was imported."""
+    """How many moments and gaps were imported."""
 
     moments: int = 0
     gaps: int = 0

@@ -65,7 +65,7 @@ _PARTS_OF_DAYS: Final = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What a question asks."""
+    """A question: its kind, and the thing and the time that it is about."""
 
     kind: PlanKind
     """Anything but "recall" is answered by what captions name, without a model."""

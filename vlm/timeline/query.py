@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 QUERY_MAX_CHARS: Final = 500
+# The condition of a moment that was not deleted.
+THERE: Final = "m.deletion IS NULL"
 MOST_TERMS: Final = 32
 MOST_MOMENTS: Final = 200
 DEFAULT_MOMENTS: Final = 50
@@ -78,6 +80,25 @@ def read_terms(text: str, any_word: bool = False) -> Terms:
         if any(each.isalnum() for each in term):
             (unwanted if match[1] else wanted).append(term)
     return Terms(tuple(wanted), tuple(unwanted), any_word)
+
+
+def filters_of(query: Query) -> tuple[str, list[Any]]:
+    """Return a condition in SQL on `moments m` of all of `query` but its text, and its values."""
+    where, values = [THERE], list[Any]()
+    for condition, value in (
+        ("m.to_s >= ?", query.from_s),
+        ("m.from_s < ?", query.to_s),
+        ("? IN (m.camera, m.source)", query.camera or None),
+        ("m.kind = ?", query.kind or None),
+        ("instr(' ' || lower(m.tags) || ' ', ' ' || lower(?) || ' ')", query.tag or None),
+        ("m.sure >= ?", query.least_sure),
+    ):
+        if value is not None:
+            where.append(condition)
+            values.append(value)
+    if query.kept:
+        where.append("m.kept = 1")
+    return " AND ".join(where), values
 
 
 def _expression(wanted: list[str], unwanted: Iterable[str], any_word: bool = False) -> str:

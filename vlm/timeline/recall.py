@@ -12,16 +12,17 @@ from PIL import Image
 
 from vlm.timeline.meaning import Vectors, fuse
 from vlm.timeline.plans import Plan, plan_of
-from vlm.timeline.query import Query
+from vlm.timeline.query import Query, filters_of
 from vlm.timeline.records import Sentence, time_of
-from vlm.timeline.search import Moment, filters_of, moments_of, search
+from vlm.timeline.search import Moment, moments_of, search
 from vlm.types import Message
 
 MOST_RECALLED: Final = 5
 MOST_PICTURES: Final = 3
 # So many are put in order by the model's own yes.
 MOST_RANKED: Final = 8
-NOTHING: Final = "Nothing that was kept answers this."
+NOTHING: Final = "Nothing that was kept answers this. Questions are read in English."
+NOTHING_YET: Final = "Nothing is kept yet."
 
 _SENTENCE: Final = re.compile(r"[^.!?\n]+(?:[.!?]+(?=\s|$)|[.!?]*$|\n)\s*")
 
@@ -82,8 +83,13 @@ def chat_of(
 
 def quoted(moments: Sequence[Moment], now_s: float) -> tuple[Sentence, ...]:
     """Return what was kept, word for word, for a model that cannot answer from several moments."""
-    in_order = sorted(moments, key=lambda each: (each.from_s, each.id))
-    return tuple(Sentence(_note(each, now_s), (each.id,)) for each in in_order)
+    alike: dict[tuple[str, str, str], list[Moment]] = {}
+    for each in sorted(moments, key=lambda each: (each.from_s, each.id)):
+        alike.setdefault((each.source, each.question, each.text), []).append(each)
+    # What was said more than once is quoted once, from the last time.
+    return tuple(
+        Sentence(_note(same[-1], now_s), tuple(each.id for each in same)) for same in alike.values()
+    )
 
 
 def sourced(text: str, moments: Sequence[Moment]) -> tuple[Sentence, ...]:

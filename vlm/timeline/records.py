@@ -11,8 +11,7 @@ from typing import Final
 
 from vlm.scoring.phrasing import with_article
 from vlm.timeline.plans import Plan
-from vlm.timeline.query import Query
-from vlm.timeline.search import filters_of
+from vlm.timeline.query import Query, filters_of
 from vlm.timeline.spans import MOST_PAUSE_S
 from vlm.timeline.things import named, singular
 
@@ -213,15 +212,16 @@ def _duration(seconds: float) -> str:
     if seconds < 1:
         return "a moment"
     if seconds < 60:
-        return _count(round(seconds), "second")
+        return count_of(round(seconds), "second")
     minutes = round(seconds / 60)
     if minutes < 60:
-        return f"about {_count(minutes, 'minute')}"
+        return f"about {count_of(minutes, 'minute')}"
     hours, rest = divmod(minutes, 60)
-    return f"about {_count(hours, 'hour')}" + (f" and {_count(rest, 'minute')}" if rest else "")
+    return f"about {count_of(hours, 'hour')}" + (f" and {count_of(rest, 'minute')}" if rest else "")
 
 
-def _count(number: int, unit: str) -> str:
+def count_of(number: int, unit: str) -> str:
+    """Return a number of things in words: "1 minute", "3 minutes"."""
     return f"{number} {unit}" + ("" if number == 1 else "s")
 
 

@@ -10,8 +10,10 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
+from vlm.timeline.days import gaps_between
 from vlm.timeline.query import Query
-from vlm.timeline.search import Moment, gaps_between, matching, picture_of
+from vlm.timeline.records import count_of
+from vlm.timeline.search import Moment, matching, picture_of
 from vlm.timeline.store import DAY_S
 
 PAGE_END: Final = "</body>\n</html>\n"
@@ -67,9 +69,9 @@ def day_report(connection: sqlite3.Connection, query: Query) -> Iterator[str]:
     captions = [each for each in moments if each.kind == "caption"]
     seen_s = sum(each.to_s - each.from_s for each in captions)
     yield (
-        f"<p>{_count(len(captions), 'caption')}, "
-        f"{_count(sum(each.kind == 'answer' for each in moments), 'answer')} and "
-        f"{_count(sum(each.kind == 'alert' for each in moments), 'alert')}, from "
+        f"<p>{count_of(len(captions), 'caption')}, "
+        f"{count_of(sum(each.kind == 'answer' for each in moments), 'answer')} and "
+        f"{count_of(sum(each.kind == 'alert' for each in moments), 'alert')}, from "
         f"{_at(moments[0].from_s)} to {_at(max(each.to_s for each in moments))}; "
         f"{_duration(seen_s)} in view.</p>\n"
     )
@@ -80,7 +82,7 @@ def day_report(connection: sqlite3.Connection, query: Query) -> Iterator[str]:
         hour = _at(each.from_s, "%H:00")
         hours[hour] = hours.get(hour, 0) + 1
     for hour, count in hours.items():
-        yield f"<tr><th scope=row>{hour}<td>{_count(count, 'change')}\n"
+        yield f"<tr><th scope=row>{hour}<td>{count_of(count, 'change')}\n"
     yield "</table>\n"
     chosen = [each for each in moments if each.kept or each.kind != "caption"]
     if chosen:
@@ -119,10 +121,6 @@ def _things(connection: sqlite3.Connection, moments: list[int]) -> Iterator[str]
         )[:_MOST_THINGS]:
             yield f"<tr><td>{escape(name)}<td>{count:.0f}<td>{_at(first_s)}<td>{_at(last_s)}\n"
         yield "</table>\n"
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

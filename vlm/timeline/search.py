@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from vlm.timeline.days import Gap, gaps_between
 from vlm.timeline.meaning import Vectors, fuse
-from vlm.timeline.query import Query, Terms, read_terms
-from vlm.timeline.spans import GapReason, Kind
+from vlm.timeline.query import THERE, Query, Terms, filters_of, read_terms
+from vlm.timeline.spans import Kind
 
 # Of each ranking so many are looked at.
 _RANKED: Final = 400
 # The least cosine of two pictures that are alike.
 _LEAST_ALIKE: Final = 0.5
-_HALF_HOUR_S: Final = 1800
-_MOST_HALF_HOURS: Final = 20_000
-_MOST_GAPS: Final = 500
 _MARKED: Final = re.compile("\x02([^\x03]*)\x03")
 _CURSOR: Final = re.compile(r"(?:(-?\d{1,12}(?:\.\d{1,9})?)_(\d{1,18})|rank_(\d{1,6}))")
 _COLUMNS: Final = (
@@ -59,17 +57,6 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """A time without captions; `to_s` is None while it lasts."""
-
-    from_s: float
-    to_s: float | None
-    camera: str
-    source: str
-    why: GapReason
-
-
-@dataclass(frozen=True)
 class Found:
     """One page of moments."""
 
@@ -78,16 +65,6 @@ class Found:
     """Those of the same time, if no words were looked for."""
     next: str | None = None
     """`before` of the next page; None if there is none."""
-
-
-@dataclass(frozen=True)
-class HalfHour:
-    """What happened in a half hour."""
-
-    from_s: float
-    captions: int
-    answers: int
-    alerts: int
 
 
 def search(connection: sqlite3.Connection, query: Query, vectors: Vectors | None = None) -> Found:
@@ -147,33 +124,6 @@ def picture_of(connection: sqlite3.Connection, moment: int) -> bytes | None:
         (moment,),
     ).fetchone()
     return None if row is None else bytes(row[0])
-
-
-def half_hours(
-    connection: sqlite3.Connection, from_s: float | None, to_s: float | None, camera: str = ""
-) -> tuple[HalfHour, ...]:
-    """Return the half hours in which moments begin, in order, at most 20,000."""
-    where, values = filters_of(Query(from_s=from_s, to_s=to_s, camera=camera))
-    rows = connection.execute(
-        f"SELECT CAST(m.from_s / {_HALF_HOUR_S} AS INTEGER) AS at, sum(m.kind = 'caption'), "
-        "sum(m.kind = 'answer'), sum(m.kind = 'alert') "
-        f"FROM moments m WHERE {where} GROUP BY at ORDER BY at LIMIT {_MOST_HALF_HOURS}",
-        values,
-    )
-    return tuple(HalfHour(at * _HALF_HOUR_S, *counts) for at, *counts in rows)
-
-
-def gaps_between(
-    connection: sqlite3.Connection, from_s: float | None, to_s: float | None, camera: str = ""
-) -> tuple[Gap, ...]:
-    """Return the gaps that overlap a time, the newest first, at most 500."""
-    rows = connection.execute(
-        "SELECT from_s, to_s, camera, source, why FROM gaps WHERE deletion IS NULL "
-        "AND from_s < ? AND (to_s IS NULL OR to_s > ?) AND (? IN ('', camera, source)) "
-        f"ORDER BY from_s DESC, id DESC LIMIT {_MOST_GAPS}",
-        (float("inf") if to_s is None else to_s, from_s or float("-inf"), camera),
-    )
-    return tuple(Gap(*row) for row in rows)
 
 
 def _newest(connection: sqlite3.Connection, query: Query, terms: Terms) -> Found:
@@ -268,7 +218,7 @@ def _ranked(
         return []
     # Without a filter only the best are looked up in the table of moments.
     inner = f"SELECT rowid, rank FROM {table} WHERE {table} MATCH ?"
-    if where == _THERE:
+    if where == THERE:
         inner += f" ORDER BY rank, rowid DESC LIMIT {most}"
     rows = connection.execute(
         f"SELECT m.id FROM ({inner}) f JOIN moments m ON m.id = f.rowid WHERE {where} "
@@ -315,28 +265,6 @@ def _matched(
                 words = [word for text in texts for word in _MARKED.findall(text or "")]
                 found[moment] = tuple(dict.fromkeys(words))
     return found
-
-
-_THERE: Final = "m.deletion IS NULL"
-
-
-def filters_of(query: Query) -> tuple[str, list[Any]]:
-    """Return a condition in SQL on `moments m` of all of `query` but its text, and its values."""
-    where, values = [_THERE], list[Any]()
-    for condition, value in (
-        ("m.to_s >= ?", query.from_s),
-        ("m.from_s < ?", query.to_s),
-        ("? IN (m.camera, m.source)", query.camera or None),
-        ("m.kind = ?", query.kind or None),
-        ("instr(' ' || lower(m.tags) || ' ', ' ' || lower(?) || ' ')", query.tag or None),
-        ("m.sure >= ?", query.least_sure),
-    ):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
-    if query.kept:
-        where.append("m.kept = 1")
-    return " AND ".join(where), values
 
 
 def _moment(row: Sequence[Any]) -> Moment:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from vlm.errors import BadRequestError, PartOffError, UnknownMomentError
+from vlm.errors import BadRequestError, PartOffError, TimelineError, UnknownMomentError
 from vlm.timeline import store
 from vlm.timeline.choices import (
     DAYS,
@@ -204,6 +204,8 @@ class Timeline:
         """
         self._check_available()
         if not self.file.exists():
+            if self._writer is not None and self._writer.fault is not None:
+                raise TimelineError(self._writer.fault.why)
             yield None
             return
         with reader(self.file) as connection:

@@ -33,6 +33,8 @@ class VideoFrame:
     """From the begin of the video, in seconds."""
     image: Image.Image
     """RGB, upright, with sides of at most MAX_SIDE_PX."""
+    length_s: float
+    """Of the whole video, in seconds; 0 if it does not say."""
 
 
 def frames_of(file: Path, from_s: float = 0.0) -> Iterator[VideoFrame]:
@@ -52,8 +54,9 @@ def frames_of(file: Path, from_s: float = 0.0) -> Iterator[VideoFrame]:
                 raise BadImageError("It has no pictures.")
             stream = container.streams.video[0]
             _check_size(stream.width, stream.height)
-            if from_s > 0:
-                # To the key frame before it.
+            length_s = (container.duration or 0) / av.time_base
+            # To the key frame before it. Raw JPEGs have no places to go to.
+            if from_s > 0 and length_s > 0:
                 container.seek(int(from_s * av.time_base), any_frame=False)
             stream.thread_type = "AUTO"
             next_s, count = from_s, 0
@@ -69,7 +72,7 @@ def frames_of(file: Path, from_s: float = 0.0) -> Iterator[VideoFrame]:
                 if frame.rotation:
                     image = image.rotate(frame.rotation, expand=True)
                 image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-                yield VideoFrame(at_s, image)
+                yield VideoFrame(at_s, image, length_s)
     except av.error.DecoderNotFoundError:
         raise UnsupportedImageError("There is no decoder for this kind of video.") from None
     except (av.error.FFmpegError, OSError) as error:

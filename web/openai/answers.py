@@ -19,6 +19,7 @@ from vlm.errors import SightlineError
 from vlm.results import Result, Stats, StreamEvent
 from web.chats.fields import is_none
 from web.errors import openai_error_body, status_of
+from web.streaming import WAITING
 
 # OpenAI's value for a token of probability 0: JSON has no infinity.
 _LEAST_LOGPROB: Final = -9999.0
@@ -190,7 +191,7 @@ class ChatAnswer:
         try:
             for event in events:
                 if event is None:
-                    yield ": waiting\n\n"
+                    yield WAITING
                 elif isinstance(event, Result):
                     reason = self._finish_reason(event)
                     yield self._chunk(ChunkChoice(delta=Delta(), finish_reason=reason))

@@ -20,6 +20,7 @@ from vlm.results import Result, Stats, StreamEvent
 from web.chats.fields import is_none
 from web.errors import status_of
 from web.openai.answers import AnswerPart, TokenLogprob, finish_reason_of, token_logprob
+from web.streaming import WAITING
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -191,7 +192,7 @@ class ResponseMaker:
         try:
             for event in events:
                 if event is None:
-                    yield ": waiting\n\n"
+                    yield WAITING
                 elif isinstance(event, Result):
                     yield from self._end(event, _written(logprobs), place, sent)
                 elif self.tool is None:

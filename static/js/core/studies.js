@@ -1,9 +1,9 @@
-// What is asked about a still beside its questions and labels. Pure, as state.js.
+// Studies of a still: patches, places, aspects, a second answer. Pure, as state.js.
 //
 // A still's `studies` has the last one of each kind, or null: { step, ask, part, detail, turnId, found, seconds, error }. step:
 // asked | done | failed. `part` is the region of the still that it is about, or null. `ask` and `found` by kind:
 // - patches: { x, y }, a place in 0..1 of that region; { grid, map, size, tiles, tokens } as in fetchPatches of io/api.js
-// - where: { phrase }; { boxes }
+// - where: { phrase }; { boxes, known }; `known` is false for a word that the model was not taught
 // - aspects: {}; { aspects, calibrated, model }
 // - other: { way, prompt, detail, about, model }, another answer than that of the still's turn `turnId`; `way` is what
 //   differs: question | detail | moment | model; { text, by, cut, sure, model }

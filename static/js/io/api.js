@@ -158,9 +158,9 @@ export async function fetchPatches({ blob, x, y, detail, signal }) {
   return { grid, map, size, tiles, tokens };
 }
 
-/** Sends one JPEG and the name of a thing, and resolves to { boxes: [{ box, score, by }] }, the surest first. */
+/** Sends one JPEG and the name of a thing, and resolves to { boxes: [{ box, score, by }], known }, the surest first. */
 export async function fetchWhere({ blob, phrase, detail, signal }) {
-  const { boxes } = await postPicture({
+  const { boxes, known } = await postPicture({
     path: "api/where",
     blob,
     fields: { phrase, detail },
@@ -168,7 +168,7 @@ export async function fetchWhere({ blob, phrase, detail, signal }) {
   });
   const isBox = (one) => Array.isArray(one?.box) && Number.isFinite(one.score);
   if (!Array.isArray(boxes) || !boxes.every(isBox)) throw badAnswer();
-  return { boxes };
+  return { boxes, known: known !== false };
 }
 
 /**

@@ -1,22 +1,13 @@
 // The list of kept moments. Only the rows in view are in the document, so that a hundred thousand moments cost no more
 // than fifty; what is in view stays in its place while others come.
 
-import { createElement, createListeners, setAttribute, setProperty, setText } from "./dom.js";
-import { pictureAddress, fetchPicture } from "../io/timeline.js";
+import { createListeners, setAttribute, setProperty, setText } from "./dom.js";
+import { createRow, fillRow } from "./timeline-row.js";
+import { fetchPicture } from "../io/timeline.js";
 import { saveBlob } from "../io/files.js";
 import { rowAt, rowsOf, topsOf, windowOf } from "../core/timeline-list.js";
 import { isRanked } from "../core/timeline-query.js";
-import { stillOf } from "../core/view.js";
-import {
-  ONLY_WORDS,
-  dayText,
-  keptGapText,
-  keptTexts,
-  listName,
-  momentText,
-  momentTime,
-  pictureName,
-} from "../words/timeline.js";
+import { listName, momentText, pictureName } from "../words/timeline.js";
 
 /** Farther from the newest moment than this, a person looks at older ones. */
 const SCROLLED_PX = 8;
@@ -24,13 +15,6 @@ const SCROLLED_PX = 8;
 const AHEAD_PX = 1_200;
 /** Measured heights change the place of other rows, which are then measured. */
 const ROUNDS = 3;
-
-const ACTIONS = {
-  ...{ ask: "Ask", explain: "Explain", keep: "Keep ★", copy: "Copy", save: "Save picture" },
-  ...{ alike: "Find alike", delete: "Delete" },
-};
-/** What needs the moment's picture. */
-const OF_PICTURES = ["ask", "explain", "save", "alike"];
 
 export function mountTimelineList(root, dispatch) {
   const scroller = root.querySelector(".timeline-scroll");
@@ -86,7 +70,7 @@ export function mountTimelineList(root, dispatch) {
     for (const row of wanted) {
       let element = elements.get(row.key);
       if (!element) {
-        element = rowElement(row);
+        element = createRow(row);
         elements.set(row.key, element);
       }
       if (element === after) after = after.nextElementSibling;
@@ -127,61 +111,11 @@ export function mountTimelineList(root, dispatch) {
     placed = rows;
     topThen = listTop();
   }
+  /** Shows a row as it is now. */
   function fill(element, row) {
-    if (row.type === "day") setText(element, dayText(row.clock, clock));
-    else if (row.type === "gap") setText(element, keptGapText(row.gap, row.isOver));
-    else fillMoment(element, row);
-  }
-
-  function fillMoment(element, { key, moment, position }) {
-    const { filter, chosen, list: page } = state.timeline;
-    const [entry, more, menu, only] = element.children;
-    const [thumb, time, note, question, text] = entry.children;
-    const texts = keptTexts(state, moment, filter);
-    const isChosen = chosen === moment.id;
-    const isOpen = open === key;
-    setText(time, momentTime(moment, isRanked(filter)));
-    setText(note, texts.note);
-    setText(question, texts.question);
-    setText(text, moment.text.trim());
-    if (thumb.dataset.moment !== String(moment.id)) {
-      thumb.dataset.moment = moment.id;
-      setProperty(thumb, "hidden", !moment.picture);
-      if (moment.picture) thumb.src = pictureAddress(moment.id);
-    }
-    setAttribute(element, "aria-posinset", String(position));
-    setAttribute(element, "aria-setsize", String(page.before === null ? page.moments.length : -1));
-    setAttribute(element, "data-chosen", isChosen ? "" : null);
-    const inView = stillOf(state)?.momentId === moment.id;
-    setAttribute(element, "data-in-view", inView ? "" : null);
-    setAttribute(entry, "aria-current", inView || isChosen ? "true" : null);
-    setProperty(entry, "tabIndex", current === key ? 0 : -1);
-    setProperty(more, "tabIndex", current === key ? 0 : -1);
-    setAttribute(more, "aria-expanded", String(isOpen));
-    setAttribute(more, "aria-label", `More about ${momentTime(moment, true)}`);
-    setProperty(menu, "hidden", !isOpen);
-    if (isOpen) fillMenu(menu, moment);
-    const said = menuNote.key === key ? menuNote.text : "";
-    setText(only, said || (isChosen && !moment.picture ? ONLY_WORDS : ""));
-    setProperty(only, "hidden", only.textContent === "");
-  }
-
-  function fillMenu(menu, moment) {
-    if (menu.children.length === 0) {
-      for (const [action, label] of Object.entries(ACTIONS)) {
-        const button = createElement("button", "button button-quiet", label);
-        button.type = "button";
-        button.dataset.action = action;
-        menu.append(button);
-      }
-      menu.setAttribute("role", "group");
-      menu.setAttribute("aria-label", "What to do with this moment");
-    }
-    for (const button of menu.children) {
-      const { action } = button.dataset;
-      setProperty(button, "hidden", OF_PICTURES.includes(action) && !moment.picture);
-      if (action === "keep") setText(button, moment.kept ? "Keep no longer" : "Keep ★");
-    }
+    const { key } = row;
+    const note = menuNote.key === key ? menuNote.text : "";
+    fillRow(element, row, { state, clock, isCurrent: current === key, isOpen: open === key, note });
   }
 
   const DO = {
@@ -373,28 +307,4 @@ export function mountTimelineList(root, dispatch) {
       destroy();
     },
   };
-}
-
-function rowElement(row) {
-  const item = createElement("li", `timeline-row timeline-${row.type}`);
-  item.dataset.key = row.key;
-  if (row.type !== "moment") return item;
-  const entry = createElement("button", "timeline-entry");
-  entry.type = "button";
-  const thumb = createElement("img", "timeline-thumb");
-  thumb.alt = "";
-  thumb.decoding = "async";
-  const spans = ["time", "note", "question", "text"].map((name) =>
-    createElement("span", `timeline-${name}`),
-  );
-  // New at each look.
-  spans[0].translate = false;
-  for (const span of spans.slice(2)) span.dir = "auto";
-  entry.append(thumb, ...spans);
-  const more = createElement("button", "button button-bare button-icon timeline-more", "⋯");
-  more.type = "button";
-  const menu = createElement("div", "timeline-menu");
-  item.append(entry, more, menu, createElement("p", "timeline-only"));
-  item.lastElementChild.setAttribute("role", "status");
-  return item;
 }

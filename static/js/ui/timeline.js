@@ -89,8 +89,13 @@ export function mountTimeline(root, dispatch) {
   });
   function ask() {
     const question = words.value.trim();
-    if (question) dispatch({ type: "timeline-asked", question });
-    else words.focus();
+    if (!question) {
+      words.focus();
+      return;
+    }
+    // The list below the answer has the moments for its words.
+    search();
+    dispatch({ type: "timeline-asked", question });
   }
   listen(toggles, "click", ({ target }) => {
     const button = target.closest("button");

@@ -1,4 +1,4 @@
-// The texts of what is found out about a still: patches, where a thing is, aspects, and another answer. Pure.
+// The texts of the studies of a still: patches, places, aspects, a second answer. Pure.
 
 import { areaOf, placeOf } from "../core/geometry.js";
 import { alikeOf, middleOf, patchAt, placesOf } from "../core/patches.js";
@@ -118,6 +118,14 @@ export function whereTexts(state) {
   const isShown = step !== "asked";
   if (step !== "done") return { hint, note: stepText(study, WAITING.where), rows: [], isShown };
   const inPart = part ? ` in the part ${regionText(part, isMirrored(state))}` : "";
+  if (found.boxes.length === 0 && found.known === false) {
+    return {
+      hint,
+      note: `The model does not know ${thing}, so it cannot tell.`,
+      rows: [],
+      isShown,
+    };
+  }
   if (found.boxes.length === 0) {
     const note = `Not there: the model does not find ${thing}${inPart} (${took(seconds)}).`;
     return { hint, note, rows: [], isShown };

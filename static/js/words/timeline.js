@@ -113,6 +113,8 @@ export function emptyText({ timeline }) {
   if (!list.isLoaded || list.moments.length > 0 || list.before !== null) return "";
   if (filter.like) return "Nothing like it was found.";
   const words = wordsOf(filter);
+  // Its answer stands above the list.
+  if (words && words === timeline.answer?.question) return "";
   if (words) return `Nothing found for “${words}”. Try fewer words, or another day.`;
   return isFiltered(filter) || filter.until !== null
     ? "Nothing was kept in this time."
