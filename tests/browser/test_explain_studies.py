@@ -320,10 +320,14 @@ def check_where(page: Page, name: str) -> None:
     expect(note).to_contain_text("middle")
     boxes = page.locator(".where-box")
     expect(boxes).to_have_count(1)
-    field.fill("green dog")
-    field.press("Enter")
-    expect(note).to_contain_text("Not there: the model does not find “green dog”")
-    expect(boxes).to_have_count(0)
+    for absent, told in (
+        ("brown ring", "Not there: the model does not find “brown ring”"),
+        ("green dog", "The model does not know “green dog”, so it cannot tell."),
+    ):
+        field.fill(absent)
+        field.press("Enter")
+        expect(note).to_contain_text(told)
+        expect(boxes).to_have_count(0)
     assert_accessible(page)
     held: list[Route] = []
 
